@@ -1,0 +1,104 @@
+/* Graph IR: operators on typed tensors. A TsModule owns everything; values are 32-bit indices into their graph (0 is none).
+ * Nodes lie in text order in blocks, every operand is defined before its use in the same or an enclosing block, each value is
+ * assigned once. fn calls are inlined on the way in; a compile-time `for` stays one node with one body. Leaves (parameters, weights,
+ * literals, sizes) are nodes too, so that every value has a defining node. */
+#pragma once
+#include "ir/dim.h"
+#include "ir/op.h"
+#include "support/map.h"
+
+enum { TS_MAX_RANK = 16 };
+typedef uint32_t TsVal;
+typedef struct TsNode TsNode;
+typedef struct TsModule TsModule;
+
+typedef struct { TsDtype elem; TsDtype accum /* NONE unless written bf16@f32 */; uint8_t rank; TsDim dim[TS_MAX_RANK]; } TsType;
+
+typedef struct {
+	TsAttrKind kind;
+	bool none;               /* absent (`none` default) */
+	int64_t i;               /* INT, BOOL */
+	double f;                /* FLOAT */
+	TsSym s;                 /* ENUM */
+	TsDtype t;               /* DTYPE */
+	uint32_t n;              /* INTS, DIMS: count */
+	int64_t *ints;
+	TsDim *dims;             /* DIM: dims[0] */
+} TsAttr;
+
+/* Numerics in force at a node: file, graph, block and statement folded, the inner one wins. */
+typedef struct { TsDtype accum /* NONE = by type */; bool deterministic, batch_invariant, excess, reorder, approx; } TsNumerics;
+
+typedef struct { TS_VEC(TsNode *) nodes; TS_VEC(TsVal) results; /* yield, then emit */ TS_VEC(TsVal) args; } TsBlock;
+
+/* A compile-time for: args of body = carried values; operands = their initial values. Node results = carried, then emitted (stacked). */
+typedef struct { TsSym var; int64_t lo, hi, step; uint32_t ncarry; TsDim symbol; /* the loop variable as a size */ TsBlock body; } TsFor;
+
+struct TsNode {
+	TsOp op;
+	TsSpan at;
+	TsSym doc;               /* `##` text, or NULL */
+	const TsNumerics *num;
+	uint32_t nin, nout;
+	TsVal *in, *out;         /* an absent optional operand is 0 */
+	TsAttr *attr;            /* [info->nattr], defaults filled in */
+	/* leaves */
+	TsSym name;              /* weight: name with {i} templates; param: its name */
+	uint32_t weights;        /* weight: index into module->weights */
+	const void *data;        /* const: elements in the value's type, compact */
+	TsDim dim;               /* dim value: an int64[] equal to this size */
+	TsFor *loop;             /* op == TS_OP_for */
+};
+
+typedef struct { TsType type; TsSym name; TsNode *def; uint32_t index; } TsValue; /* name: written or derived (y.1) */
+
+typedef struct { TsDim cond_lhs, cond_rhs; enum { TS_CHECK_EQ, TS_CHECK_LE, TS_CHECK_DIVIDES } kind; TsSpan at; TsSym text; } TsCheck; /* run-time demand that could not be decided */
+
+typedef struct {
+	TsSym name, doc;
+	TsSpan at;
+	TS_VEC(TsVal) params;      /* values of param nodes, which lie first in body */
+	TS_VEC(TsSym) result_names;
+	TS_VEC(TsValue) vals;      /* [0] unused */
+	TS_VEC(TsCheck) checks;
+	TsBlock body;              /* results = the graph's results in order */
+} TsGraph;
+
+typedef struct { TsSym name; TsType type; uint32_t file; uint64_t offset, size; TsSpan at; } TsTensorInfo; /* offset: bytes in that file */
+typedef struct { TsSym name; TS_VEC(TsSym) files; /* resolved paths */ TS_VEC(TsSym) file_names; /* as written */ TS_VEC(TsTensorInfo) tensors; /* sorted by name */ TsMap by_name; bool trainable; TsSpan at; } TsWeights;
+typedef struct { TsSym name; TsType type; double init; TsSpan at; } TsState;
+
+struct TsModule {
+	TsCtx *cx;
+	TsArena *arena;
+	TsSym path, name;          /* name: of the artifact, from the file name */
+	TsDims *dims;
+	TS_VEC(TsWeights) weights;
+	TS_VEC(TsState) states;
+	TS_VEC(TsGraph *) graphs;
+	TsNumerics numerics;       /* of the file */
+	struct TsTree *source;     /* the tree it came from; NULL when built by hand */
+};
+
+TsModule *ts_module_new(TsCtx *cx);
+TsGraph *ts_graph_new(TsModule *m, TsSym name);
+/* Building. Each appends a node to `b` and infers its result types (ts_infer); on a type error it reports at `at` and returns NULL. */
+TsNode *ts_node_new(TsModule *m, TsGraph *g, TsOp op, uint32_t nin, const TsVal *in, uint32_t nout);
+TsNode *ts_add_op(TsModule *m, TsGraph *g, TsBlock *b, TsOp op, uint32_t nin, const TsVal *in, const TsAttr *attr, const TsNumerics *num, TsSpan at);
+TsVal ts_add_param(TsModule *m, TsGraph *g, TsSym name, TsType type, TsSpan at);
+TsVal ts_add_weight(TsModule *m, TsGraph *g, TsBlock *b, uint32_t weights, TsSym name, TsType type, TsSpan at);
+TsVal ts_add_const(TsModule *m, TsGraph *g, TsBlock *b, TsType type, const void *data, TsSpan at);
+TsVal ts_add_scalar(TsModule *m, TsGraph *g, TsBlock *b, TsDtype t, double v, TsSpan at);  /* rank 0 literal */
+TsVal ts_add_dim(TsModule *m, TsGraph *g, TsBlock *b, TsDim d, TsSpan at);
+static inline TsValue *ts_val(TsGraph *g, TsVal v) { return &g->vals.p[v]; }
+/* Attribute by name: of the node's op; asking for an unknown name is a bug. */
+const TsAttr *ts_attr(TsModule *m, const TsNode *n, const char *name);
+
+/* Result types of n from its operands' types and attributes (normalising attributes: negative axes become positive).
+ * Fills types of n->out; may add run-time checks to g. Reports and returns false on a mismatch. */
+bool ts_infer(TsModule *m, TsGraph *g, TsNode *n);
+/* Every rule of the level: defined before use, arity, types as ts_infer gives them. Reports a bug (E_INTERNAL) naming `after`. */
+bool ts_verify(TsModule *m, const char *after);
+bool ts_type_eq(const TsType *a, const TsType *b);
+void ts_type_print(const TsModule *m, const TsType *t, TsBuf *to);
+TsDim ts_type_count(TsModule *m, const TsType *t); /* number of elements */
