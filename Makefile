@@ -18,7 +18,26 @@ ifeq ($(origin CXX),default)
 CXX := g++
 endif
 
-all: $(BUILD)/tsc
+PREFIX      ?= /usr/local
+DESTDIR     ?=
+PY          := .venv/bin/python
+# jobs for the builds that check, quickstart and bench start by themselves, unless make was given -j
+JOBS         = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+HELPER_SRC := $(sort $(wildcard tsc/helper/*.c))
+HELPER     := $(if $(HELPER_SRC),$(BUILD)/tsc-load)
+
+all: $(BUILD)/tsc $(HELPER)
+
+help:
+	@echo 'make               build $(BUILD)/tsc'
+	@echo 'make quickstart    set up, build, and run the MiniLM example (TEXT="..." embeds that text)'
+	@echo 'make check         set up, build, and run every test (SUITES="unit tree" MATCH=name for some of them)'
+	@echo 'make bless         rewrite the golden answers; read the diff'
+	@echo 'make bench         compare speed with the peers'
+	@echo 'make install       into $$(DESTDIR)$$(PREFIX), PREFIX=$(PREFIX)'
+	@echo 'make dist          dist/tessera-$(VERSION)-linux-x86_64.tar.xz: runs anywhere, unpacked anywhere'
+	@echo 'make clean         remove $(BUILD); V=1 shows commands, BUILD=DIR builds elsewhere, SAN=address,undefined checks memory'
 
 # ---- flags ------------------------------------------------------------------------------------------------------------------
 WARN     := -Wall -Wextra -Werror
@@ -66,8 +85,10 @@ $(BUILD)/obj/%.S.o: %.S | $(BUILD)/ld/ld.lld
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(INCLUDES) -DTS_RTLIB='"$(BUILD)/rtlib.o"' $(DEPS) -c $< -o $@
 
-# gcc finds the linker of -fuse-ld=lld by the name ld.lld in the folder of -B
+# Everything waits for this: what is missing on the machine is installed, once. gcc finds the linker of -fuse-ld=lld by the name
+# ld.lld in the folder of -B.
 $(BUILD)/ld/ld.lld:
+	@scripts/setup.sh build
 	@mkdir -p $(@D)
 	@ln -sf $(LLD) $@
 
@@ -100,9 +121,10 @@ $(BUILD)/gen/rules.inc: $(BUILD)/gen-rules $(RULES)
 	$(Q)$(BUILD)/gen-rules $(RULES) > $@.tmp && mv $@.tmp $@
 $(call obj,$(call sources,middle/rewrite) $(UNIT_SRC)): | $(GENERATED)
 
-# The runtime that is linked into every artifact: freestanding, position independent, one relocatable object, carried inside tsc.
+# The runtime that is linked into every artifact (a loop in its memcpy must not become a call of memcpy): freestanding, position independent, one relocatable object, carried inside tsc.
 RT_FLAGS := -std=c17 -O2 $(WARN) -Iinclude -I. -ffreestanding -fPIC -fvisibility=hidden -fno-stack-protector -fcf-protection=none \
-            -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections -fno-common -fno-ident -march=x86-64-v2 -mtune=generic
+            -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections -fno-common -fno-ident -march=x86-64-v2 -mtune=generic \
+            -fno-tree-loop-distribute-patterns -ffp-contract=off -ffile-prefix-map=$(CURDIR)/=
 RT_OBJ   := $(call obj,$(sort $(wildcard rtlib/*.c)))
 $(RT_OBJ): $(BUILD)/obj/%.c.o: %.c | $(BUILD)/ld/ld.lld
 	@mkdir -p $(@D)
@@ -130,6 +152,56 @@ unit: $(UNIT)
 unit-check: $(UNIT)
 	@rc=0; for t in $(UNIT); do $$t || rc=1; done; exit $$rc
 
+# What needs dlopen cannot be static: a helper beside tsc, linked like an artifact. It is freestanding code with its own _start, and
+# the only thing it asks of the C library, under a version-free name, is dlopen and dlsym; so it runs with any glibc.
+HELPER_OBJ := $(call obj,$(HELPER_SRC))
+$(HELPER_OBJ): $(BUILD)/obj/%.c.o: %.c | $(BUILD)/ld/ld.lld
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(RT_FLAGS) $(DEPS) -c $< -o $@
+$(BUILD)/obj/libc_names.so: | $(BUILD)/ld/ld.lld
+	@mkdir -p $(@D)
+	$(Q)printf 'void *dlopen(void){return 0;}void *dlsym(void){return 0;}void *dlerror(void){return 0;}\n' | \
+	  $(CC) -x c - -shared -nostdlib -fuse-ld=lld -B$(BUILD)/ld -Wl,-soname,libc.so.6 -Wl,--build-id=none -o $@
+$(BUILD)/tsc-load: $(HELPER_OBJ) $(BUILD)/rtlib.o $(BUILD)/obj/libc_names.so
+	$(Q)$(BUILD)/ld/ld.lld -pie --gc-sections -z noexecstack -z now --build-id=none --export-dynamic \
+	  --dynamic-linker /lib64/ld-linux-x86-64.so.2 -o $@ $^
+
+# ---- what people run --------------------------------------------------------------------------------------------------------
+setup:
+	@scripts/setup.sh test
+
+check:
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory $(JOBS) all unit $(CHECK_PROGRAMS)
+	@$(PY) tests/run.py --build $(BUILD) $(if $(MATCH),--match '$(MATCH)') $(SUITES)
+
+bless:
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(PY) tests/run.py --build $(BUILD) --bless $(if $(MATCH),--match '$(MATCH)') $(or $(SUITES),golden)
+
+quickstart:
+	@scripts/setup.sh quickstart
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(PY) examples/minilm/quickstart.py --build $(BUILD)
+# TEXT reaches the program as it was typed, dollar signs and all
+ifdef TEXT
+override TEXT := $(value TEXT)
+export TEXT
+endif
+
+bench:
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(PY) bench/run.py --build $(BUILD)
+
+# bin/tsc, the helper and runtime beside it, headers, documents, and the licences of what tsc carries
+install: all
+	scripts/install.sh $(BUILD) '$(DESTDIR)$(PREFIX)'
+
+dist: all
+	scripts/dist.sh $(BUILD) $(VERSION)
+
 clean:
 	rm -rf $(BUILD)
 
@@ -137,5 +209,8 @@ clean:
 Q = $(if $(filter 1,$(V)),,@printf '  %s\n' '$(@:$(BUILD)/%=%)'; )
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all unit unit-check clean FORCE
+.PHONY: all help setup unit unit-check check bless quickstart bench install dist clean FORCE
+
+# a part may bring targets of its own, and add programs that the tests need to CHECK_PROGRAMS
+include $(sort $(wildcard tests/*/*.mk bench/*.mk examples/*/*.mk))
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,0 +1,83 @@
+"""Gates on the repository itself: rules of the house that a compiler does not check."""
+import re
+import subprocess
+
+PARALLEL = True
+
+# put together here so that this file passes its own gate
+UNFINISHED = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "X" * 3]) + r")\b")
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
+
+# folder -> the folders of the tree it may include from, beside itself; include/ is open to all
+ARROWS = {
+    "support/": (),
+    "ir/": ("support/",),
+    "frontend/": ("ir/", "support/"),
+    "middle/": ("ir/", "support/"),
+    "backend/": ("middle/", "ir/", "support/"),
+    "emit/": ("backend/", "middle/", "ir/", "support/"),
+    "rtlib/": (),
+}
+INSIDE = tuple(ARROWS) + ("tsc/", "tests/")
+
+
+def tracked(root):
+    out = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root, capture_output=True, check=True)
+    return [n for n in out.stdout.decode().split("\0") if n and (root / n).is_file()]
+
+
+def includes(text):
+    return [(m.group(2), text[: m.start()].count("\n") + 1) for m in INCLUDE.finditer(text)]
+
+
+def wrong_includes(sources, is_wrong):
+    return ["%s:%d: %s" % (n, line, inc) for n, text in sources.items() for inc, line in includes(text) if is_wrong(n, inc)]
+
+
+def against_the_arrows(name, inc):
+    home = next((f for f in ARROWS if name.startswith(f)), None)
+    if home is None or not inc.startswith(INSIDE):
+        return False
+    return not inc.startswith((home,) + ARROWS[home])
+
+
+def outside_rtlib(name, inc):
+    """rtlib knows include/, its own files and the system's headers."""
+    return name.startswith("rtlib/") and ("../" in inc or (inc.startswith(INSIDE) and not inc.startswith("rtlib/")))
+
+
+def graph_operators(table):
+    """Names of the operators that ops.def does not mark as words of Tile IR too."""
+    return {m.group(1) for m in re.finditer(r"^OP\(\s*(\w+)([^\n]*)", table, re.M) if "TILE" not in m.group(2)}
+
+
+def test(name, found):
+    return name, not found, "\n".join(found)
+
+
+def run(ctx):
+    texts = {}
+    for name in tracked(ctx.root):
+        data = (ctx.root / name).read_bytes()
+        if b"\0" not in data:
+            texts[name] = data.decode(errors="replace")
+    c = {n: t for n, t in texts.items() if n.endswith((".c", ".h", ".cpp", ".def", ".inc", ".S"))}
+
+    yield "sources-found", len(c) > 4, "only %d C files were seen" % len(c)
+    yield test("nothing-unfinished", [
+        "%s:%d: %s" % (n, i, line.strip()) for n, t in texts.items() for i, line in enumerate(t.splitlines(), 1) if UNFINISHED.search(line)])
+    yield test("llvm-only-in-backend-and-emit", wrong_includes(c, lambda n, inc:
+        inc.startswith(("llvm-c/", "llvm/", "lld/")) and not n.startswith(("backend/llvm/", "emit/", "tests/unit/"))))
+    yield test("backend-knows-no-graph-operator", wrong_includes(c, lambda n, inc: n.startswith("backend/llvm/") and inc.endswith("ops.def")))
+    graph_only = graph_operators(texts.get("ir/ops.def", ""))
+    yield test("backend-names-no-graph-operator", [
+        "%s:%d: %s" % (n, i, op) for n, t in c.items() if n.startswith("backend/llvm/")
+        for i, line in enumerate(t.splitlines(), 1) for op in re.findall(r"\bTS_OP_(\w+)", line) if op in graph_only])
+    yield test("arrows-run-one-way", wrong_includes(c, against_the_arrows))
+    yield test("runtime-includes-only-include-and-itself", wrong_includes(c, outside_rtlib))
+    yield test("no-exit-or-getenv-below-tsc", [
+        "%s:%d: %s" % (n, i, line.strip()) for n, t in c.items() if n.startswith(tuple(f for f in INSIDE if f not in ("tsc/", "tests/")))
+        and not n.startswith("middle/rewrite/gen/") for i, line in enumerate(t.splitlines(), 1) if re.search(r"(?<![\w.>_])(exit|getenv)\(", line)])
+    yield test("first-headers-say-their-contract", [n for n, t in c.items() if n.endswith(".h") and not t.lstrip().startswith("/*")])
+    yield test("licence-and-guides-are-there", [
+        n for n in ("LICENSE", "README.md", "CONTRIBUTING.md", "SECURITY.md", ".ci/run") if n not in texts])
