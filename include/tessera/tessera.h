@@ -1,0 +1,275 @@
+/* tessera.h: how a program uses a compiled model. C99 and C++11; nothing to link but the artifact itself.
+ *
+ * A compiled artifact exports one descriptor, `<name>_tessera`. A context owns threads and memory hooks and may serve many artifacts.
+ * A session belongs to one context and one model and owns its workspace and state. The tessera_* functions below are inline wrappers
+ * over the artifact's function table, so any number of artifacts, of different versions, live in one process, linked or loaded.
+ *
+ *   extern const TesseraModel mlp_tessera;                       // or dlsym(handle, "mlp_tessera")
+ *   TesseraError e = {0};
+ *   TesseraContext *cx; TesseraSession *s;
+ *   if (tessera_context_create(&mlp_tessera, NULL, &cx, &e) || tessera_session_create(&mlp_tessera, cx, NULL, &s, &e)) fail(e.message);
+ *   if (tessera_run(s, 0, inputs, 1, outputs, 1, NULL, &e)) fail(e.message);
+ *   tessera_session_destroy(s); tessera_context_destroy(cx);
+ *
+ * Every function that can fail returns TESSERA_OK or an error code and fills the caller's TesseraError (which may be NULL). Nothing
+ * aborts, prints, or keeps a global. All functions may be called from any thread; one session runs one call at a time (a second is
+ * refused with TESSERA_BUSY), different sessions run at once. The artifact that made a context must stay loaded while it lives. */
+#ifndef TESSERA_TESSERA_H
+#define TESSERA_TESSERA_H
+#include <stddef.h>
+#include <stdint.h>
+#include "dlpack.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TESSERA_ABI 1 /* 0.x: a table with another number is refused */
+
+/* ---- errors ---------------------------------------------------------------------------------------------------------------- */
+
+enum {
+	TESSERA_OK = 0,
+	TESSERA_INVALID = 1,     /* a wrong argument: message names it */
+	TESSERA_BUSY = 2,        /* the session is running already */
+	TESSERA_NO_MEMORY = 3,   /* the allocator said no, or the session's fixed size is too small */
+	TESSERA_RANGE = 4,       /* a size is out of its declared range, or beyond 2^63 */
+	TESSERA_UNSUPPORTED = 5, /* this machine or this build can't */
+	TESSERA_FILE = 6,        /* a weight file is missing, wrong or unreadable */
+	TESSERA_VERSION = 7      /* artifact and context don't fit together */
+};
+
+typedef struct TesseraError {
+	int32_t code;
+	char message[508]; /* always terminated */
+} TesseraError;
+
+/* ---- handles and options ---------------------------------------------------------------------------------------------------- */
+
+typedef struct TesseraModel TesseraModel;
+typedef struct TesseraContext TesseraContext;
+typedef struct TesseraSession TesseraSession;
+
+/* Memory hooks. alloc returns memory aligned to `align` (a power of two, at most 4096) or NULL. Called while contexts and sessions are
+ * made or prepared, never inside tessera_run with shapes that were prepared. */
+typedef struct TesseraAllocator {
+	void *user;
+	void *(*alloc)(void *user, size_t bytes, size_t align);
+	void (*release)(void *user, void *memory, size_t bytes);
+} TesseraAllocator;
+
+enum { TESSERA_CPU_AUTO = 0, TESSERA_CPU_V2 = 1, TESSERA_CPU_V3 = 2, TESSERA_CPU_V4 = 3 };
+
+/* Zero means the default everywhere. */
+typedef struct TesseraContextOptions {
+	uint32_t size;              /* sizeof(TesseraContextOptions), or 0 */
+	int32_t threads;            /* threads that compute, the caller included; 0: as many as the process may use */
+	TesseraAllocator allocator; /* alloc NULL: anonymous mmap */
+	int32_t cpu;                /* TESSERA_CPU_*: code for this x86-64 level, refused where the machine is older */
+	uint32_t reserved;
+	const char *weights;        /* folder (or, for a model with one weight file, the file) of external weights; NULL: the artifact's folder */
+} TesseraContextOptions;
+
+enum { TESSERA_SESSION_STAGING = 1 }; /* reserve room to copy every input and output, so that strided tensors never allocate */
+
+typedef struct TesseraSessionOptions {
+	uint32_t size;              /* sizeof(TesseraSessionOptions), or 0 */
+	uint32_t flags;
+	const int64_t *max_dims;    /* largest size of each dim of the model, in its order; the session then never allocates again */
+	int32_t n_max_dims;
+	uint32_t reserved;
+	const char *weights;        /* as in the context's options; wins over it */
+} TesseraSessionOptions;
+
+/* ---- what a model looks like ------------------------------------------------------------------------------------------------ */
+
+typedef struct TesseraTensorInfo {
+	const char *name;
+	DLDataType dtype;
+	int32_t rank;
+	int32_t reserved;
+	int64_t dims[16];           /* the size where it is fixed, else -1 - (number of the dim), or INT64_MIN for an expression */
+} TesseraTensorInfo;
+
+typedef struct TesseraDimInfo {
+	const char *name;
+	int64_t min, max, multiple_of; /* max 0: no limit */
+} TesseraDimInfo;
+
+typedef struct TesseraStats {   /* of one session */
+	uint64_t workspace_bytes;   /* held for workspace, staging and scratch */
+	uint64_t plan_bytes;        /* held for prepared launches */
+	uint64_t external_bytes;    /* packed copies of external weights, shared by the context's sessions */
+	uint64_t runs, prepares;
+	uint64_t copied_tensors, copied_bytes; /* arguments that had to be copied: strides, alignment, aliasing */
+	uint64_t launches;          /* of the prepared graph */
+	int32_t threads, cpu;       /* threads of the context; TESSERA_CPU_V* in use */
+} TesseraStats;
+
+/* ---- the function table of an artifact --------------------------------------------------------------------------------------- */
+
+typedef struct TesseraApi {
+	uint32_t abi, size;
+	int32_t (*context_create)(const TesseraContextOptions *, TesseraContext **, TesseraError *);
+	int32_t (*session_create)(const TesseraModel *, TesseraContext *, const TesseraSessionOptions *, TesseraSession **, TesseraError *);
+	void (*session_destroy)(TesseraSession *);
+	int32_t (*prepare)(TesseraSession *, int32_t graph, const int64_t *dims, int32_t n_dims, TesseraError *);
+	int32_t (*run)(TesseraSession *, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out, int32_t n_out,
+	               void *stream, TesseraError *);
+	int32_t (*output_shape)(TesseraSession *, int32_t graph, const DLTensor *const *in, int32_t n_in, int32_t output, int64_t *shape,
+	                        int32_t *rank, TesseraError *);
+	int32_t (*workspace)(const TesseraModel *, int32_t graph, const int64_t *dims, int32_t n_dims, uint64_t *bytes, TesseraError *);
+	int32_t (*explain)(TesseraSession *, void (*line)(void *user, const char *text), void *user, TesseraError *);
+	int32_t (*stats)(TesseraSession *, TesseraStats *);
+	int32_t (*graph_count)(const TesseraModel *);
+	const char *(*graph_name)(const TesseraModel *, int32_t graph);
+	int32_t (*graph_inputs)(const TesseraModel *, int32_t graph);
+	int32_t (*graph_outputs)(const TesseraModel *, int32_t graph);
+	int32_t (*tensor_info)(const TesseraModel *, int32_t graph, int32_t tensor, TesseraTensorInfo *);
+	int32_t (*dim_count)(const TesseraModel *);
+	int32_t (*dim_info)(const TesseraModel *, int32_t dim, TesseraDimInfo *);
+} TesseraApi;
+
+/* What an artifact exports. Only abi, size, name and api are for callers. */
+struct TesseraModel {
+	uint32_t abi, size;
+	const char *name;
+	const TesseraApi *api;
+	const void *plan;
+	uint64_t plan_bytes;
+	const void *kernels;
+	const uint64_t *weights;    /* distance in bytes from this word to the weights, 0: none inside */
+	const uint64_t *weight_bytes;
+};
+
+/* The head of every context, fixed for all versions of this ABI: artifacts use one another's contexts through it. */
+typedef struct TesseraContextApi {
+	uint32_t abi, size;
+	void (*destroy)(TesseraContext *);
+	void *(*alloc)(TesseraContext *, size_t bytes, size_t align);
+	void (*release)(TesseraContext *, void *memory, size_t bytes);
+	int32_t (*threads)(TesseraContext *);
+	int32_t (*cpu)(TesseraContext *);
+	const char *(*weights)(TesseraContext *);
+	/* body(arg, worker) on up to `want` threads, worker 0 the caller; on the caller alone when the pool is taken. Returns when all left. */
+	void (*parallel)(TesseraContext *, int32_t want, void (*body)(void *arg, int32_t worker), void *arg);
+	/* one value per key for the life of the context: make runs once, drop at the end; a failed make (NULL) is not kept */
+	void *(*shared)(TesseraContext *, const void *key, void *(*make)(TesseraContext *, void *arg), void (*drop)(TesseraContext *, void *value), void *arg);
+} TesseraContextApi;
+struct TesseraContext { const TesseraContextApi *api; };
+
+/* ---- the calls -------------------------------------------------------------------------------------------------------------- */
+
+static inline int32_t tessera_version_error(TesseraError *e)
+{
+	static const char text[] = "the artifact was built for another version of tessera.h";
+	size_t i;
+	if (e) {
+		e->code = TESSERA_VERSION;
+		for (i = 0; i < sizeof text; i++)
+			e->message[i] = text[i];
+	}
+	return TESSERA_VERSION;
+}
+
+/* A context, made with the code of artifact m and usable with any other. options may be NULL. */
+static inline int32_t tessera_context_create(const TesseraModel *m, const TesseraContextOptions *options, TesseraContext **out, TesseraError *e)
+{
+	return m->abi != TESSERA_ABI ? tessera_version_error(e) : m->api->context_create(options, out, e);
+}
+/* After all its sessions are gone. NULL is fine. */
+static inline void tessera_context_destroy(TesseraContext *cx)
+{
+	if (cx)
+		cx->api->destroy(cx);
+}
+
+static inline int32_t tessera_session_create(const TesseraModel *m, TesseraContext *cx, const TesseraSessionOptions *options,
+                                             TesseraSession **out, TesseraError *e)
+{
+	return m->abi != TESSERA_ABI || cx->api->abi != TESSERA_ABI ? tessera_version_error(e) : m->api->session_create(m, cx, options, out, e);
+}
+
+/* Every session starts with this, so that the wrappers find its artifact. */
+struct TesseraSession { const TesseraApi *api; };
+
+static inline void tessera_session_destroy(TesseraSession *s)
+{
+	if (s)
+		s->api->session_destroy(s);
+}
+/* Choose variants and lay out memory for these sizes: one per dim of the model, in its order; -1 for dims the graph doesn't use. */
+static inline int32_t tessera_prepare(TesseraSession *s, int32_t graph, const int64_t *dims, int32_t n_dims, TesseraError *e)
+{
+	return s->api->prepare(s, graph, dims, n_dims, e);
+}
+/* Compute. Shapes other than the prepared ones are prepared first. With a shape seen just before: no allocation, no locks, no system
+ * calls but waking and waiting. On an error before the first kernel nothing was written. stream must be NULL on the CPU. */
+static inline int32_t tessera_run(TesseraSession *s, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out,
+                                  int32_t n_out, void *stream, TesseraError *e)
+{
+	return s->api->run(s, graph, in, n_in, out, n_out, stream, e);
+}
+/* The shape that output number `output` will have for these inputs (their data is not looked at). shape holds 16. */
+static inline int32_t tessera_output_shape(TesseraSession *s, int32_t graph, const DLTensor *const *in, int32_t n_in, int32_t output,
+                                           int64_t *shape, int32_t *rank, TesseraError *e)
+{
+	return s->api->output_shape(s, graph, in, n_in, output, shape, rank, e);
+}
+/* Peak bytes of workspace for these sizes: the model's exported formula, evaluated. */
+static inline int32_t tessera_workspace(const TesseraModel *m, int32_t graph, const int64_t *dims, int32_t n_dims, uint64_t *bytes, TesseraError *e)
+{
+	return m->api->workspace(m, graph, dims, n_dims, bytes, e);
+}
+/* One line per launch of what was prepared last: step, chosen variant, cells. */
+static inline int32_t tessera_explain(TesseraSession *s, void (*line)(void *user, const char *text), void *user, TesseraError *e)
+{
+	return s->api->explain(s, line, user, e);
+}
+static inline int32_t tessera_stats(TesseraSession *s, TesseraStats *out) { return s->api->stats(s, out); }
+
+static inline int32_t tessera_graph_count(const TesseraModel *m) { return m->api->graph_count(m); }
+static inline const char *tessera_graph_name(const TesseraModel *m, int32_t graph) { return m->api->graph_name(m, graph); }
+static inline int32_t tessera_graph_inputs(const TesseraModel *m, int32_t graph) { return m->api->graph_inputs(m, graph); }
+static inline int32_t tessera_graph_outputs(const TesseraModel *m, int32_t graph) { return m->api->graph_outputs(m, graph); }
+/* tensor counts the inputs, then the outputs */
+static inline int32_t tessera_tensor_info(const TesseraModel *m, int32_t graph, int32_t tensor, TesseraTensorInfo *out)
+{
+	return m->api->tensor_info(m, graph, tensor, out);
+}
+static inline int32_t tessera_dim_count(const TesseraModel *m) { return m->api->dim_count(m); }
+static inline int32_t tessera_dim_info(const TesseraModel *m, int32_t dim, TesseraDimInfo *out) { return m->api->dim_info(m, dim, out); }
+
+/* the number of the graph called name, or -1 */
+static inline int32_t tessera_find_graph(const TesseraModel *m, const char *name)
+{
+	int32_t i, n = tessera_graph_count(m);
+	for (i = 0; i < n; i++) {
+		const char *a = tessera_graph_name(m, i), *b = name;
+		while (*a && *a == *b)
+			a++, b++;
+		if (*a == *b)
+			return i;
+	}
+	return -1;
+}
+
+/* A compact CPU tensor over memory and a shape of the caller's. */
+static inline DLTensor tessera_tensor(void *data, DLDataType dtype, int32_t ndim, int64_t *shape)
+{
+	DLTensor t;
+	t.data = data;
+	t.device.device_type = kDLCPU;
+	t.device.device_id = 0;
+	t.ndim = ndim;
+	t.dtype = dtype;
+	t.shape = shape;
+	t.strides = NULL;
+	t.byte_offset = 0;
+	return t;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

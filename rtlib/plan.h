@@ -1,0 +1,142 @@
+/* The plan: the host program of an artifact, as data. tsc writes it into section .tessera.plan, rtlib interprets it in place on
+ * every device, and `tsc inspect` and `tsc explain` read it from the file. It is position independent (tables are byte offsets from
+ * the blob's first byte, names are offsets into its strings), little endian, 16-byte aligned, and means the same everywhere: every
+ * size, guard, offset and argument is an int64 expression over the symbolic dims and the loop variables. The runtime checks the
+ * whole blob once (ts_plan_check) before it believes any number in it. docs/artifact.md describes it for readers. */
+#ifndef TESSERA_RTLIB_PLAN_H
+#define TESSERA_RTLIB_PLAN_H
+#include <stddef.h>
+#include <stdint.h>
+
+#define TS_PLAN_MAGIC "TSPLAN1" /* 8 bytes with the NUL */
+#define TS_PLAN_VERSION 1
+#define TS_NONE UINT32_MAX      /* no expression, no string, no kernel */
+#define TS_MAX_RANK 16
+#define TS_MAX_LOOP 8           /* nested loops, and loop variables of one entry */
+#define TS_MAX_DIMS 1024
+#define TS_CLONES 3             /* x86-64-v2, v3, v4: the columns of the kernel table */
+
+/* Element types, as stored. Sub-byte int4 and fp4 hold two elements a byte, low nibble first, along the flattened last axis (a row
+ * of n takes ceil(n/2) bytes); fp6 takes a byte each. */
+typedef enum {
+	TS_PLAN_F64, TS_PLAN_F32, TS_PLAN_F16, TS_PLAN_BF16, TS_PLAN_FP8_E4M3, TS_PLAN_FP8_E5M2, TS_PLAN_FP6_E2M3, TS_PLAN_FP6_E3M2,
+	TS_PLAN_FP4_E2M1, TS_PLAN_INT64, TS_PLAN_INT32, TS_PLAN_INT16, TS_PLAN_INT8, TS_PLAN_UINT8, TS_PLAN_INT4, TS_PLAN_BOOL,
+	TS_PLAN_COMPLEX64, TS_PLAN_DTYPES
+} TsPlanDtype;
+
+/* One int64 expression node. Operands a, b, c are numbers of earlier nodes. Overflow, division by zero and an operand that failed
+ * make the value an error, which matters only where the value is used; and, or and select look at the needed side alone. */
+typedef enum {
+	TS_EX_CONST,              /* value */
+	TS_EX_DIM,                /* symbolic dim number a */
+	TS_EX_LOOP,               /* loop variable number a */
+	TS_EX_ADD, TS_EX_SUB, TS_EX_MUL,
+	TS_EX_DIV, TS_EX_MOD,     /* floor division and its remainder (the divisor's sign) */
+	TS_EX_MIN, TS_EX_MAX,
+	TS_EX_EQ, TS_EX_NE, TS_EX_LT, TS_EX_LE, /* 0 or 1 */
+	TS_EX_AND, TS_EX_OR,      /* 0 or 1; b is not looked at when a decides */
+	TS_EX_SELECT,             /* a ? b : c */
+	TS_EX_KINDS
+} TsExprKind;
+typedef struct { uint32_t kind, a, b, c; int64_t value; } TsPlanExpr;
+
+typedef struct { uint32_t name, reserved; int64_t min, max, multiple_of; } TsPlanDim; /* max 0: no limit; multiple_of >= 1 */
+
+/* How packed weight bytes come from a file's bytes: panels of `panel` columns, each [ceil(K/group)][panel][group] elements with
+ * zeros past K and N, one set of panels per batch (pack.h says it exactly). COPY: the bytes as they are. */
+typedef enum { TS_PACK_COPY, TS_PACK_PANELS } TsPackKind;
+typedef struct {
+	uint32_t kind, elem;      /* TsPackKind; bytes per element: 1, 2, 4 or 8 */
+	uint32_t panel, group;    /* columns of a panel; consecutive k kept together (1; 2 for bf16 pairs; 4 for int8 quads) */
+	int64_t batch, k, n;      /* logical source [batch, k, n] */
+	int64_t stride_batch, stride_k, stride_n; /* in elements of the source */
+} TsPack;
+
+/* One weight as kernels read it: `bytes` bytes at `offset`, both 64-aligned, of the blob inside the artifact (TS_WEIGHT_EMBEDDED) or
+ * of memory filled when a context first opens the model (TS_WEIGHT_EXTERNAL: read `file_bytes` at `file_offset` of weight file
+ * `file`, apply `pack`). Embedded weights keep file and pack too, for inspect. shape is the logical one. */
+enum { TS_WEIGHT_EMBEDDED = 0, TS_WEIGHT_EXTERNAL = 1 };
+typedef struct {
+	uint32_t name, dtype, rank, where;
+	uint32_t dims;            /* first of `rank` values in longs */
+	uint32_t file;            /* number in files, or TS_NONE (a constant) */
+	uint64_t offset, bytes;
+	uint64_t file_offset, file_bytes;
+	TsPack pack;
+} TsPlanWeight;
+
+/* A published weight file: found beside the artifact by its base name or where the caller says, accepted only with this hash. */
+typedef struct { uint32_t name, reserved; uint64_t bytes; uint8_t sha256[32]; } TsPlanFile;
+
+/* A buffer of the session. Sizes may use dims, which are fixed when the session is made; starts filled with weight `init`, or zero. */
+typedef struct { uint32_t name, dtype, rank, dims /* `rank` expr ids in words */, init /* weight or TS_NONE */, bytes /* expr */; } TsPlanState;
+
+/* An input or output. dims: `rank` expr ids in words. align: bytes the kernels need data aligned to (at least the element).
+ * where: string "file:line:col" that declared it, or 0. */
+typedef struct { uint32_t name, dtype, rank, dims, align, where; } TsPlanTensor;
+
+/* dim = (size of axis `axis` of tensor `tensor` - add) / mul, exactly; tensors count the entry's inputs, then its outputs. Every dim
+ * an entry uses is bound by the first bind that names it; every other axis is then checked against its expression. */
+typedef struct { uint32_t dim, tensor, axis, reserved; int64_t mul, add; } TsPlanBind;
+
+/* expr must be non-zero, else prepare fails with message, in which {0} and {1} stand for the values of wanted and found. */
+typedef struct { uint32_t expr, message, wanted, found; } TsPlanCheck;
+
+typedef struct {
+	uint32_t name, doc;
+	uint32_t tensor, n_inputs, n_outputs;   /* first tensor; inputs, then outputs */
+	uint32_t bind, n_binds;
+	uint32_t check, n_checks;
+	uint32_t step, n_steps;
+	uint32_t workspace;                     /* expr: bytes of workspace, the exported peak-bytes formula */
+} TsPlanEntry;
+
+/* LAUNCH runs the first choice whose guard holds (none holds: an error, or nothing with TS_STEP_OPTIONAL). LOOP runs the steps up to
+ * its END with variable `var` = lo .. hi-1; both ends name each other in `match`. */
+typedef enum { TS_STEP_LAUNCH, TS_STEP_LOOP, TS_STEP_END } TsStepKind;
+enum { TS_STEP_OPTIONAL = 1 };
+typedef struct {
+	uint32_t kind, flags;
+	uint32_t name;                          /* string: what it computes, for explain and profiles */
+	uint32_t choice, n_choices, arg, n_args, num, n_nums; /* LAUNCH: choices, args, expr ids in words */
+	uint32_t var, lo, hi, match;            /* LOOP, END */
+} TsPlanStep;
+
+/* guard: expr or TS_NONE (always). cells: expr, how many grid cells. scratch: expr, bytes each worker gets (TS_NONE: 0). */
+typedef struct { uint32_t guard, kernel, cells, scratch, label; } TsPlanChoice;
+
+/* A pointer argument: base + offset bytes (expr or TS_NONE for 0). INPUT, OUTPUT: tensor `index` of its side. STATE: state `index`.
+ * WEIGHT: weight words[table + i] with i the value of `index_expr` (TS_NONE: 0), 0 <= i < n_table, so that the layers of a loop
+ * share one step. */
+typedef enum { TS_ARG_INPUT, TS_ARG_OUTPUT, TS_ARG_WORKSPACE, TS_ARG_WEIGHT, TS_ARG_STATE } TsArgKind;
+typedef struct { uint32_t kind, index, table, n_table, index_expr, offset; } TsPlanArg;
+
+typedef struct { uint32_t name, flags; } TsPlanKernel;
+
+typedef struct { uint32_t at, n; } TsPlanSpan;    /* byte offset from the blob's start; number of elements (strings: bytes) */
+typedef struct {
+	char magic[8];
+	uint32_t version, header_bytes;
+	uint32_t bytes, clones;                    /* of the whole blob; columns of the kernel table */
+	uint32_t model, producer;                  /* strings: model name, "tsc 0.1.0" */
+	uint64_t weight_bytes;                     /* embedded blob */
+	uint64_t external_bytes;                   /* memory for weights packed at open */
+	TsPlanSpan strings, words /* u32 */, longs /* i64 */, dims, exprs, files, weights, states, tensors, binds, checks, entries, steps,
+		choices, args, kernels;
+} TsPlanHeader;
+
+/* A kernel for grid cells [begin, end). ptr: buffer addresses, offsets added, 64-aligned for workspace and weights at offsets that are;
+ * num: int64 arguments; scratch: 64-aligned, this worker's alone. A cell's result never depends on who computes it or when. */
+typedef void (*TsKernelFn)(void *const *ptr, const int64_t *num, int64_t begin, int64_t end, void *scratch);
+/* The compiler's object defines `ts_kernels` (hidden): [kernel][TS_CLONES], every entry set. */
+
+/* typed views of a checked blob */
+#define TS_PLAN_TABLE(plan, T, span) ((const T *)(const void *)((const char *)(plan) + (plan)->span.at))
+static inline const char *ts_plan_str(const TsPlanHeader *p, uint32_t s) { return s < p->strings.n ? (const char *)p + p->strings.at + s : ""; }
+
+/* Is this a whole, consistent plan of `size` bytes? Returns NULL, or what is wrong (a static string). */
+const char *ts_plan_check(const void *blob, size_t size);
+
+_Static_assert(sizeof(TsPlanExpr) == 24 && sizeof(TsPlanDim) == 32 && sizeof(TsPack) == 64 && sizeof(TsPlanWeight) == 120, "plan layout");
+_Static_assert(sizeof(TsPlanFile) == 48 && sizeof(TsPlanBind) == 32 && sizeof(TsPlanHeader) == 40 + 8 + 16 * 8, "plan layout");
+#endif
