@@ -16,19 +16,28 @@ int64_t ts_layout_axis_size(const TsLayout *l, TsAxis a);      /* product of the
 int64_t ts_layout_extent(const TsLayout *l, int dim);          /* 1 + largest coordinate */
 /* coord[0..rank) of the element at place[axis]. */
 void ts_layout_at(const TsLayout *l, const int64_t place[TS_AX_COUNT], int64_t coord[TS_LAY_RANK]);
-/* Every coordinate of the box exactly once per replica; false and *why otherwise. */
+/* Every coordinate of the box exactly once per replica; false and *why otherwise. Decided from the digits: those of a dim, by stride,
+ * must chain (stride of one = stride * extent of the one before, from 1). */
 bool ts_layout_check(const TsLayout *l, const int64_t extent[TS_LAY_RANK], const char **why);
 /* Same map as functions of place: same coordinates everywhere, digits may be cut differently. */
 bool ts_layout_same(const TsLayout *a, const TsLayout *b);
-/* Fewest digits for the same map. */
+/* Fewest digits for the same map, axes in the order of TsAxis: a normal form, so equal maps give equal structs. On the v axis alone a
+ * wholly replicated axis vanishes: a value that all SIMD lanes of a core share is one register (`v16:_ r6:1m` is `r6:1m`). */
 TsLayout ts_layout_coalesce(const TsLayout *l);
+TsLayout ts_layout_row_major(const int64_t *extent, int rank);  /* memory: s digits, last axis fastest */
+TsLayout ts_layout_transpose(const TsLayout *l);                /* rank 2: dims swapped */
+void ts_layout_text(const TsLayout *l, TsBuf *to);              /* dims are written m n k j */
 /* Cuts digits so that both lists cut alike on every axis (r16:8k = r2:8k r8:16k). False when they cannot be cut alike. */
 bool ts_layout_refine(const TsLayout *a, const TsLayout *b, TsLayout *ra, TsLayout *rb);
-/* Drops dim: r, v and s digits of it go, lane-like digits (l w g c) become replicated; other dims are renumbered. Row statistics. */
+/* Drops dim: its r and s digits go, its v l w g c digits become replicated (an all-replicated v axis vanishes, as in coalesce); other dims
+ * are renumbered. Row statistics. */
 TsLayout ts_layout_drop(const TsLayout *l, int dim);
-/* The part with coordinate[dim] in [at, at + len): legal when len and at fall on a cut of pure r digits. */
+/* The part with coordinate[dim] in [at, at + len): legal when len and at fall on a cut of pure r digits. *first_register is where its
+ * register 0 lies in l; the others follow by coordinate. */
 bool ts_layout_slice(const TsLayout *l, int dim, int64_t at, int64_t len, TsLayout *out, int64_t *first_register);
 /* Byte offset in memory of coordinate (s axis of a memory layout), swizzle applied. */
 int64_t ts_layout_offset(const TsLayout *mem, const int64_t coord[TS_LAY_RANK], int elem_bytes);
+/* Register of l that holds coord for lane-like place 0 (r axis only is searched); -1 when none does. */
+int64_t ts_layout_register(const TsLayout *l, const int64_t coord[TS_LAY_RANK]);
 /* Worst number of 32-bit words per bank in one phase of a warp-wide access of `width` bytes per lane; counted by enumeration. */
 int ts_layout_conflicts(const TsLayout *reg, const TsLayout *mem, int elem_bytes, int width);

@@ -6,25 +6,30 @@
 #include "ir/tree.h"
 
 typedef enum { TS_TT_IDX /* int64, uniform */, TS_TT_SCALAR /* one uniform element */, TS_TT_TILE, TS_TT_MEM /* global or shared view */,
-	TS_TT_RING, TS_TT_POS, TS_TT_BAR, TS_TT_NONE } TsTForm;
-typedef enum { TS_SP_GLOBAL, TS_SP_SHARED, TS_SP_TMAP } TsTSpace;
+	TS_TT_RING, TS_TT_POS, TS_TT_SLOT /* R[p] */, TS_TT_NONE, TS_TT_UNKNOWN /* after an error */ } TsTForm;
+typedef enum { TS_SP_GLOBAL, TS_SP_SHARED } TsTSpace;
 
 typedef struct {
 	TsTForm form;
-	TsDtype elem;
+	TsDtype elem;              /* SCALAR, TILE, MEM; a literal before it meets a type: TS_DTYPE_NONE */
 	uint8_t rank;
 	bool pending;              /* TILE: f32[..]!, in flight */
-	int64_t extent[TS_LAY_RANK]; /* TILE: static; SHARED MEM: static; GLOBAL MEM: sizes are trees */
-	const TsLayout *layout;    /* TILE: always set after verification. SHARED MEM: may be NULL = row major */
+	int64_t extent[TS_LAY_RANK]; /* TILE: static; SHARED MEM: static; a PARAM: -1 where symbolic; an INDEX: the tile it selects, static */
+	const TsLayout *layout;    /* TILE: always set after verification, interned: equal maps are equal pointers. SHARED MEM: never NULL */
 	TsTSpace space;
-	TsTree *decl;              /* MEM, RING: the PARAM, SMEM or RING that declares it; TILE, IDX: the BIND, KW or PARAM it names, if a name */
+	TsTree *decl;              /* MEM, RING, SLOT, POS: the PARAM, SMEM or RING that declares it (a slot's buffer: its BIND in the RING) */
 } TsTType;
 
 typedef struct {
 	TsTType type;
-	TsTree *decl;              /* NAME: what it refers to (BIND, PARAM, SMEM, RING, LAYOUT, KW of a for/grid) */
+	TsTree *decl;              /* NAME: what it refers to: BIND, PARAM, SMEM, RING, LAYOUT, KW of a grid or with, FOR (its variable).
+	                            * FIELD R[p].a: the BIND of `a` in the ring */
 	int32_t op;                /* CALL: TsTileOp, or TS_TILE_POINTWISE + TsOp */
-	int32_t id;                /* BIND, KW, PARAM: dense number within the kernel, for the lowering's tables */
+	int32_t id;                /* BIND, KW, PARAM, SMEM, RING, FOR: dense number within the kernel, for tables; KERNEL: how many */
+	bool known;                /* IDX: a compile-time constant, `value` */
+	int64_t value;             /* IDX constant. RANGE: its static length. PARAM: its place among buffers or among idx parameters (ABI) */
+	TsTree *def;               /* BIND of a LET with one name: its right side */
+	int64_t step;              /* RANGE: constant step, 0 when the step is known at run time only */
 } TsTInfo;
 #define ts_tinfo(t) ((TsTInfo *)(t)->note)
 
@@ -35,10 +40,28 @@ typedef enum {
 	TS_TILE_POINTWISE = 1000,  /* + TsOp */
 } TsTileOp;
 
-typedef struct TsTileTarget TsTileTarget; /* limits of one target, data: ir/tile_targets.def */
+/* Target classes, as sets. */
+enum { TS_TG_CPU = 1, TS_TG_SM80 = 2, TS_TG_SM90 = 4, TS_TG_AMD = 8, TS_TG_HOPPER = TS_TG_SM90, TS_TG_NV = TS_TG_SM80 | TS_TG_SM90,
+	TS_TG_GPU = TS_TG_NV | TS_TG_AMD, TS_TG_ANY = TS_TG_GPU | TS_TG_CPU };
+typedef enum { TS_SC_LANE, TS_SC_WARP, TS_SC_ROLE, TS_SC_CTA } TsTScope;
+typedef struct { const char *name; TsTScope scope; uint32_t targets; const char *doc; } TsTileOpInfo;
+const TsTileOpInfo *ts_tile_op_info(TsTileOp op);
+
+/* Limits of one target: a row of ir/tile_targets.def. */
+typedef struct { const char *name; uint32_t cls; int warp, simd_bytes, threads, registers, shared_bytes, barriers; } TsTileTarget;
+const TsTileTarget *ts_tile_target(const char *name); /* NULL when unknown */
 
 /* Checks a FILE tree of .tile and annotates it. False after reporting. Types, layouts, bounds that are decidable, linear ring positions,
- * in-flight rules, barrier counts, shared memory limits. */
+ * in-flight rules, barrier counts, shared memory limits. A tree may be verified again after it was changed. */
 bool ts_tile_verify(TsCtx *cx, TsTree *file);
-/* The names under which a kernel's integer parameters and buffers come, in order: the launch ABI. */
+/* The names under which a kernel's integer parameters and buffers come, in order: the launch ABI. A PARAM is a buffer (form MEM) or an
+ * integer (form IDX); its note's `value` is its place among its own kind. A buffer of rank 0 (`eps: f32[]`) is one element in memory. */
 uint32_t ts_tile_param_count(const TsTree *kernel);
+
+/* Kids by role, so that nobody counts positions. */
+static inline TsTree *ts_tile_attr(const TsTree *attrs, const char *name)
+{
+	for (uint32_t i = 0; attrs && i < attrs->n; i++)
+		if (!__builtin_strcmp(attrs->kid[i]->name, name)) return attrs->kid[i]->kid[0];
+	return NULL;
+}
