@@ -22,8 +22,15 @@ INSIDE = tuple(ARROWS) + ("tsc/", "tests/")
 
 
 def tracked(root):
-    out = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root, capture_output=True, check=True)
-    return [n for n in out.stdout.decode().split("\0") if n and (root / n).is_file()]
+    """Names of the repository's files; what git ignores is not looked at, and git itself need not be there."""
+    git = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        out = subprocess.run(git, cwd=root, capture_output=True, check=True).stdout.decode()
+        names = [n for n in out.split("\0") if n]
+    except (OSError, subprocess.CalledProcessError):
+        made = (".git", ".venv", "build", "dist")
+        names = [str(p.relative_to(root)) for p in root.rglob("*") if not p.relative_to(root).parts[0].startswith(made)]
+    return [n for n in names if (root / n).is_file()]
 
 
 def includes(text):
