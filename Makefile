@@ -148,6 +148,7 @@ $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.c.o $(ARCHIVES)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS)
 
 unit: $(UNIT)
+	@:
 
 unit-check: $(UNIT)
 	@rc=0; for t in $(UNIT); do $$t || rc=1; done; exit $$rc
