@@ -15,6 +15,7 @@ struct TsCtx {
 	TS_VEC(Diag) diags;
 	uint32_t errors;
 	bool muted, env, bug;
+	void *slot[TS_SLOT_COUNT];
 	jmp_buf *guard;
 };
 
@@ -43,6 +44,7 @@ TsCtx *ts_ctx_new(void)
 
 void ts_ctx_free(TsCtx *cx) { if (cx) ts_arena_free(cx->arena); }
 TsArena *ts_arena(TsCtx *cx) { return cx->arena; }
+void **ts_ctx_slot(TsCtx *cx, TsSlot which) { return &cx->slot[which]; }
 
 static uint32_t hash_bytes(const char *s, size_t n)
 {

@@ -18,6 +18,9 @@ typedef struct { uint32_t file, begin, end; } TsSpan;
 TsCtx *ts_ctx_new(void);
 void ts_ctx_free(TsCtx *cx);
 TsArena *ts_arena(TsCtx *cx); /* lives as long as the context */
+/* One pointer each for what a level parses once per context; NULL at first. */
+typedef enum { TS_SLOT_OPS, TS_SLOT_COUNT } TsSlot;
+void **ts_ctx_slot(TsCtx *cx, TsSlot which);
 
 TsSym ts_intern(TsCtx *cx, const char *s);
 TsSym ts_intern_n(TsCtx *cx, const char *s, size_t n);
