@@ -42,7 +42,7 @@ help:
 # ---- flags ------------------------------------------------------------------------------------------------------------------
 WARN     := -Wall -Wextra -Werror
 INCLUDES := -I. -Iinclude -I$(BUILD)/gen
-COMMON    = -O2 -g $(WARN) -D_GNU_SOURCE $(INCLUDES) -DTS_VERSION='"$(VERSION)"' -ffile-prefix-map=$(CURDIR)/= -ffunction-sections -fdata-sections \
+COMMON    = -O2 -g $(WARN) -D_GNU_SOURCE $(INCLUDES) -DTS_VERSION='"$(VERSION)"' -ffile-prefix-map=$(CURDIR)=. -ffunction-sections -fdata-sections \
             $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(EXTRA_CFLAGS)
 CFLAGS    = -std=c17 $(COMMON)
 CXXFLAGS  = -std=c++17 -fno-exceptions -fno-rtti $(COMMON)
@@ -124,7 +124,7 @@ $(call obj,$(call sources,middle/rewrite) $(UNIT_SRC)): | $(GENERATED)
 # The runtime that is linked into every artifact (a loop in its memcpy must not become a call of memcpy): freestanding, position independent, one relocatable object, carried inside tsc.
 RT_FLAGS := -std=c17 -O2 $(WARN) -Iinclude -I. -ffreestanding -fPIC -fvisibility=hidden -fno-stack-protector -fcf-protection=none \
             -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections -fno-common -fno-ident -march=x86-64-v2 -mtune=generic \
-            -fno-tree-loop-distribute-patterns -ffp-contract=off -ffile-prefix-map=$(CURDIR)/=
+            -fno-tree-loop-distribute-patterns -ffp-contract=off -ffile-prefix-map=$(CURDIR)=.
 RT_OBJ   := $(call obj,$(sort $(wildcard rtlib/*.c)))
 $(RT_OBJ): $(BUILD)/obj/%.c.o: %.c | $(BUILD)/ld/ld.lld
 	@mkdir -p $(@D)
