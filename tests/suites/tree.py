@@ -18,6 +18,7 @@ ARROWS = {
     "emit/": ("backend/", "middle/", "ir/", "support/"),
     "rtlib/": (),
 }
+FORMATS = ("rtlib/plan.h",)  # what the compiler writes and the runtime reads is described once
 INSIDE = tuple(ARROWS) + ("tsc/", "tests/")
 
 
@@ -43,7 +44,7 @@ def wrong_includes(sources, is_wrong):
 
 def against_the_arrows(name, inc):
     home = next((f for f in ARROWS if name.startswith(f)), None)
-    if home is None or not inc.startswith(INSIDE):
+    if home is None or inc in FORMATS or not inc.startswith(INSIDE):
         return False
     return not inc.startswith((home,) + ARROWS[home])
 
