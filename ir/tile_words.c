@@ -76,12 +76,14 @@ static bool axis_arg(TsVerify *v, TvCall *c, uint32_t position, int rank, int64_
 }
 
 /* ---- pointwise ---- */
-static bool gives_bool(const char *name)
+/* How the result's element type follows: the operator table's shape rule (same, compare, where, cast). */
+static const char *type_rule(int32_t op)
 {
-	static const char *const words[] = { "eq", "ne", "lt", "le", "gt", "ge", "is_nan", "is_inf", "is_finite", "isnan", "isinf", "isfinite", "logical_and", "logical_or", "logical_not", "and", "or", "not" };
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		if (!strcmp(name, words[i])) return true;
-	return false;
+	static const char *const rule[TS_OP_COUNT] = { "same",
+#define OP(name, ins, attrs, flags, cls, types, shape, ref, adjoint, bound, doc) #shape,
+#include "ir/ops.def"
+	};
+	return op < TS_TILE_POINTWISE ? "same" : rule[op - TS_TILE_POINTWISE];
 }
 
 /* The tile among the operands that gives extents and layout (NULL: all uniform) and the element type of operands `from` on. */
@@ -144,13 +146,15 @@ static bool check_cast(TsVerify *v, TvCall *c)
 bool tv_pointwise(TsVerify *v, TvCall *c, int32_t op)
 {
 	const char *name = c->call->kid[0]->name;
-	const TsOpInfo *info = op == TS_TILE_fma ? NULL : ts_op_info(v->cx, (TsOp)(op - TS_TILE_POINTWISE));
-	if (!strcmp(name, "cast")) return check_cast(v, c);
-	bool where = !strcmp(name, "where");
+	const TsOpInfo *info = op < TS_TILE_POINTWISE ? NULL : ts_op_info(v->cx, (TsOp)(op - TS_TILE_POINTWISE));
+	const char *rule = type_rule(op);
+	if (!strcmp(rule, "cast")) return check_cast(v, c);
+	bool where = !strcmp(rule, "where");
 	TsTType have[TS_MAX_OP_INS];
 	const TsTType *shape;
 	TsDtype elem;
-	if (!tv_arity(v, c, info ? info->min_in : 3, info ? info->nin : 3) || !common_type(v, c, have, where, &shape, &elem)) return false;
+	uint32_t own = op == TS_TILE_fma ? 3 : 1;
+	if (!tv_arity(v, c, info ? info->min_in : own, info ? info->nin : own) || !common_type(v, c, have, where, &shape, &elem)) return false;
 	if (elem == TS_DTYPE_NONE && c->nwant) elem = c->want[0].form == TS_TT_SCALAR || c->want[0].form == TS_TT_TILE ? c->want[0].elem : elem;
 	if (elem == TS_DTYPE_NONE) return tv_fail(v, c->call, "E_TILE_TYPE", "no operand of '%s' has an element type", name);
 	if (!accepts(info ? info->types : TS_T_FLOAT, elem)) return tv_fail(v, c->call, "E_TILE_TYPE", "'%s' does not take %s", name, ts_dtype_name(elem));
@@ -160,7 +164,7 @@ bool tv_pointwise(TsVerify *v, TvCall *c, int32_t op)
 		TsTree *kw = c->call->kid[i];
 		if (!info || ts_op_attr_index(info, kw->name) < 0) return tv_fail(v, kw, "E_TILE_ARGUMENT", "'%s' takes no '%s'", name, kw->name);
 	}
-	return give_pointwise(c, shape, gives_bool(name) ? TS_BOOL : elem);
+	return give_pointwise(c, shape, !strcmp(rule, "compare") ? TS_BOOL : elem);
 }
 
 /* ---- idx ---- */
@@ -187,6 +191,8 @@ static bool word_select(TsVerify *v, TvCall *c)
 
 /* ---- values ---- */
 static bool word_fma(TsVerify *v, TvCall *c) { return tv_pointwise(v, c, TS_TILE_fma); }
+
+static bool word_exp2(TsVerify *v, TvCall *c) { return tv_pointwise(v, c, TS_TILE_exp2); }
 
 static bool word_fill(TsVerify *v, TvCall *c)
 {
@@ -493,7 +499,7 @@ TvWord *tv_word(TsTileOp op)
 {
 	static TvWord *const word[TS_TILE_OP_COUNT] = {
 #define W(name) [TS_TILE_##name] = word_##name
-		W(min), W(max), W(cdiv), W(select), W(raster), W(fma), W(fill), W(iota), W(bcast), W(slice), W(concat), W(convert), W(reduce), W(argreduce),
+		W(min), W(max), W(cdiv), W(select), W(raster), W(fma), W(exp2), W(fill), W(iota), W(bcast), W(slice), W(concat), W(convert), W(reduce), W(argreduce),
 		W(mma), W(philox), W(load), W(store), W(prefetch), W(pack),
 #undef W
 	};
