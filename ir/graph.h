@@ -52,7 +52,9 @@ struct TsNode {
 
 typedef struct { TsType type; TsSym name; TsNode *def; uint32_t index; } TsValue; /* name: written or derived (y.1) */
 
-typedef struct { TsDim cond_lhs, cond_rhs; enum { TS_CHECK_EQ, TS_CHECK_LE, TS_CHECK_DIVIDES } kind; TsSpan at; TsSym text; } TsCheck; /* run-time demand that could not be decided */
+/* A demand that could not be decided: lhs == rhs, lhs <= rhs, or lhs a multiple of rhs. It is checked once per call; text says of what
+ * (`matmul inner sizes: x axis 1 and w axis 0`). Sizes of loop variables never occur: such demands are listed for each iteration. */
+typedef struct { TsDim cond_lhs, cond_rhs; enum { TS_CHECK_EQ, TS_CHECK_LE, TS_CHECK_DIVIDES } kind; TsSpan at; TsSym text; } TsCheck;
 
 typedef struct {
 	TsSym name, doc;
@@ -83,7 +85,11 @@ struct TsModule {
 TsModule *ts_module_new(TsCtx *cx);
 TsGraph *ts_graph_new(TsModule *m, TsSym name);
 /* Building. Each appends a node to `b` and infers its result types (ts_infer); on a type error it reports at `at` and returns NULL. */
-TsNode *ts_node_new(TsModule *m, TsGraph *g, TsOp op, uint32_t nin, const TsVal *in, uint32_t nout);
+TsNode *ts_node_new(TsModule *m, TsGraph *g, TsOp op, uint32_t nin, const TsVal *in, uint32_t nout); /* in no block, types open; for `for` */
+/* Attributes of op at their defaults, to be changed and given to ts_add_op (which copies; NULL means these). A required one is
+ * `none` until set, which ts_infer reports. */
+TsAttr *ts_attrs_new(TsModule *m, TsOp op);
+/* A missing trailing optional operand may be left out of in, a missing inner one is 0. num NULL: the module's. */
 TsNode *ts_add_op(TsModule *m, TsGraph *g, TsBlock *b, TsOp op, uint32_t nin, const TsVal *in, const TsAttr *attr, const TsNumerics *num, TsSpan at);
 TsVal ts_add_param(TsModule *m, TsGraph *g, TsSym name, TsType type, TsSpan at);
 TsVal ts_add_weight(TsModule *m, TsGraph *g, TsBlock *b, uint32_t weights, TsSym name, TsType type, TsSpan at);
@@ -93,6 +99,11 @@ TsVal ts_add_dim(TsModule *m, TsGraph *g, TsBlock *b, TsDim d, TsSpan at);
 static inline TsValue *ts_val(TsGraph *g, TsVal v) { return &g->vals.p[v]; }
 /* Attribute by name: of the node's op; asking for an unknown name is a bug. */
 const TsAttr *ts_attr(TsModule *m, const TsNode *n, const char *name);
+
+/* The type that sums of n run in: written (bf16@f32), by the numerics in force, else f64 for f64, f32 for other floats, int32 or int64. */
+TsDtype ts_node_accum(TsModule *m, TsGraph *g, const TsNode *n);
+/* The name in a weight file for a pattern such as `layer.{i + 1}.bias`, given the enclosing loops' variables; NULL if it names another. */
+TsSym ts_weight_name(TsCtx *cx, TsSym pattern, uint32_t nvars, const TsSym *vars, const int64_t *vals);
 
 /* Result types of n from its operands' types and attributes (normalising attributes: negative axes become positive).
  * Fills types of n->out; may add run-time checks to g. Reports and returns false on a mismatch. */
