@@ -85,6 +85,7 @@ static int64_t next_stream(TsModule *m, TsGraph *g)
 	int64_t next = 0;
 	for (uint32_t v = 1; v < g->vals.n; v++) {
 		const TsNode *n = g->vals.p[v].def;
+		if (!n) continue;
 		const TsOpInfo *info = ts_op_info(m->cx, n->op);
 		if (info->cls != TS_CLS_RANDOM || !n->attr) continue;
 		const TsAttr *s = &n->attr[ts_op_attr_index(info, "stream")];

@@ -58,8 +58,11 @@ bool ti_error(const TsInfer *in, const char *code, const char *fmt, ...)
 
 void ti_note_operands(const TsInfer *in)
 {
-	for (uint32_t i = 0; i < in->n->nin; i++)
-		if (ti_has(in, i)) ts_note(in->m->cx, ts_val(in->g, in->n->in[i])->def->at, "%s is %s", ti_name(in, i), ti_type_text(in, i));
+	for (uint32_t i = 0; i < in->n->nin; i++) {
+		if (!ti_has(in, i)) continue;
+		const TsNode *def = ts_val(in->g, in->n->in[i])->def;
+		ts_note(in->m->cx, def ? def->at : (TsSpan){ 0 }, "%s is %s", ti_name(in, i), ti_type_text(in, i));
+	}
 }
 
 static void add_check(TsInfer *in, int kind, TsDim a, TsDim b, const char *what)
