@@ -397,7 +397,7 @@ static bool word_mma(TsVerify *v, TvCall *c)
 {
 	TsTType acc;
 	const char *atom;
-	if (!tv_arity(v, c, 3, 3) || !tv_keywords(v, c, "atom zero_if") || !tv_string(v, c, "atom", "fma wgmma mma mfma wmma", NULL, &atom) || !tv_expr(v, c->arg[0], NULL, &acc)) return false;
+	if (!tv_arity(v, c, 3, 3) || !tv_keywords(v, c, "atom zero_if") || !tv_string(v, c, "atom", "fma wgmma mma mfma wmma", "fma", &atom) || !tv_expr(v, c->arg[0], NULL, &acc)) return false;
 	if (acc.form != TS_TT_TILE || acc.rank != 2 || !ts_dtype_is_float(acc.elem)) return tv_fail(v, c->arg[0], "E_TILE_TYPE", "the accumulator is a float tile of two axes, this is %s", tv_type_text(v, &acc));
 	acc.decl = NULL;
 	if (strcmp(atom, "fma")) return tv_mma_gpu(v, c, atom, &acc);
