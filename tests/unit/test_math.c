@@ -1,0 +1,659 @@
+/* The vector math against glibc: compiled for x86-64-v2, v3 and v4 as this CPU allows, linked, loaded and run. f32 functions of one
+ * argument are compared with glibc's double functions (`test_math full`: on all 2^32 inputs, by `make test-math`; else on a stride that
+ * still meets every exponent), f64 ones with long double on a seeded sample. v3 and v4 must agree in every bit. */
+#include "backend/llvm/math.h"
+#include "emit/lld_shim.h"
+#include <dlfcn.h>
+#include <elf.h>
+#include <float.h>
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static atomic_int failed;
+
+static void check(const char *name, bool ok, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void check(const char *name, bool ok, const char *fmt, ...)
+{
+	char why[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, sizeof why, fmt, ap);
+	va_end(ap);
+	if (ok)
+		printf("ok %s\n", name);
+	else
+		printf("FAIL %s: %s\n", name, why), failed = 1;
+	fflush(stdout);
+}
+
+/* ---- references -------------------------------------------------------------------------------------------------------------- */
+
+static double ref_rsqrt(double x) { return 1 / sqrt(x); }
+static double ref_sigmoid(double x) { return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x)); }
+static double ref_silu(double x) { return x == -INFINITY ? -0.0 : x * ref_sigmoid(x); }
+static double ref_gelu(double x) { return x == -INFINITY ? -0.0 : x * 0.5 * erfc(-x * 0.70710678118654752440); }
+static double ref_gelu_tanh(double x) { return x < -1e3 ? -0.0 : x > 1e3 ? x : x * ref_sigmoid(2 * 0.7978845608028654 * (x + 0.044715 * x * x * x)); }
+static double ref_relu(double x) { return x < 0 ? 0 : x; }
+static double ref_neg(double x) { return -x; }
+
+static long double wide_rsqrt(long double x) { return 1 / sqrtl(x); }
+static long double wide_sigmoid(long double x) { return x < 0 ? expl(x) / (1 + expl(x)) : 1 / (1 + expl(-x)); }
+static long double wide_silu(long double x) { return x == -INFINITY ? -0.0L : x * wide_sigmoid(x); }
+static long double wide_relu(long double x) { return x < 0 ? 0 : x; }
+static long double wide_neg(long double x) { return -x; }
+
+/* erfc(-x/sqrt 2) with the rounding of the argument put right: erfc(z + d) = erfc(z) (1 - 2 z d) for large z */
+static long double wide_gelu(long double x)
+{
+	const __float128 half_root = (__float128)0.70710678118654752438189403651591646843L + (__float128)2.06571211068331e-20L;
+	__float128 q = -(__float128)x * half_root;
+	long double z = (long double)q, d = (long double)(q - z), t;
+
+	if (x < -60)
+		return -0.0L;
+	if (x > 60)
+		return x;
+	t = erfcl(z);
+	return x * 0.5L * (z > 1 ? t - t * 2 * z * d : t - expl(-z * z) * d * 1.12837916709551257390L);
+}
+
+static long double wide_gelu_tanh(long double x)
+{
+	const __float128 c = 2 * ((__float128)0.79788456080286535586L), k = (__float128)44715 / 1000000;
+	__float128 u;
+	long double hi, lo, e;
+
+	if (x < -60)
+		return -0.0L;
+	if (x > 60)
+		return x;
+	u = c * ((__float128)x + k * x * x * x);
+	hi = (long double)u, lo = (long double)(u - hi);
+	e = expl(-fabsl(hi)) * (1 - (hi < 0 ? -lo : lo));
+	return x < 0 ? x * e / (1 + e) : x / (1 + e);
+}
+
+/* bound in ulp; fma: with fused multiply-add and without */
+typedef struct { const char *name; double (*ref)(double); long double (*wide)(long double); double bound; } Word;
+static const Word words[] = {
+	{ "exp", exp, expl, 2 },
+	{ "exp2", exp2, exp2l, 2 },
+	{ "log", log, logl, 2 },
+	{ "log2", log2, log2l, 4 },
+	{ "sqrt", sqrt, sqrtl, 0.501 },
+	{ "rsqrt", ref_rsqrt, wide_rsqrt, 1.6 },
+	{ "tanh", tanh, tanhl, 4 },
+	{ "erf", erf, erfl, 4 },
+	{ "sigmoid", ref_sigmoid, wide_sigmoid, 4 },
+	{ "silu", ref_silu, wide_silu, 4 },
+	{ "gelu", ref_gelu, wide_gelu, 4 },
+	{ "gelu_tanh", ref_gelu_tanh, wide_gelu_tanh, 4 },
+	{ "relu", ref_relu, wide_relu, 0 },
+	{ "sin", sin, sinl, 2 },
+	{ "cos", cos, cosl, 2 },
+	{ "floor", floor, floorl, 0 },
+	{ "ceil", ceil, ceill, 0 },
+	{ "round", rint, rintl, 0 },
+	{ "abs", fabs, fabsl, 0 },
+	{ "neg", ref_neg, wide_neg, 0 },
+};
+static const char *const pairs[] = { "pow", "mod", "floordiv", "minimum", "maximum" };
+enum { NWORD = sizeof words / sizeof *words, NPAIR = sizeof pairs / sizeof *pairs };
+
+/* ---- one .so for each level of x86-64 ---------------------------------------------------------------------------------------- */
+
+enum { V2, V3, V4, LEVELS };
+static const struct { const char *cpu; int bytes; bool fma; } level[] = { { "x86-64-v2", 16, false }, { "x86-64-v3", 32, true },
+	{ "x86-64-v4", 64, true } };
+static void *so[LEVELS];
+static char dir[] = "/tmp/tessera-math-XXXXXX";
+
+typedef struct { LLVMContextRef cx; LLVMModuleRef mod; LLVMBuilderRef b; TsMath m; LLVMTypeRef ptr, i64; } Gen;
+typedef void (*BodyFn)(Gen *g, LLVMValueRef const *in, LLVMValueRef *out, const void *arg);
+
+static LLVMTypeRef vec(LLVMTypeRef t, int lanes)
+{
+	return lanes > 1 ? LLVMVectorType(t, (unsigned)lanes) : t;
+}
+
+/* void name(const in *x0, …, out *y0, …, int64_t n): a loop of whole vectors over n elements */
+static void gen_loop(Gen *g, const char *name, LLVMTypeRef in, int nin, LLVMTypeRef out, int nout, int lanes, BodyFn body, const void *arg)
+{
+	LLVMTypeRef params[16], fnty;
+	LLVMValueRef fn, i, next, v[16], r[16], zero = LLVMConstInt(g->i64, 0, false);
+	LLVMBasicBlockRef entry, loop, done;
+	int np = nin + nout;
+
+	for (int k = 0; k < np; k++)
+		params[k] = g->ptr;
+	params[np] = g->i64;
+	fnty = LLVMFunctionType(LLVMVoidTypeInContext(g->cx), params, (unsigned)np + 1, false);
+	fn = LLVMAddFunction(g->mod, name, fnty);
+	entry = LLVMAppendBasicBlockInContext(g->cx, fn, "");
+	loop = LLVMAppendBasicBlockInContext(g->cx, fn, "");
+	done = LLVMAppendBasicBlockInContext(g->cx, fn, "");
+	LLVMPositionBuilderAtEnd(g->b, entry);
+	LLVMBuildBr(g->b, loop);
+	LLVMPositionBuilderAtEnd(g->b, loop);
+	i = LLVMBuildPhi(g->b, g->i64, "");
+	for (int k = 0; k < nin; k++) {
+		v[k] = LLVMBuildLoad2(g->b, vec(in, lanes), LLVMBuildGEP2(g->b, in, LLVMGetParam(fn, (unsigned)k), &i, 1, ""), "");
+		LLVMSetAlignment(v[k], 1);
+	}
+	body(g, v, r, arg);
+	for (int k = 0; k < nout; k++)
+		LLVMSetAlignment(LLVMBuildStore(g->b, r[k], LLVMBuildGEP2(g->b, out, LLVMGetParam(fn, (unsigned)(nin + k)), &i, 1, "")), 1);
+	next = LLVMBuildAdd(g->b, i, LLVMConstInt(g->i64, (unsigned)lanes, false), "");
+	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, next, LLVMGetParam(fn, (unsigned)np), ""), loop, done);
+	LLVMAddIncoming(i, (LLVMValueRef[]){ zero, next }, (LLVMBasicBlockRef[]){ entry, loop }, 2);
+	LLVMPositionBuilderAtEnd(g->b, done);
+	LLVMBuildRetVoid(g->b);
+}
+
+static void body_word(Gen *g, LLVMValueRef const *in, LLVMValueRef *out, const void *arg)
+{
+	out[0] = ts_math_call(&g->m, arg, in, (unsigned)ts_math_arity(arg));
+}
+
+static const TsDtype stored[] = { TS_BF16, TS_F16, TS_FP8_E4M3, TS_FP8_E5M2, TS_FP6_E2M3, TS_FP6_E3M2, TS_FP4_E2M1, TS_INT4 };
+static const char *const stored_name[] = { "bf16", "f16", "fp8_e4m3", "fp8_e5m2", "fp6_e2m3", "fp6_e3m2", "fp4_e2m1", "int4" };
+enum { NSTORED = sizeof stored / sizeof *stored };
+
+static void body_from(Gen *g, LLVMValueRef const *in, LLVMValueRef *out, const void *arg)
+{
+	out[0] = ts_cvt_from(&g->m, *(const TsDtype *)arg, in[0]);
+}
+
+static void body_to(Gen *g, LLVMValueRef const *in, LLVMValueRef *out, const void *arg)
+{
+	out[0] = ts_cvt_to(&g->m, *(const TsDtype *)arg, in[0]);
+}
+
+static void body_philox(Gen *g, LLVMValueRef const *in, LLVMValueRef *out, const void *arg)
+{
+	(void)arg;
+	ts_math_philox(&g->m, in, in + 4, out);
+}
+
+static void gen_all(Gen *g, int bytes)
+{
+	LLVMTypeRef f32 = LLVMFloatTypeInContext(g->cx), f64 = LLVMDoubleTypeInContext(g->cx), i32 = LLVMInt32TypeInContext(g->cx), it;
+	char name[64];
+
+	for (int k = 0; k < NWORD + NPAIR; k++) {
+		const char *w = k < NWORD ? words[k].name : pairs[k - NWORD];
+		int n = k < NWORD ? 1 : 2;
+
+		snprintf(name, sizeof name, "%s_f32", w);
+		gen_loop(g, name, f32, n, f32, 1, bytes / 4, body_word, w);
+		snprintf(name, sizeof name, "%s_f64", w);
+		gen_loop(g, name, f64, n, f64, 1, bytes / 8, body_word, w);
+		snprintf(name, sizeof name, "%s_one", w);
+		gen_loop(g, name, f32, n, f32, 1, 1, body_word, w);
+	}
+	for (int k = 0; k < NSTORED; k++) {
+		it = LLVMIntTypeInContext(g->cx, (unsigned)ts_cvt_bits(stored[k]));
+		snprintf(name, sizeof name, "from_%s", stored_name[k]);
+		gen_loop(g, name, it, 1, f32, 1, bytes / 4, body_from, &stored[k]);
+		snprintf(name, sizeof name, "to_%s", stored_name[k]);
+		gen_loop(g, name, f32, 1, it, 1, bytes / 4, body_to, &stored[k]);
+	}
+	gen_loop(g, "philox", i32, 6, i32, 4, bytes / 4, body_philox, NULL);
+}
+
+/* the first undefined symbol of an object, or NULL */
+static const char *undefined_symbol(const char *obj)
+{
+	const Elf64_Ehdr *h = (const Elf64_Ehdr *)obj;
+	const Elf64_Shdr *s = (const Elf64_Shdr *)(obj + h->e_shoff);
+
+	for (int i = 0; i < h->e_shnum; i++) {
+		const Elf64_Sym *sym = (const Elf64_Sym *)(obj + s[i].sh_offset);
+
+		if (s[i].sh_type != SHT_SYMTAB)
+			continue;
+		for (size_t k = 1; k < s[i].sh_size / sizeof *sym; k++)
+			if (sym[k].st_shndx == SHN_UNDEF)
+				return obj + s[s[i].sh_link].sh_offset + sym[k].st_name;
+	}
+	return NULL;
+}
+
+static bool write_object(int lv, const char *path)
+{
+	char *err = NULL, label[64];
+	const char *undef;
+	Gen g = { .cx = LLVMContextCreate() };
+	LLVMTargetRef target;
+	LLVMTargetMachineRef tm;
+	LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
+	LLVMMemoryBufferRef buf;
+	LLVMErrorRef bad;
+	FILE *f;
+	bool ok;
+
+	g.mod = LLVMModuleCreateWithNameInContext("math", g.cx);
+	g.b = LLVMCreateBuilderInContext(g.cx);
+	g.m = (TsMath){ g.cx, g.mod, g.b, level[lv].fma };
+	g.ptr = LLVMPointerTypeInContext(g.cx, 0);
+	g.i64 = LLVMInt64TypeInContext(g.cx);
+	gen_all(&g, level[lv].bytes);
+	snprintf(label, sizeof label, "%s-verifies", level[lv].cpu);
+	ok = !LLVMVerifyModule(g.mod, LLVMReturnStatusAction, &err);
+	check(label, ok, "%s", err);
+	LLVMDisposeMessage(err);
+	if (!ok || LLVMGetTargetFromTriple("x86_64-unknown-linux-gnu", &target, &err))
+		return false;
+	LLVMSetTarget(g.mod, "x86_64-unknown-linux-gnu");
+	tm = LLVMCreateTargetMachine(target, "x86_64-unknown-linux-gnu", level[lv].cpu, lv == V4 ? "-prefer-256-bit" : "",
+		LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+	LLVMSetModuleDataLayout(g.mod, LLVMCreateTargetDataLayout(tm));
+	bad = LLVMRunPasses(g.mod, "default<O2>", tm, o);
+	if (bad || LLVMTargetMachineEmitToMemoryBuffer(tm, g.mod, LLVMObjectFile, &err, &buf))
+		return false;
+	undef = undefined_symbol(LLVMGetBufferStart(buf));
+	snprintf(label, sizeof label, "%s-calls-nothing", level[lv].cpu);
+	check(label, !undef, "undefined symbol %s", undef);
+	f = fopen(path, "wb");
+	ok = f && fwrite(LLVMGetBufferStart(buf), 1, LLVMGetBufferSize(buf), f) == LLVMGetBufferSize(buf) && !fclose(f);
+	LLVMDisposeMemoryBuffer(buf);
+	LLVMDisposePassBuilderOptions(o);
+	LLVMDisposeTargetMachine(tm);
+	LLVMDisposeBuilder(g.b);
+	LLVMDisposeModule(g.mod);
+	LLVMContextDispose(g.cx);
+	return ok;
+}
+
+static bool load_level(int lv)
+{
+	char obj[64], lib[64], err[512] = "";
+
+	snprintf(obj, sizeof obj, "%s/%s.o", dir, level[lv].cpu);
+	snprintf(lib, sizeof lib, "%s/%s.so", dir, level[lv].cpu);
+	if (write_object(lv, obj)) {
+		const char *argv[] = { "ld.lld", "-shared", "-z", "noexecstack", "--build-id=none", "-o", lib, obj };
+
+		if (ts_lld_link(sizeof argv / sizeof *argv, argv, err, sizeof err) == 0)
+			so[lv] = dlopen(lib, RTLD_NOW | RTLD_LOCAL);
+	}
+	check(level[lv].cpu, so[lv] != NULL, "does not build: %s", err);
+	if (!getenv("KEEP")) {
+		unlink(obj);
+		unlink(lib);
+	}
+	return so[lv] != NULL;
+}
+
+static void *find(int lv, const char *word, const char *type)
+{
+	char name[64];
+
+	snprintf(name, sizeof name, "%s%s", word, type);
+	return so[lv] ? dlsym(so[lv], name) : NULL;
+}
+
+/* ---- comparison -------------------------------------------------------------------------------------------------------------- */
+
+typedef struct { double worst, at; uint64_t wrong; double wrong_at; } Tally;
+
+/* distance of got from ref in units of the last place of the type, whose precision is p and least exponent emin */
+static double ulps(long double got, long double ref, int p, int emin, long double max)
+{
+	int e;
+
+	if (isnan(ref) || isnan(got))
+		return isnan(ref) && isnan(got) ? 0 : INFINITY;
+	if (got == 0 && signbit(got) != signbit(ref))
+		return INFINITY;
+	if (isinf(ref) && isinf(got))
+		return got == ref ? 0 : INFINITY;
+	if (isinf(got))
+		return fabsl(ref) > max * (1 - ldexpl(1, 2 - p)) && signbit(got) == signbit(ref) ? 0 : INFINITY;
+	if (isinf(ref))
+		return INFINITY;
+	if (got == ref)
+		return 0;
+	frexpl(ref, &e);
+	e = ref == 0 || e - 1 < emin ? emin : e - 1;
+	return (double)ldexpl(fabsl(got - ref), p - 1 - e);
+}
+
+static void tally(Tally *t, double at, double err, double bound)
+{
+	if (err > t->worst)
+		t->worst = err, t->at = at;
+	if (!(err <= bound) && !t->wrong++)
+		t->wrong_at = at;
+}
+
+static void report(const char *what, Tally t, double bound)
+{
+	char name[128];
+
+	snprintf(name, sizeof name, "%-22s %6.3f ulp at %a (bound %g)", what, t.worst, t.at, bound);
+	check(name, !t.wrong, "%llu wrong, first at %a (%.9g)", (unsigned long long)t.wrong, t.wrong_at, t.wrong_at);
+}
+
+/* f32, one argument: chunks of inputs are handed to threads */
+enum { CHUNK = 1 << 14 };
+typedef void (*Fn1)(const void *x, void *y, int64_t n);
+typedef struct { const Word *w; Fn1 fn[LEVELS], one; uint32_t stride; atomic_uint next; pthread_mutex_t lock; Tally t[LEVELS]; uint64_t differ, lonely; } Sweep;
+
+static inline double fast_ulps(float got, double ref)
+{
+	double m = fabs(ref), scale;
+	union { double d; uint64_t u; } b = { m };
+
+	if (got == 0 || !(m <= FLT_MAX) || isinf(got) || isnan(got))
+		return ulps(got, ref, 24, -126, FLT_MAX);
+	b.u = (m < 0x1p-126 ? 0x381ull : b.u >> 52) << 52; /* 2^exponent */
+	scale = b.d * 0x1p-23;
+	return fabs(got - ref) / scale;
+}
+
+static void sweep_chunk(Sweep *s, uint32_t first, Tally t[LEVELS], uint64_t *differ, uint64_t *lonely)
+{
+	static _Thread_local float x[CHUNK], y[LEVELS][CHUNK], one[CHUNK];
+
+	for (int i = 0; i < CHUNK; i++) {
+		uint32_t u = (first + (uint32_t)i) * s->stride;
+
+		memcpy(&x[i], &u, 4);
+	}
+	for (int lv = 0; lv < LEVELS; lv++)
+		if (s->fn[lv])
+			s->fn[lv](x, y[lv], CHUNK);
+	for (int i = 0; i < CHUNK; i++) {
+		double ref = s->w->ref(x[i]);
+
+		for (int lv = 0; lv < LEVELS; lv++)
+			if (s->fn[lv] && !(lv == V4 && s->fn[V3]))
+				tally(&t[lv], x[i], fast_ulps(y[lv][i], ref), s->w->bound);
+	}
+	if (s->fn[V3] && s->fn[V4] && memcmp(y[V3], y[V4], sizeof y[0]))
+		for (int i = 0; i < CHUNK; i++)
+			*differ += memcmp(&y[V3][i], &y[V4][i], 4) && !(isnan(y[V3][i]) && isnan(y[V4][i]));
+	if (s->one && (first & (63 * CHUNK)) == 0) {
+		s->one(x, one, CHUNK);
+		for (int i = 0; i < CHUNK; i++)
+			*lonely += memcmp(&y[V2][i], &one[i], 4) && !(isnan(y[V2][i]) && isnan(one[i]));
+	}
+}
+
+static void *sweep_thread(void *arg)
+{
+	Sweep *s = arg;
+	Tally t[LEVELS] = { 0 };
+	uint64_t differ = 0, lonely = 0, total = (0x100000000ull + s->stride - 1) / s->stride;
+
+	for (;;) {
+		uint64_t first = (uint64_t)atomic_fetch_add(&s->next, 1) * CHUNK;
+
+		if (first >= total)
+			break;
+		sweep_chunk(s, (uint32_t)first, t, &differ, &lonely);
+	}
+	pthread_mutex_lock(&s->lock);
+	for (int lv = 0; lv < LEVELS; lv++) {
+		if (!s->t[lv].wrong)
+			s->t[lv].wrong_at = t[lv].wrong_at;
+		s->t[lv].wrong += t[lv].wrong;
+		if (t[lv].worst > s->t[lv].worst)
+			s->t[lv].worst = t[lv].worst, s->t[lv].at = t[lv].at;
+	}
+	s->differ += differ;
+	s->lonely += lonely;
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+static void sweep(const Word *w, uint32_t stride, int threads)
+{
+	Sweep s = { .w = w, .stride = stride, .lock = PTHREAD_MUTEX_INITIALIZER };
+	pthread_t th[256];
+	char name[64];
+
+	for (int lv = 0; lv < LEVELS; lv++)
+		s.fn[lv] = (Fn1)find(lv, w->name, "_f32");
+	s.one = (Fn1)find(V2, w->name, "_one");
+	for (int i = 0; i < threads; i++)
+		pthread_create(&th[i], NULL, sweep_thread, &s);
+	for (int i = 0; i < threads; i++)
+		pthread_join(th[i], NULL);
+	for (int lv = 0; lv < LEVELS; lv++) {
+		if (!s.fn[lv] || (lv == V4 && s.fn[V3]))
+			continue;
+		snprintf(name, sizeof name, "%s f32 %s", w->name, level[lv].cpu + 7);
+		report(name, s.t[lv], w->bound);
+	}
+	snprintf(name, sizeof name, "%s f32 same bits on v3, v4 and any width", w->name);
+	check(name, !s.differ && !s.lonely, "%llu differ between v3 and v4, %llu between vector and scalar", (unsigned long long)s.differ,
+		(unsigned long long)s.lonely);
+}
+
+/* ---- f64 and functions of two arguments: seeded samples ---------------------------------------------------------------------- */
+
+static uint64_t seed = 1;
+
+static uint64_t rnd(void)
+{
+	uint64_t z = seed += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+static const double edges[] = { 0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, 2, -2, 3, -3, 0x1p-1074, -0x1p-1074, 0x1p-1022, -0x1p-1022, 0x1.fffffffffffffp-1023,
+	DBL_MAX, -DBL_MAX, INFINITY, -INFINITY, NAN, 709.78, 709.79, -708.4, -745.13, -745.2, -746, 0x1p52, 0x1p53, 0x1.fffffffffffffp-1, 0x1.0000000000001p0,
+	0x1.921fb54442d18p0, 0x1.6ac5b262ca1ffp+849 /* nearest any double comes to a multiple of pi/2 */, 0x1p1023, 0x1p-149, 0x1p-126, FLT_MAX, 1e-8, 1e-4 };
+enum { NEDGE = sizeof edges / sizeof *edges };
+
+/* a third any bits, a third of moderate size, a third near 1 or small; the edges first */
+static double sample(int i)
+{
+	uint64_t u = rnd();
+	double r;
+
+	if (i < NEDGE)
+		return edges[i];
+	if (i % 3 == 0) {
+		memcpy(&r, &u, 8);
+		return r;
+	}
+	r = (double)(int64_t)u * 0x1p-63;
+	return i % 3 == 1 ? r * 750 : i % 2 ? r * 6 : r * ldexp(1, -(int)(rnd() % 30)) + (rnd() & 1);
+}
+
+static void check_f64(const Word *w, int chunks)
+{
+	static double x[CHUNK], y[LEVELS][CHUNK];
+	Tally t[LEVELS] = { 0 };
+	uint64_t differ = 0;
+	char name[64];
+	Fn1 fn[LEVELS];
+
+	for (int lv = 0; lv < LEVELS; lv++)
+		fn[lv] = (Fn1)find(lv, w->name, "_f64");
+	for (int c = 0; c < chunks; c++) {
+		for (int i = 0; i < CHUNK; i++)
+			x[i] = sample(c ? i + NEDGE : i);
+		for (int lv = 0; lv < LEVELS; lv++)
+			if (fn[lv])
+				fn[lv](x, y[lv], CHUNK);
+		for (int i = 0; i < CHUNK; i++) {
+			long double ref = w->wide(x[i]);
+
+			for (int lv = 0; lv < LEVELS; lv++)
+				if (fn[lv])
+					tally(&t[lv], x[i], ulps(y[lv][i], ref, 53, -1022, DBL_MAX), w->bound);
+			if (fn[V3] && fn[V4])
+				differ += memcmp(&y[V3][i], &y[V4][i], 8) && !isnan(y[V3][i]);
+		}
+	}
+	for (int lv = 0; lv < LEVELS; lv++) {
+		snprintf(name, sizeof name, "%s f64 %s", w->name, level[lv].cpu + 7);
+		if (fn[lv])
+			report(name, t[lv], w->bound);
+	}
+	snprintf(name, sizeof name, "%s f64 same bits on v3 and v4", w->name);
+	check(name, !differ, "%llu differ", (unsigned long long)differ);
+}
+
+typedef void (*Fn2)(const void *a, const void *b, void *y, int64_t n);
+
+static long double python_mod(long double a, long double b)
+{
+	long double r = fmodl(a, b);
+
+	if (r == 0)
+		return copysignl(0, b);
+	return (r < 0) != (b < 0) ? r + b : r;
+}
+
+static long double ref_pair(int k, double a, double b, bool f64)
+{
+	double m, q, fl;
+	float mf, qf;
+
+	if (isnan(a) || isnan(b))
+		return k ? NAN : pow(a, b);
+	switch (k) {
+	case 0: return f64 ? powl(a, b) : (long double)pow(a, b);
+	case 1: return python_mod(a, b);
+	case 2: /* in the type's own arithmetic: the quotient of the exact multiple of b */
+		if (b == 0)
+			return f64 ? a / b : (double)((float)a / (float)b);
+		m = fmod(a, b), mf = (float)m;
+		q = (a - m) / b, qf = ((float)a - mf) / (float)b;
+		q = f64 ? q : qf;
+		if (m != 0 && (m < 0) != (b < 0))
+			q = f64 ? q - 1 : (double)(float)(q - 1);
+		fl = floor(q);
+		fl = q - fl > 0.5 ? fl + 1 : fl;
+		return q == 0 ? copysign(0, a / b) : fl;
+	case 3: return a < b || (a == b && signbit(a)) ? a : b;
+	default: return a > b || (a == b && !signbit(a)) ? a : b;
+	}
+}
+
+static void check_pair(int k, bool f64, int chunks)
+{
+	static double a[CHUNK], b[CHUNK], y[CHUNK], y3[CHUNK];
+	static float fa[CHUNK], fb[CHUNK], fy[CHUNK];
+	double bound = k == 0 ? f64 ? 2 : 1 : 0;
+	char name[64];
+
+	for (int lv = 0; lv < LEVELS; lv++) {
+		Fn2 fn = (Fn2)find(lv, pairs[k], f64 ? "_f64" : "_f32");
+		Tally t = { 0 };
+		uint64_t differ = 0;
+
+		seed = 7;
+		for (int c = 0; fn && c < chunks; c++) {
+			for (int i = 0; i < CHUNK; i++) {
+				a[i] = c == 0 && i < NEDGE * NEDGE ? edges[i / NEDGE] : sample(i + NEDGE);
+				b[i] = c == 0 && i < NEDGE * NEDGE ? edges[i % NEDGE] : sample(i / 3 + NEDGE);
+				if (i % 4 == 3 && c && isfinite(b[i]))
+					b[i] = k == 0 ? 700 * (double)(rnd() % 2048) / 1024 / (fabs(log(fabs(a[i]))) + 0.1) : floor(b[i]);
+				if (!f64)
+					a[i] = fa[i] = (float)a[i], b[i] = fb[i] = (float)b[i];
+			}
+			fn(f64 ? (void *)a : fa, f64 ? (void *)b : fb, f64 ? (void *)y : fy, CHUNK);
+			for (int i = 0; i < CHUNK; i++) {
+				double got = f64 ? y[i] : fy[i];
+				long double ref = ref_pair(k, a[i], b[i], f64);
+
+				tally(&t, a[i], f64 ? ulps(got, ref, 53, -1022, DBL_MAX) : ulps(got, k ? (float)ref : ref, 24, -126, FLT_MAX), bound);
+				if (t.wrong == 1 && t.wrong_at == a[i] && getenv("VERBOSE"))
+					printf("  %s(%a, %a) = %a, not %La\n", pairs[k], a[i], b[i], got, ref);
+				if (c == 0 && lv == V3)
+					y3[i] = got;
+				else if (c == 0 && lv == V4)
+					differ += got != y3[i] && !isnan(got);
+			}
+		}
+		snprintf(name, sizeof name, "%s %s %s", pairs[k], f64 ? "f64" : "f32", level[lv].cpu + 7);
+		if (fn)
+			report(name, t, bound);
+		check("same bits on v3 and v4", !differ, "%s: %llu differ", pairs[k], (unsigned long long)differ);
+	}
+}
+
+/* ---- Philox ------------------------------------------------------------------------------------------------------------------ */
+
+/* Random123's known answers for philox4x32-10: counter, key, result */
+static const uint32_t known[][10] = {
+	{ 0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 },
+	{ 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd },
+	{ 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 },
+};
+
+static void check_philox(void)
+{
+	for (int lv = 0; lv < LEVELS; lv++) {
+		void (*fn)(void *, void *, void *, void *, void *, void *, void *, void *, void *, void *, int64_t) = NULL;
+		uint32_t v[10][16];
+		bool ok = true;
+
+		*(void **)&fn = find(lv, "philox", "");
+		if (!fn)
+			continue;
+		for (int k = 0; k < 10; k++)
+			for (int i = 0; i < 16; i++)
+				v[k][i] = k < 6 ? known[i % 3][k] : 0;
+		fn(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], 16);
+		for (int k = 6; k < 10; k++)
+			for (int i = 0; i < 16; i++)
+				ok = ok && v[k][i] == known[i % 3][k];
+		check("philox-known-answers", ok, "%s differs from Random123", level[lv].cpu);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	bool full = argc > 1 && !strcmp(argv[1], "full");
+	int threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
+	const char *only = argc > 2 ? argv[2] : argc > 1 && !full ? argv[1] : NULL;
+
+	LLVMInitializeX86TargetInfo();
+	LLVMInitializeX86Target();
+	LLVMInitializeX86TargetMC();
+	LLVMInitializeX86AsmPrinter();
+	if (!mkdtemp(dir))
+		return 1;
+	check("unknown-word", !ts_math_arity("conv2d"), "has an arity");
+	load_level(V2);
+	if (__builtin_cpu_supports("x86-64-v3"))
+		load_level(V3);
+	if (__builtin_cpu_supports("x86-64-v4"))
+		load_level(V4);
+	rmdir(dir);
+	threads = threads > 256 ? 256 : threads < 1 ? 1 : threads;
+	for (int k = 0; k < NWORD && so[V2]; k++) {
+		if (only && strcmp(only, words[k].name))
+			continue;
+		sweep(&words[k], full ? 1 : 1021, threads); /* odd and prime: all exponents, all low bits */
+		check_f64(&words[k], full ? 400 : 8);
+	}
+	for (int k = 0; k < NPAIR && so[V2]; k++) {
+		if (only && strcmp(only, pairs[k]))
+			continue;
+		check_pair(k, false, full ? 200 : 6);
+		check_pair(k, true, full ? 200 : 6);
+	}
+	if (so[V2])
+		check_philox();
+	return failed;
+}
