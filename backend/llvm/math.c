@@ -88,6 +88,20 @@ V ts_fpoly(const TsFn *f, V x, const double *c, int n)
 	return r;
 }
 
+V ts_festrin(const TsFn *f, V x, const double *c, int n)
+{
+	V t[32];
+
+	for (int i = 0; i < (n + 1) / 2; i++)
+		t[i] = 2 * i + 1 < n ? FMA(NUM(c[2 * i + 1]), x, NUM(c[2 * i])) : NUM(c[2 * i]);
+	for (n = (n + 1) / 2; n > 1; n = (n + 1) / 2) {
+		x = FMUL(x, x);
+		for (int i = 0; i < (n + 1) / 2; i++)
+			t[i] = 2 * i + 1 < n ? FMA(t[2 * i + 1], x, t[2 * i]) : t[2 * i];
+	}
+	return t[0];
+}
+
 /* ---- small words ------------------------------------------------------------------------------------------------------------- */
 
 static V sign_mask(const TsFn *f)

@@ -1,9 +1,10 @@
-/* erf and the two forms of gelu. Every rational form has positive coefficients only, so its value carries no cancellation. */
+/* erf and the two forms of gelu. The rational forms have positive coefficients only, so nothing in them cancels. */
 #include "backend/llvm/math_impl.h"
 
-/* erf(x) = x P(x^2)/Q(x^2), |x| <= 3.93: 2^-28.7 */
-static const double erf32_p[] = { 0x1.20dd76p+0, 0x1.8a3896p-3, 0x1.c76c48p-5, 0x1.1309f6p-8, 0x1.a9d20cp-12, 0x1.bb04d4p-18 };
-static const double erf32_q[] = { 1, 0x1.020250p-1, 0x1.e039ccp-4, 0x1.09ba76p-6, 0x1.7136fcp-10, 0x1.2aa5aep-14, 0x1.0c267cp-22 };
+/* erf(x) = x P(x^2), |x| <= 0.93: 2^-31 */
+static const double erf32_near[] = { 0x1.20dd76p+0, -0x1.812742p-2, 0x1.ce2e08p-4, -0x1.b80e74p-6, 0x1.54c6dap-8, -0x1.aa354cp-11, 0x1.5cb3d2p-14 };
+/* erf(a) = 1 - exp(P(a)), 0.92 <= a <= 4: 2^-29.3 of erf */
+static const double erf32_far[] = { -0x1.9a82c8p-13, -0x1.20af54p+0, -0x1.463cd2p-1, -0x1.a9b3a6p-4, 0x1.6c2962p-6, -0x1.8edf26p-9, 0x1.9ae51p-13 };
 /* erf(x) = x P(x^2), |x| <= 1: 2^-62.7 */
 static const double erf64_near[] = { 0x1.20dd750429b6dp+0, -0x1.812746b0379e6p-2, 0x1.ce2f21a042b20p-4, -0x1.b82ce3128499ep-6, 0x1.565bcd0db030ep-8,
 	-0x1.c02db3d8ed9b4p-11, 0x1.f9a321a12ae84p-14, -0x1.f4d1df3a3c98ap-17, 0x1.b9def1a984bfcp-20, -0x1.5f1d372030de9p-23, 0x1.f7a415f822e29p-27,
@@ -21,27 +22,19 @@ static const double phi64_p[] = { 0x1p-1, 0x1.a7e981a021c79p-1, 0x1.5bfbb6afc7b8
 static const double phi64_q[] = { 1, 0x1.3a15d59f61bd1p+1, 0x1.68986e4417e7fp+1, 0x1.0034181fdb710p+1, 0x1.f5dd55fab8c87p-1, 0x1.64b9eb4010571p-2,
 	0x1.78ce2fb01a961p-4, 0x1.28f32b10d5cc4p-6, 0x1.57facee5677f9p-9, 0x1.18ca9e53dee7cp-12, 0x1.257a1153b26c5p-16, 0x1.2dd279855866dp-21 };
 
-static V erf32(const TsFn *f, V x)
-{
-	V c = ts_fmax_keep(f, ts_fmin_keep(f, x, 3.93), -3.93), z = FMUL(c, c);
-	V r = FDIV(FMUL(c, POLY(z, erf32_p)), POLY(z, erf32_q));
-
-	return ts_fmax_keep(f, ts_fmin_keep(f, r, 1), -1);
-}
-
-/* Past 0.8 the complement is below 0.26, so an error of it counts a third or less: exp(-a^2) needs no double-length square. */
-static V erf64(const TsFn *f, V x)
-{
-	V a = ts_fmin_keep(f, ts_fabs(f, x), 6), z = FMUL(a, a), e, far;
-
-	e = ts_exp_value(f, ts_exp_parts(f, LLVMBuildFNeg(f->b, z, ""), NULL));
-	far = FSUB(NUM(1), FMUL(e, FDIV(POLY(a, erf64_p), POLY(a, erf64_q))));
-	return SEL(CMP(OLT, a, NUM(0.9)), FMUL(x, POLY(z, erf64_near)), ts_fcopysign(f, far, x));
-}
-
+/* Far out the complement is below 0.2 (f32) or 0.21 (f64), so its error counts a fifth: exp(-a^2) needs no double-length square. */
 V ts_math_erf(const TsFn *f, V x)
 {
-	return f->f64 ? erf64(f, x) : erf32(f, x);
+	V a = ts_fmin_keep(f, ts_fabs(f, x), f->f64 ? 6 : 4), z = FMUL(a, a), near, rest;
+
+	if (f->f64) {
+		near = POLY(z, erf64_near);
+		rest = FMUL(ts_exp_small(f, LLVMBuildFNeg(f->b, z, "")), FDIV(ESTRIN(a, erf64_p), ESTRIN(a, erf64_q)));
+	} else {
+		near = POLY(z, erf32_near);
+		rest = ts_exp_small(f, POLY(a, erf32_far));
+	}
+	return SEL(CMP(OLT, a, NUM(f->f64 ? 0.9 : 0.925)), FMUL(x, near), ts_fcopysign(f, FSUB(NUM(1), rest), x));
 }
 
 /* x Phi(x) = max(x, 0) - a Phi(-a), a = |x|: for x > 0 the second term is at most half the first, for x < 0 it stands alone. It keeps
@@ -52,8 +45,8 @@ V ts_math_gelu(const TsFn *f, V x)
 	TsPair sq = ts_two_prod(f, a, a);
 	TsExp e = ts_exp_parts(f, FMUL(sq.hi, minus_half), FMUL(sq.lo, minus_half));
 
-	tail = f->f64 ? FDIV(FMUL(a, POLY(a, phi64_p)), POLY(a, phi64_q)) : FDIV(FMUL(a, POLY(a, phi32_p)), POLY(a, phi32_q));
-	tail = FMUL(FMUL(FMUL(tail, e.p), e.s1), e.s2);
+	tail = f->f64 ? FDIV(FMUL(a, ESTRIN(a, phi64_p)), ESTRIN(a, phi64_q)) : FDIV(FMUL(a, ESTRIN(a, phi32_p)), ESTRIN(a, phi32_q));
+	tail = FMUL(FMUL(FMA(tail, e.w, tail), e.s1), e.s2);
 	return FSUB(SEL(CMP(OLT, x, NUM(0)), NUM(-0.0), x), tail); /* -0 - 0 keeps the sign where the tail underflows */
 }
 

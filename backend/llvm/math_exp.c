@@ -17,10 +17,6 @@ static const double log32[] = { 0x1.555554p-2, -0x1.000228p-2, 0x1.99a00cp-3, -0
 /* log(1 + f) = 2s + s z P(z), s = f/(2 + f), z = s^2: 2^-59.5 */
 static const double log64[] = { 0x1.5555555555592p-1, 0x1.999999997fee7p-2, 0x1.24924941e0c3ep-2, 0x1.c71c52165256ap-3, 0x1.74663c5257c3ep-3,
 	0x1.39a1fba6ea508p-3, 0x1.2f02e65e446c9p-3 };
-/* tanh(x) = x P(x^2)/Q(x^2), |x| <= 9.02, all coefficients positive, so nothing cancels: 2^-30 */
-static const double tanh_p[] = { 1, 0x1.1a530cp-3, 0x1.06b3c8p-8, 0x1.08fd6ep-15, 0x1.b40cd4p-25 };
-static const double tanh_q[] = { 1, 0x1.e27edap-2, 0x1.c673b4p-6, 0x1.b92e3p-12, 0x1.b231d2p-20, 0x1.956bdcp-31 };
-
 /* ln2 in two parts, the first short enough that its products with the exponents are exact */
 #define LN2_HI (f->f64 ? 0x1.62e42feep-1 : 0x1.63p-1)
 #define LN2_LO (f->f64 ? 0x1.a39ef35793c76p-33 : -0x1.bd0106p-13)
@@ -65,7 +61,8 @@ TsExp ts_exp_parts(const TsFn *f, V x, V lo)
 	r = reduce_ln2(f, x, FSUB(t, magic));
 	if (lo)
 		r = FADD(r, lo);
-	e.p = FADD(expm1_poly(f, r), NUM(1));
+	e.w = expm1_poly(f, r);
+	e.p = FADD(e.w, NUM(1));
 	two_scales(f, t, &e);
 	return e;
 }
@@ -73,6 +70,15 @@ TsExp ts_exp_parts(const TsFn *f, V x, V lo)
 V ts_exp_value(const TsFn *f, TsExp e)
 {
 	return FMUL(FMUL(e.p, e.s1), e.s2);
+}
+
+/* With one scale the sum's low bits hold n + bias. */
+V ts_exp_small(const TsFn *f, V x)
+{
+	V magic = NUM(round_bias(f) - f->bias), t = FMA(x, NUM(LOG2E), magic), p;
+
+	p = FADD(expm1_poly(f, reduce_ln2(f, x, FSUB(t, magic))), NUM(1));
+	return FMUL(p, FLT(SHL(BITS(t), INT(f->mant))));
 }
 
 V ts_math_exp(const TsFn *f, V x)
@@ -152,29 +158,16 @@ V ts_math_log2(const TsFn *f, V x)
 
 /* ---- tanh and the logistic family -------------------------------------------------------------------------------------------- */
 
-static V tanh32(const TsFn *f, V x)
+/* tanh a = E/(E + 2), E = exp(2a) - 1 = 2^n (exp(r) - 1) + (2^n - 1), exact enough for any n: past the significand's length tanh is 1. */
+V ts_math_tanh(const TsFn *f, V x)
 {
-	V c = ts_fmax_keep(f, ts_fmin_keep(f, x, 9.02), -9.02), z = FMUL(c, c);
-	V r = FDIV(FMUL(c, POLY(z, tanh_p)), POLY(z, tanh_q));
-
-	return ts_fmax_keep(f, ts_fmin_keep(f, r, 1), -1);
-}
-
-/* tanh a = E/(E + 2), E = exp(2a) - 1 = 2^n (exp(r) - 1) + (2^n - 1), which is exact for n <= 53. */
-static V tanh64(const TsFn *f, V x)
-{
-	V magic = NUM(0x1.8p52 + 1023), a = ts_fmin_keep(f, ts_fabs(f, x), 20), y = FADD(a, a), t, q, s, em1;
+	V magic = NUM(round_bias(f) - f->bias), a = ts_fmin_keep(f, ts_fabs(f, x), f->f64 ? 20 : 10), y = FADD(a, a), t, q, s, em1;
 
 	t = FMA(y, NUM(LOG2E), magic);
 	q = expm1_poly(f, reduce_ln2(f, y, FSUB(t, magic)));
-	s = FLT(SHL(BITS(t), INT(52)));
+	s = FLT(SHL(BITS(t), INT(f->mant)));
 	em1 = FMA(q, s, FSUB(s, NUM(1)));
 	return ts_fcopysign(f, FDIV(em1, FADD(em1, NUM(2))), x);
-}
-
-V ts_math_tanh(const TsFn *f, V x)
-{
-	return f->f64 ? tanh64(f, x) : tanh32(f, x);
 }
 
 /* 1/(1 + e^-x), for x < 0 as e^x/(1 + e^x): never overflows, and right down to subnormals */

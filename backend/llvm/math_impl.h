@@ -23,7 +23,8 @@ V ts_fnum(const TsFn *f, double x);     /* splat constant */
 V ts_fint(const TsFn *f, uint64_t x);   /* splat constant of the integer twin */
 V ts_fintr(const TsFn *f, const char *name, V *args, unsigned n); /* an intrinsic overloaded on the type */
 V ts_ffma(const TsFn *f, V a, V b, V c);
-V ts_fpoly(const TsFn *f, V x, const double *c, int n); /* c[0] + c[1] x + ... */
+V ts_fpoly(const TsFn *f, V x, const double *c, int n); /* c[0] + c[1] x + ..., by Horner: fewest instructions */
+V ts_festrin(const TsFn *f, V x, const double *c, int n); /* by Estrin: as many roundings as log2 n on any path, for positive terms */
 
 #define FADD(x, y) LLVMBuildFAdd(f->b, x, y, "")
 #define FSUB(x, y) LLVMBuildFSub(f->b, x, y, "")
@@ -46,6 +47,7 @@ V ts_fpoly(const TsFn *f, V x, const double *c, int n); /* c[0] + c[1] x + ... *
 #define FLT(i) LLVMBuildBitCast(f->b, i, f->ft, "")
 #define LEN(a) (int)(sizeof(a) / sizeof *(a))
 #define POLY(x, c) ts_fpoly(f, x, c, LEN(c))
+#define ESTRIN(x, c) ts_festrin(f, x, c, LEN(c))
 
 V ts_fabs(const TsFn *f, V x);
 V ts_fcopysign(const TsFn *f, V mag, V sign);
@@ -61,10 +63,12 @@ TsPair ts_fast_sum(const TsFn *f, V a, V b);  /* exact if |a| >= |b| or a = 0 */
 TsPair ts_two_prod(const TsFn *f, V a, V b);  /* exact barring over- and underflow */
 
 /* exp(x + lo) = p * s1 * s2 with p in [0.7, 1.42] and s1, s2 powers of two, so that the product rounds once even where it is
- * subnormal; x is clamped to where the result is 0 or infinite, with room for a factor x. lo may be NULL. NaN gives p = NaN. */
-typedef struct { V p, s1, s2; } TsExp;
+ * subnormal; x is clamped to where the result is 0 or infinite, with room for a factor x. lo may be NULL. NaN gives p = NaN. w is p - 1
+ * before that sum was rounded: a w + a is nearer to a p. */
+typedef struct { V p, w, s1, s2; } TsExp;
 TsExp ts_exp_parts(const TsFn *f, V x, V lo);
 V ts_exp_value(const TsFn *f, TsExp e);
+V ts_exp_small(const TsFn *f, V x); /* exp(x) for |x| <= 87, or NaN */
 /* x = 2^e * m, m in [sqrt 1/2, sqrt 2), e a float, for finite x > 0, subnormals too */
 typedef struct { V e, m; } TsLogParts;
 TsLogParts ts_log_parts(const TsFn *f, V x);

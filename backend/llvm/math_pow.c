@@ -84,11 +84,10 @@ V ts_math_pow(const TsFn *f, V x, V y)
  * large: then the remainder is negative and d comes back. */
 static V division_step(const TsFn *f, V r, V d)
 {
-	V usable = CMP(OLT, d, NUM(__builtin_inf())), q;
+	V q = ts_ffloor(f, FDIV(r, d));
 	TsPair p;
 
-	d = SEL(usable, d, NUM(0x1.fffffffffffffp1023)); /* d past the range is past r too */
-	q = ts_ffloor(f, FDIV(r, d));
+	d = ts_fmin_keep(f, d, 0x1.fffffffffffffp1023); /* d past the range is past r too: q is 0, and so is q d */
 	p = ts_two_prod(f, q, d);
 	q = FSUB(FSUB(r, p.hi), p.lo);
 	return SEL(CMP(OLT, q, NUM(0)), FADD(q, d), q);

@@ -513,13 +513,16 @@ static void check_f64(const Word *w, int chunks)
 
 typedef void (*Fn2)(const void *a, const void *b, void *y, int64_t n);
 
-static long double python_mod(long double a, long double b)
+/* in the type's own arithmetic: r + b is rounded once */
+static double python_mod(double a, double b, bool f64)
 {
-	long double r = fmodl(a, b);
+	double r = fmod(a, b);
 
 	if (r == 0)
-		return copysignl(0, b);
-	return (r < 0) != (b < 0) ? r + b : r;
+		return copysign(0, b);
+	if ((r < 0) != (b < 0))
+		r = f64 ? r + b : (double)((float)r + (float)b);
+	return r;
 }
 
 static long double ref_pair(int k, double a, double b, bool f64)
@@ -531,7 +534,7 @@ static long double ref_pair(int k, double a, double b, bool f64)
 		return k ? NAN : pow(a, b);
 	switch (k) {
 	case 0: return f64 ? powl(a, b) : (long double)pow(a, b);
-	case 1: return python_mod(a, b);
+	case 1: return python_mod(a, b, f64);
 	case 2: /* in the type's own arithmetic: the quotient of the exact multiple of b */
 		if (b == 0)
 			return f64 ? a / b : (double)((float)a / (float)b);
@@ -587,7 +590,10 @@ static void check_pair(int k, bool f64, int chunks)
 		snprintf(name, sizeof name, "%s %s %s", pairs[k], f64 ? "f64" : "f32", level[lv].cpu + 7);
 		if (fn)
 			report(name, t, bound);
-		check("same bits on v3 and v4", !differ, "%s: %llu differ", pairs[k], (unsigned long long)differ);
+		if (fn && lv == V4) {
+			snprintf(name, sizeof name, "%s %s same bits on v3 and v4", pairs[k], f64 ? "f64" : "f32");
+			check(name, !differ, "%llu differ", (unsigned long long)differ);
+		}
 	}
 }
 
