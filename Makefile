@@ -203,6 +203,10 @@ install: all
 dist: all
 	scripts/dist.sh $(BUILD) $(VERSION)
 
+# the vector math on every f32 there is: about ten minutes of one core
+test-math: $(BUILD)/unit/test_math
+	$(BUILD)/unit/test_math full
+
 clean:
 	rm -rf $(BUILD)
 

@@ -96,7 +96,7 @@ static const Word words[] = {
 	{ "erf", erf, erfl, 4 },
 	{ "sigmoid", ref_sigmoid, wide_sigmoid, 4 },
 	{ "silu", ref_silu, wide_silu, 4 },
-	{ "gelu", ref_gelu, wide_gelu, 4 },
+	{ "gelu", ref_gelu, wide_gelu, 6 },
 	{ "gelu_tanh", ref_gelu_tanh, wide_gelu_tanh, 4 },
 	{ "relu", ref_relu, wide_relu, 0 },
 	{ "sin", sin, sinl, 2 },
@@ -597,6 +597,106 @@ static void check_pair(int k, bool f64, int chunks)
 	}
 }
 
+/* ---- storage types: every code decoded; f32 encoded at every value, midpoint and neighbour of either, and on a stride -------- */
+
+static bool same_float(float a, float b)
+{
+	return (isnan(a) && isnan(b)) || !memcmp(&a, &b, 4);
+}
+
+static void check_decode(int lv, int k)
+{
+	static uint16_t code[65536];
+	static uint8_t byte[65536];
+	static float y[65536];
+	TsDtype t = stored[k];
+	int bits = ts_dtype_bits(t), wrong = 0, codes = ts_cvt_bits(t) == 16 ? 65536 : 256;
+	Fn1 fn = (Fn1)find(lv, "from_", stored_name[k]);
+	char name[64];
+
+	for (int i = 0; i < codes; i++)
+		code[i] = (uint16_t)i, byte[i] = (uint8_t)i;
+	fn(codes > 256 ? (void *)code : byte, y, codes);
+	for (int i = 0; i < codes; i++) {
+		uint16_t one = (uint16_t)(i & ((1 << bits) - 1));
+
+		wrong += !same_float(y[i], (float)ts_elem_get(t, &one, 0));
+	}
+	snprintf(name, sizeof name, "decode %s %s", stored_name[k], level[lv].cpu + 7);
+	check(name, !wrong, "%d codes wrong", wrong);
+}
+
+static int check_encode_block(Fn1 fn, TsDtype t, const float *x, int n, float *at)
+{
+	static uint16_t half[CHUNK];
+	static uint8_t byte[CHUNK];
+	int wrong = 0, wide = ts_cvt_bits(t) == 16;
+
+	fn(x, wide ? (void *)half : byte, n);
+	for (int i = 0; i < n; i++) {
+		uint16_t want = 0;
+
+		ts_elem_set(t, &want, 0, x[i]);
+		if ((wide ? half[i] : byte[i]) != want && !wrong++)
+			*at = x[i];
+	}
+	return wrong;
+}
+
+/* the f32 that are i steps of bits away from u, i = -4..3, and their negatives */
+static int neighbours(float *x, int n, float u)
+{
+	for (int i = -4; i < 4; i++) {
+		uint32_t b;
+
+		memcpy(&b, &u, 4);
+		b += (uint32_t)i;
+		memcpy(&x[n++], &b, 4);
+		b ^= 0x80000000;
+		memcpy(&x[n++], &b, 4);
+	}
+	return n;
+}
+
+static void check_encode(int lv, int k, uint32_t stride)
+{
+	static float x[CHUNK];
+	TsDtype t = stored[k];
+	int bits = ts_dtype_bits(t), wrong = 0, n = 0;
+	Fn1 fn = (Fn1)find(lv, "to_", stored_name[k]);
+	char name[64];
+	float at = 0;
+
+	for (int i = 0; i < 1 << bits; i++) {
+		uint16_t one = (uint16_t)i, next = (uint16_t)(i + 1);
+		double v = ts_elem_get(t, &one, 0), w = ts_elem_get(t, &next, 0);
+
+		n = neighbours(x, n, (float)v);
+		n = neighbours(x, n, (float)((v + w) / 2));
+		if (n == CHUNK || i + 1 == 1 << bits)
+			wrong += check_encode_block(fn, t, x, (n + 15) / 16 * 16, &at), n = 0;
+	}
+	for (uint64_t u = 0; u < 0x100000000ull; n = 0) {
+		for (; n < CHUNK; n++, u += stride) {
+			uint32_t b = (uint32_t)u;
+
+			memcpy(&x[n], &b, 4);
+		}
+		wrong += check_encode_block(fn, t, x, CHUNK, &at);
+	}
+	snprintf(name, sizeof name, "encode %s %s", stored_name[k], level[lv].cpu + 7);
+	check(name, !wrong, "%d wrong, the last at %a", wrong, at);
+}
+
+static void check_conversions(bool full)
+{
+	for (int lv = 0; lv < LEVELS; lv++)
+		for (int k = 0; so[lv] && k < NSTORED; k++) {
+			check_decode(lv, k);
+			check_encode(lv, k, full ? 257 : 65521);
+		}
+}
+
 /* ---- Philox ------------------------------------------------------------------------------------------------------------------ */
 
 /* Random123's known answers for philox4x32-10: counter, key, result */
@@ -659,6 +759,8 @@ int main(int argc, char **argv)
 		check_pair(k, false, full ? 200 : 6);
 		check_pair(k, true, full ? 200 : 6);
 	}
+	if (so[V2] && (!only || !strcmp(only, "convert")))
+		check_conversions(full);
 	if (so[V2])
 		check_philox();
 	return failed;
