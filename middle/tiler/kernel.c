@@ -1,0 +1,349 @@
+#include "middle/tiler/tiler.h"
+#include <string.h>
+
+void ts_kb_init(TsKb *k, TsTl *t, const TsKb *like)
+{
+	*k = (TsKb){ .t = t, .depth = 1 };
+	if (!like) return;
+	for (uint32_t i = 0; i < like->params.n; i++) ts_push(t->a, &k->params, like->params.p[i]);
+	for (uint32_t i = 0; i < like->nums.n; i++) ts_push(t->a, &k->nums, like->nums.p[i]);
+}
+
+static void indent(TsKb *k)
+{
+	for (int i = 0; i < k->depth; i++) ts_buf_str(&k->body, "  ");
+}
+
+void ts_kb_line(TsKb *k, const char *fmt, ...)
+{
+	va_list ap;
+	indent(k);
+	va_start(ap, fmt);
+	ts_buf_vfmt(&k->body, fmt, ap);
+	va_end(ap);
+	ts_buf_char(&k->body, '\n');
+}
+
+void ts_kb_open(TsKb *k, const char *fmt, ...)
+{
+	va_list ap;
+	indent(k);
+	va_start(ap, fmt);
+	ts_buf_vfmt(&k->body, fmt, ap);
+	va_end(ap);
+	ts_buf_str(&k->body, " {\n");
+	k->depth++;
+}
+
+void ts_kb_close(TsKb *k, const char *after)
+{
+	k->depth--;
+	indent(k);
+	ts_buf_fmt(&k->body, "}%s\n", after);
+}
+
+const char *ts_kb_fmt(TsKb *k, const char *fmt, ...)
+{
+	TsBuf b = { 0 };
+	va_list ap;
+	va_start(ap, fmt);
+	ts_buf_vfmt(&b, fmt, ap);
+	va_end(ap);
+	const char *s = ts_strndup(k->t->a, b.p ? b.p : "", b.n);
+	ts_buf_free(&b);
+	return s;
+}
+
+const char *ts_kb_dim(TsKb *k, TsDim d)
+{
+	int64_t v;
+	if (ts_dim_is_const(k->t->d, d, &v)) return ts_kb_fmt(k, "%lld", (long long)v);
+	for (uint32_t i = 0; i < k->nums.n; i++)
+		if (k->nums.p[i] == d) return ts_kb_fmt(k, "d%u", i);
+	ts_push(k->t->a, &k->nums, d);
+	return ts_kb_fmt(k, "d%u", k->nums.n - 1);
+}
+
+const char *ts_kb_tmp(TsKb *k) { return ts_kb_fmt(k, "t%u", k->ntmp++); }
+
+const char *ts_kb_param(TsKb *k, uint32_t buf, TsDim offset, uint32_t rank, const TsDim *size, const TsDim *stride)
+{
+	TsParamView v;
+	memset(&v, 0, sizeof v);
+	v.buf = buf;
+	v.offset = offset;
+	v.rank = rank;
+	memcpy(v.size, size, rank * sizeof *size);
+	memcpy(v.stride, stride, rank * sizeof *stride);
+	for (uint32_t i = 0; i < k->params.n; i++)
+		if (!memcmp(&k->params.p[i], &v, sizeof v)) return ts_kb_fmt(k, "P%u", i);
+	ts_push(k->t->a, &k->params, v);
+	return ts_kb_fmt(k, "P%u", k->params.n - 1);
+}
+
+static bool is_row_major(TsTl *t, const TsParamView *v)
+{
+	TsDim s = ts_dim_const(t->d, 1);
+	for (uint32_t i = v->rank; i > 0; i--) {
+		if (v->stride[i - 1] != s) return false;
+		s = ts_dim_mul(t->d, s, v->size[i - 1]);
+	}
+	return true;
+}
+
+static void print_param(TsKb *k, uint32_t i, TsBuf *to)
+{
+	const TsParamView v = k->params.p[i];
+	ts_buf_fmt(to, "%sP%u: %s[", i ? ", " : "", i, ts_dtype_name(k->t->e->bufs.p[v.buf].elem));
+	for (uint32_t j = 0; j < v.rank; j++) ts_buf_fmt(to, "%s%s", j ? ", " : "", ts_kb_dim(k, v.size[j]));
+	ts_buf_str(to, "]");
+	if (!v.rank || is_row_major(k->t, &v)) return;
+	ts_buf_str(to, " @strides(");
+	for (uint32_t j = 0; j < v.rank; j++) ts_buf_fmt(to, "%s%s", j ? ", " : "", ts_kb_dim(k, v.stride[j]));
+	ts_buf_str(to, ")");
+}
+
+TsSym ts_kb_finish(TsKb *k, const char *target)
+{
+	TsBuf b = { 0 };
+	ts_buf_str(&b, "tile 1\n\nkernel k(");
+	for (uint32_t i = 0; i < k->params.n; i++) print_param(k, i, &b);
+	for (uint32_t i = 0; i < k->nums.n; i++) ts_buf_fmt(&b, "%sd%u: idx", i || k->params.n ? ", " : "", i);
+	ts_buf_str(&b, ") {\n");
+	ts_buf_add(&b, k->body.p, k->body.n);
+	ts_buf_fmt(&b, "} { target = \"%s\" }\n", target);
+	TsSym s = ts_intern_n(k->t->cx, b.p, b.n);
+	ts_buf_free(&b);
+	ts_buf_free(&k->body);
+	return s;
+}
+
+uint32_t ts_add_kernel(TsTl *t, const char *name, const TsSym text[TS_CLONES])
+{
+	TsSched *s = t->s;
+	TsSym key = ts_intern_fmt(t->cx, "%p %p %p", (const void *)text[0], (const void *)text[1], (const void *)text[2]);
+	bool fresh;
+	uintptr_t *at = ts_map_put(t->a, &s->by_text, key, &fresh);
+	if (!fresh) return (uint32_t)*at;
+	TsKernel q = { .name = ts_intern_fmt(t->cx, "%s_%u", name, s->kernels.n) };
+	for (int i = 0; i < TS_CLONES; i++) q.text[i] = text[i];
+	*at = s->kernels.n;
+	ts_push(t->a, &s->kernels, q);
+	return s->kernels.n - 1;
+}
+
+TsDtype ts_reg_type(TsDtype t) { return t == TS_F16 || t == TS_BF16 ? TS_F32 : t; }
+
+const char *ts_kb_type(TsKb *k, TsDtype t, uint32_t mask, const TsPlace *p)
+{
+	const char *e = ts_dtype_name(t);
+	if (!mask) return ts_kb_fmt(k, "%s[]", e);
+	if (p->nv == 1) return ts_kb_fmt(k, "%s[%d] @%s", e, p->len[0], p->lay[mask]);
+	if (mask == 1) return ts_kb_fmt(k, "%s[%d] @%s", e, p->len[0], p->lay[1]);
+	if (mask == 2) return ts_kb_fmt(k, "%s[%d] @%s", e, p->len[1], p->lay[2]);
+	return ts_kb_fmt(k, "%s[%d, %d] @%s", e, p->len[0], p->len[1], p->lay[3]);
+}
+
+TsTileVal ts_kb_spread(TsKb *k, TsTileVal v, uint32_t mask, const TsPlace *p)
+{
+	if (v.mask == mask || !v.mask) return v; /* scalars splat by themselves */
+	const char *n = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: %s = bcast(%s, dims = [%d])", n, ts_kb_type(k, v.elem, mask, p), v.name, v.mask == 1 ? 0 : 1);
+	return (TsTileVal){ n, mask, v.elem };
+}
+
+TsTileVal ts_kb_cast(TsKb *k, TsTileVal v, TsDtype to, const TsPlace *p)
+{
+	if (v.elem == to) return v;
+	const char *n = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: %s = cast(%s, %s)", n, ts_kb_type(k, to, v.mask, p), v.name, ts_dtype_name(to));
+	return (TsTileVal){ n, v.mask, to };
+}
+
+/* Which tile axes an affine leaf moves along. */
+static uint32_t leaf_mask(const TsRNode *n, const TsPlace *p)
+{
+	uint32_t mask = 0;
+	for (int i = 0; i < p->nv; i++)
+		if (n->coef[p->vdim[i]]) mask |= 1u << i;
+	return mask;
+}
+
+/* `P[i0, n:n + 64]` over the iteration dims that the leaf moves along; others are not axes of its param view. */
+static const char *access(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *extra)
+{
+	TsDim size[TS_MAX_ITER], stride[TS_MAX_ITER];
+	TsBuf at = { 0 };
+	uint32_t rank = 0;
+	if (extra) {
+		size[rank] = n->index_size;
+		stride[rank++] = n->index_stride;
+		ts_buf_str(&at, extra);
+	}
+	for (uint32_t i = 0; i < r->niter; i++) {
+		if (!n->coef[i]) continue;
+		ts_buf_str(&at, rank ? ", " : "");
+		size[rank] = r->size[i];
+		stride[rank++] = n->coef[i];
+		int v = p->nv > 0 && p->vdim[0] == (int)i ? 0 : p->nv > 1 && p->vdim[1] == (int)i ? 1 : -1;
+		if (v < 0) ts_buf_str(&at, p->base[i]);
+		else ts_buf_fmt(&at, "%s:%s + %d", p->base[i], p->base[i], p->len[v]);
+	}
+	const char *name = ts_kb_param(k, n->buf, n->offset, rank, size, stride);
+	const char *s = rank ? ts_kb_fmt(k, "%s[%s]", name, at.p) : name;
+	ts_buf_free(&at);
+	return s;
+}
+
+static const char *valid_text(TsKb *k, uint32_t mask, const TsPlace *p)
+{
+	const char *a = mask & 1 ? p->valid[0] : NULL, *b = p->nv > 1 && mask & 2 ? p->valid[1] : NULL;
+	if (mask == 3 && (a || b))
+		return ts_kb_fmt(k, ", valid = [%s, %s]", a ? a : ts_kb_fmt(k, "%d", p->len[0]), b ? b : ts_kb_fmt(k, "%d", p->len[1]));
+	return a || b ? ts_kb_fmt(k, ", valid = %s", a ? a : b) : "";
+}
+
+static TsTileVal eval_load(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, uint32_t index_mask)
+{
+	uint32_t mask = leaf_mask(n, p) | index_mask;
+	const char *t = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: %s = load(%s%s)", t, ts_kb_type(k, n->elem, mask, p), access(k, r, n, p, index), valid_text(k, mask, p));
+	TsTileVal v = { t, mask, n->elem };
+	return n->elem == TS_F16 || n->elem == TS_BF16 ? ts_kb_cast(k, v, TS_F32, p) : v;
+}
+
+/* offset + sum coef * index, as an integer tile. */
+static TsTileVal eval_affine(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p)
+{
+	TsBuf b = { 0 };
+	ts_buf_str(&b, ts_kb_dim(k, n->offset));
+	for (uint32_t i = 0; i < r->niter; i++)
+		if (n->coef[i]) ts_buf_fmt(&b, " + %s*%s", ts_kb_dim(k, n->coef[i]), p->base[i]);
+	const char *base = ts_kb_tmp(k), *t;
+	ts_kb_line(k, "%s: idx = %s", base, b.p);
+	ts_buf_free(&b);
+	uint32_t mask = leaf_mask(n, p);
+	TsTileVal v = { NULL, 0, n->elem };
+	t = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: %s = cast(%s, %s)", t, ts_kb_type(k, n->elem, 0, p), base, ts_dtype_name(n->elem));
+	v.name = t;
+	for (int i = 0; i < p->nv; i++) {
+		if (!(mask & 1u << i)) continue;
+		TsDim c = n->coef[p->vdim[i]];
+		const char *io = ts_kb_tmp(k), *sum = ts_kb_tmp(k);
+		ts_kb_line(k, "%s: %s = iota(0)", io, ts_kb_type(k, n->elem, 1u << i, p));
+		if (c != ts_dim_const(k->t->d, 1)) {
+			const char *cc = ts_kb_tmp(k), *m = ts_kb_tmp(k);
+			ts_kb_line(k, "%s: %s = cast(%s, %s)", cc, ts_kb_type(k, n->elem, 0, p), ts_kb_dim(k, c), ts_dtype_name(n->elem));
+			ts_kb_line(k, "%s: %s = mul(%s, %s)", m, ts_kb_type(k, n->elem, 1u << i, p), io, cc);
+			io = m;
+		}
+		TsTileVal part = { io, 1u << i, n->elem };
+		uint32_t both = v.mask | part.mask;
+		v = ts_kb_spread(k, v, both, p);
+		part = ts_kb_spread(k, part, both, p);
+		ts_kb_line(k, "%s: %s = add(%s, %s)", sum, ts_kb_type(k, n->elem, both, p), v.name, part.name);
+		v = (TsTileVal){ sum, both, n->elem };
+	}
+	return v;
+}
+
+/* The index of a gather, kept inside the table: max(min(i, size - 1), 0). */
+static TsTileVal clamp_index(TsKb *k, TsTileVal i, TsDim size, const TsPlace *p)
+{
+	const char *lim = ts_kb_tmp(k), *a = ts_kb_tmp(k), *b = ts_kb_tmp(k), *ty = ts_kb_type(k, i.elem, i.mask, p);
+	ts_kb_line(k, "%s: %s = cast(%s, %s)", lim, ts_kb_type(k, i.elem, 0, p), ts_kb_fmt(k, "%s - 1", ts_kb_dim(k, size)), ts_dtype_name(i.elem));
+	ts_kb_line(k, "%s: %s = minimum(%s, %s)", a, ty, i.name, lim);
+	ts_kb_line(k, "%s: %s = maximum(%s, 0)", b, ty, a);
+	return (TsTileVal){ b, i.mask, i.elem };
+}
+
+static void print_attrs(TsKb *k, const TsRNode *n, TsBuf *to)
+{
+	if (!n->node) return;
+	const TsOpInfo *info = ts_op_info(k->t->cx, n->op);
+	for (uint32_t i = 0; i < info->nattr; i++) {
+		const TsAttr *a = &n->node->attr[i];
+		if (a->none || n->op == TS_OP_cast) continue;
+		if (a->kind == TS_A_ENUM) ts_buf_fmt(to, ", %s = \"%s\"", info->attr[i].name, a->s);
+		else if (a->kind == TS_A_INT) ts_buf_fmt(to, ", %s = %lld", info->attr[i].name, (long long)a->i);
+		else if (a->kind == TS_A_BOOL) ts_buf_fmt(to, ", %s = %s", info->attr[i].name, a->i ? "true" : "false");
+		else if (a->kind == TS_A_FLOAT) { ts_buf_fmt(to, ", %s = ", info->attr[i].name); ts_buf_f64(to, a->f); }
+	}
+}
+
+static TsTileVal eval_op(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, TsTileVal *memo)
+{
+	TsTileVal arg[TS_MAX_OP_INS];
+	uint32_t mask = 0;
+	TsDtype rt = ts_reg_type(n->elem);
+	for (uint32_t i = 0; i < n->narg; i++) {
+		arg[i] = ts_kb_eval(k, r, n->arg[i], p, memo);
+		mask |= arg[i].mask;
+	}
+	if (n->op == TS_OP_cast) { /* a cast rounds to its type; 16-bit floats then compute on in f32 */
+		TsTileVal v = ts_kb_cast(k, arg[0], n->elem, p);
+		return ts_kb_cast(k, v, rt, p);
+	}
+	TsBuf b = { 0 };
+	for (uint32_t i = 0; i < n->narg; i++) {
+		arg[i] = ts_kb_spread(k, arg[i], mask, p);
+		ts_buf_fmt(&b, "%s%s", i ? ", " : "", arg[i].name);
+	}
+	print_attrs(k, n, &b);
+	const char *t = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: %s = %s(%s)", t, ts_kb_type(k, rt, mask, p), ts_op_info(k->t->cx, n->op)->name, b.p);
+	ts_buf_free(&b);
+	return (TsTileVal){ t, mask, rt };
+}
+
+static TsTileVal eval_const(TsKb *k, const TsRNode *n, const TsPlace *p)
+{
+	TsBuf b = { 0 };
+	TsDtype rt = ts_reg_type(n->elem);
+	const char *t = ts_kb_tmp(k);
+	if (n->elem == TS_BOOL) ts_buf_str(&b, n->ivalue ? "true" : "false");
+	else if (ts_dtype_is_int(n->elem)) ts_buf_fmt(&b, "%lld", (long long)n->ivalue);
+	else if (rt == TS_F64) ts_buf_f64(&b, n->value);
+	else ts_buf_f32(&b, (float)n->value);
+	ts_kb_line(k, "%s: %s = fill(%s)", t, ts_kb_type(k, rt, 0, p), b.p);
+	ts_buf_free(&b);
+	return (TsTileVal){ t, 0, rt };
+}
+
+TsTileVal ts_kb_eval(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p, TsTileVal *memo)
+{
+	if (memo[id].name) return memo[id];
+	const TsRNode *n = &r->nodes.p[id];
+	TsTileVal v = { 0 };
+	switch (n->kind) {
+	case TS_R_LOAD: v = eval_load(k, r, n, p, NULL, 0); break;
+	case TS_R_AFFINE: v = eval_affine(k, r, n, p); break;
+	case TS_R_CONST: v = eval_const(k, n, p); break;
+	case TS_R_ANCHOR: v = (TsTileVal){ p->anchor, p->anchor_mask, p->anchor_elem }; break;
+	case TS_R_GATHER: {
+		TsTileVal i = clamp_index(k, ts_kb_eval(k, r, n->arg[0], p, memo), n->index_size, p);
+		v = eval_load(k, r, n, p, i.name, i.mask);
+		break;
+	}
+	case TS_R_OP: v = eval_op(k, r, n, p, memo); break;
+	}
+	return memo[id] = v;
+}
+
+void ts_kb_store(TsKb *k, const TsRegion *r, uint32_t leaf, TsTileVal v, const TsPlace *p)
+{
+	const TsRNode *n = &r->nodes.p[leaf];
+	uint32_t mask = leaf_mask(n, p);
+	v = ts_kb_cast(k, v, n->elem, p);
+	if (v.mask != mask) {
+		if (!v.mask) {
+			const char *t = ts_kb_tmp(k);
+			ts_kb_line(k, "%s: %s = fill(%s)", t, ts_kb_type(k, v.elem, mask, p), v.name);
+			v = (TsTileVal){ t, mask, v.elem };
+		} else {
+			v = ts_kb_spread(k, v, mask, p);
+		}
+	}
+	ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, NULL), v.name, valid_text(k, mask, p));
+}

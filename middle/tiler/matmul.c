@@ -1,0 +1,380 @@
+/* Contractions on the CPU: C[m, n] = sum_k A[m, k] B[k, n] as outer products into a register tile, B in panels of 64 columns (weights are
+ * packed when the artifact is made, anything else by a kernel before). The partition of K depends on K alone, so a row has the same bits
+ * in any batch. The register tile is the machine family's; panels are the same bytes for all. */
+#include "middle/tiler/tiler.h"
+#include <string.h>
+
+enum { PANEL = 64, BLOCK_M = 96, BLOCK_N = 128, BLOCK_K = 384, SMALL_M = 16 };
+
+/* Register tile by clone and element size: mr rows, `regs` registers of `lanes` elements. */
+typedef struct { int mr, lanes, regs; } Micro;
+static Micro micro_of(int clone, int bytes)
+{
+	static const Micro f32[TS_CLONES] = { { 4, 4, 2 }, { 6, 8, 2 }, { 6, 16, 4 } }, f64[TS_CLONES] = { { 4, 2, 2 }, { 6, 4, 2 }, { 6, 8, 4 } };
+	return bytes == 8 ? f64[clone] : f32[clone];
+}
+
+typedef struct {
+	TsTl *t;
+	TsRegion r;                 /* iteration dims: batch..., m, n */
+	uint32_t out, leaf;         /* region nodes */
+	uint32_t im, in;            /* which iteration dims are m and n */
+	TsReal a, b;                /* b: panels */
+	TsDim a_batch[TS_MAX_ITER], b_batch[TS_MAX_ITER], a_m, a_k, m, n, k;
+	TsDtype ct, ae, be;
+	TsPlace p;
+} Mm;
+
+static TsDtype compute_type(TsDtype a, TsDtype b)
+{
+	if (a == TS_F64 || b == TS_F64) return TS_F64;
+	if (ts_dtype_is_float(a) || ts_dtype_is_float(b)) return TS_F32;
+	return a == TS_INT64 || b == TS_INT64 ? TS_INT64 : TS_INT32;
+}
+
+/* ---- B as panels ---- */
+
+static TsDim panels(TsTl *t, TsDim n) { return ts_dim_cdiv(t->d, n, ts_dim_const(t->d, PANEL)); }
+
+static bool const_stride(TsTl *t, TsDim d, int64_t *v) { return ts_dim_is_const(t->d, d, v); }
+
+/* A weight read in place becomes a packed weight; its strides are in the published tensor. */
+static bool pack_weight(Mm *mm, const TsReal *b, TsDim k_stride, TsDim n_stride)
+{
+	TsTl *t = mm->t;
+	const TsBuffer *w = &t->e->bufs.p[b->buf];
+	TsPacking p = { .packed = true, .batch = 1, .panel = PANEL };
+	if (w->kind != TS_BUF_WEIGHT || ts_dtype_bits(w->elem) < 8) return false;
+	if (!const_stride(t, mm->k, &p.k) || !const_stride(t, mm->n, &p.n) || !const_stride(t, k_stride, &p.k_stride) || !const_stride(t, n_stride, &p.n_stride) ||
+		!const_stride(t, b->offset, &p.offset)) return false;
+	for (uint32_t i = 0; i < mm->im; i++)
+		if (mm->b_batch[i]) return false;
+	const TsNode *node = w->weight;
+	for (uint32_t i = 0; i < t->e->bufs.n; i++) {
+		const TsBuffer *o = &t->e->bufs.p[i];
+		if (o->weight == node && !memcmp(&o->packing, &p, sizeof p)) { mm->b.buf = i; return true; }
+	}
+	TsDtype elem = w->elem;
+	mm->b.buf = ts_new_buf(t, TS_BUF_WEIGHT, elem, ts_dim_const(t->d, (p.n + PANEL - 1) / PANEL * PANEL * p.k));
+	t->e->bufs.p[mm->b.buf].weight = node;
+	t->e->bufs.p[mm->b.buf].packing = p;
+	mm->be = elem;
+	return true;
+}
+
+/* A kernel that writes B into panels [batch...][N/64][K][64] of the workspace, in the compute type when B is a packed storage type. */
+static void pack_at_run(Mm *mm, const TsReal *b, TsDim k_stride, TsDim n_stride)
+{
+	TsTl *t = mm->t;
+	TsDims *d = t->d;
+	TsKb k;
+	TsDtype from = t->e->bufs.p[b->buf].elem;
+	mm->be = ts_dtype_bits(from) < 8 ? mm->ct : from;
+	TsDim per = ts_dim_mul(d, ts_dim_mul(d, panels(t, mm->n), mm->k), ts_dim_const(d, PANEL)), total = per, cells = panels(t, mm->n);
+	TsDim size[TS_MAX_ITER], src[TS_MAX_ITER], dst[TS_MAX_ITER];
+	uint32_t rank = 0;
+	TsBuf grid = { 0 }, at = { 0 };
+	for (uint32_t i = mm->im; i > 0; i--) {
+		if (!mm->b_batch[i - 1]) continue;
+		mm->b_batch[i - 1] = total;
+		total = ts_dim_mul(d, total, mm->r.size[i - 1]);
+	}
+	mm->b.buf = ts_new_buf(t, TS_BUF_WORK, mm->be, total);
+	ts_kb_init(&k, t, NULL);
+	for (uint32_t i = 0; i < mm->im; i++) {
+		if (!mm->b_batch[i]) continue;
+		size[rank] = mm->r.size[i];
+		src[rank] = b->stride[i];
+		dst[rank] = mm->b_batch[i];
+		cells = ts_dim_mul(d, cells, mm->r.size[i]);
+		ts_buf_fmt(&grid, "b%u in 0..%s, ", i, ts_kb_dim(&k, mm->r.size[i]));
+		ts_buf_fmt(&at, "b%u, ", i);
+		rank++;
+	}
+	TsDim one = ts_dim_const(d, 1), panel = ts_dim_const(d, PANEL);
+	size[rank] = mm->k;
+	src[rank] = k_stride;
+	dst[rank] = panel;
+	size[rank + 1] = mm->n;
+	src[rank + 1] = n_stride;
+	const char *from_name = ts_kb_param(&k, b->buf, b->offset, rank + 2, size, src);
+	TsDim psize[TS_MAX_ITER], pstride[TS_MAX_ITER];
+	memcpy(psize, size, sizeof psize);
+	memcpy(pstride, dst, sizeof pstride);
+	psize[rank] = panels(t, mm->n);
+	pstride[rank] = ts_dim_mul(d, mm->k, panel);
+	psize[rank + 1] = mm->k;
+	pstride[rank + 1] = panel;
+	psize[rank + 2] = panel;
+	pstride[rank + 2] = one;
+	const char *to_name = ts_kb_param(&k, mm->b.buf, 0, rank + 3, psize, pstride);
+	ts_kb_line(&k, "layout V[n] = v16:1n r4:16n");
+	ts_kb_line(&k, "grid %sj in 0..%s", grid.p ? grid.p : "", ts_kb_dim(&k, psize[rank]));
+	ts_kb_line(&k, "left: idx = %s - 64*j", ts_kb_dim(&k, mm->n));
+	ts_kb_open(&k, "for k in 0..%s", ts_kb_dim(&k, mm->k));
+	ts_kb_line(&k, "x: %s[64] @V = load(%s[%sk, 64*j:64*j + 64], valid = left)", ts_dtype_name(from), from_name, at.p ? at.p : "");
+	if (mm->be != from) ts_kb_line(&k, "y: %s[64] @V = cast(x, %s)", ts_dtype_name(mm->be), ts_dtype_name(mm->be));
+	ts_kb_line(&k, "store(%s[%sj, k, 0:64], %s)", to_name, at.p ? at.p : "", mm->be != from ? "y" : "x");
+	ts_kb_close(&k, "");
+	ts_buf_free(&grid);
+	ts_buf_free(&at);
+	TsChoice c = { .cells = cells };
+	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CLONES] = { text, text, text };
+	c.kernel = ts_add_kernel(t, "pack", all);
+	ts_emit_step(t, 0, &k, &c, 1);
+}
+
+/* ---- the kernel ---- */
+
+typedef struct { Mm *mm; TsKb *k; const char *pa, *pb, *batch_a, *batch_b; int rows, cols; bool blocked; const char *kend; } Body;
+
+/* Accumulates over k in lo..hi from c0; names the result `c`. */
+static void k_loop(Body *b, const char *lo, const char *hi, const char *c0, const char *i, const char *c)
+{
+	Mm *mm = b->mm;
+	TsKb *k = b->k;
+	const char *ct = ts_dtype_name(mm->ct), *acc = ts_kb_tmp(k), *a = ts_kb_tmp(k), *w = ts_kb_tmp(k), *next = ts_kb_tmp(k), *kk = ts_kb_tmp(k);
+	const char *sfx = b->rows == 1 ? "1" : "";
+	ts_kb_open(k, "%s: %s[%d, %d] @X%s = for %s in %s..%s with %s = %s", c, ct, b->rows, b->cols, sfx, kk, lo, hi, acc, c0);
+	ts_kb_line(k, "%s: %s[%d] @XA%s = load(%s[%s%s:%s + %d, %s])", a, ts_dtype_name(mm->ae), b->rows, sfx, b->pa, b->batch_a, i, i, b->rows, kk);
+	ts_kb_line(k, "%s: %s[%d] @XB = load(%s[%sj // 64, %s, j %% 64:j %% 64 + %d])", w, ts_dtype_name(mm->be), b->cols, b->pb, b->batch_b, kk, b->cols);
+	if (mm->ae != mm->ct) {
+		const char *t = ts_kb_tmp(k);
+		ts_kb_line(k, "%s: %s[%d] @XA%s = cast(%s, %s)", t, ct, b->rows, sfx, a, ct);
+		a = t;
+	}
+	if (mm->be != mm->ct) {
+		const char *t = ts_kb_tmp(k);
+		ts_kb_line(k, "%s: %s[%d] @XB = cast(%s, %s)", t, ct, b->cols, w, ct);
+		w = t;
+	}
+	ts_kb_line(k, "%s: %s[%d, %d] @X%s = mma(%s, %s, %s, atom = \"fma\")", next, ct, b->rows, b->cols, sfx, acc, a, w);
+	ts_kb_line(k, "yield %s", next);
+	ts_kb_close(k, b->rows > 1 ? " { unroll = 4 }" : " { unroll = 2 }");
+}
+
+static void finish_tile(Body *b, const char *c, const char *i)
+{
+	Mm *mm = b->mm;
+	TsKb *k = b->k;
+	const char *sfx = b->rows == 1 ? "1" : "";
+	TsPlace p = mm->p;
+	p.base[mm->im] = i;
+	p.base[mm->in] = "j";
+	p.nv = 2;
+	p.vdim[0] = (int)mm->im;
+	p.vdim[1] = (int)mm->in;
+	p.len[0] = b->rows;
+	p.len[1] = b->cols;
+	p.lay[1] = ts_kb_fmt(k, "XA%s", sfx);
+	p.lay[2] = "XB";
+	p.lay[3] = ts_kb_fmt(k, "X%s", sfx);
+	int64_t n;
+	bool whole = ts_dim_is_const(mm->t->d, mm->n, &n) && n % PANEL == 0;
+	const char *left = whole ? NULL : ts_kb_tmp(k);
+	if (left) ts_kb_line(k, "%s: idx = %s - j", left, ts_kb_dim(k, mm->n));
+	p.valid[0] = NULL;
+	p.valid[1] = left;
+	p.anchor = c;
+	p.anchor_mask = 3;
+	p.anchor_elem = mm->ct;
+	TsTileVal *memo = TS_NEW_N(mm->t->a, TsTileVal, mm->r.nodes.n);
+	ts_kb_store(k, &mm->r, mm->leaf, ts_kb_eval(k, &mm->r, mm->out, &p, memo), &p);
+}
+
+/* Rows [from, to) in steps of `rows` for the column tile j and the k block (when blocked). */
+static void row_loop(Body *b, const char *from, const char *to)
+{
+	Mm *mm = b->mm;
+	TsKb *k = b->k;
+	const char *ct = ts_dtype_name(mm->ct), *i = ts_kb_tmp(k), *c0 = ts_kb_tmp(k), *c = ts_kb_tmp(k), *sfx = b->rows == 1 ? "1" : "";
+	const char *ty = ts_kb_fmt(k, "%s[%d, %d] @X%s", ct, b->rows, b->cols, sfx);
+	ts_kb_open(k, "for %s in %s..%s step %d", i, from, to, b->rows);
+	if (!b->blocked) {
+		ts_kb_line(k, "%s: %s = fill(0)", c0, ty);
+		k_loop(b, "0", b->kend, c0, i, c);
+		finish_tile(b, c, i);
+	} else {
+		const char *at = ts_kb_fmt(k, "acc[%s - mb:%s - mb + %d, j - nb:j - nb + %d]", i, i, b->rows, b->cols), *z = ts_kb_tmp(k), *l = ts_kb_tmp(k);
+		ts_kb_open(k, "%s: %s = if kb == 0", c0, ty);
+		ts_kb_line(k, "%s: %s = fill(0)", z, ty);
+		ts_kb_line(k, "yield %s", z);
+		ts_kb_close(k, " else {");
+		k->depth++;
+		ts_kb_line(k, "%s: %s = load(%s)", l, ty, at);
+		ts_kb_line(k, "yield %s", l);
+		ts_kb_close(k, "");
+		k_loop(b, "kb", "ke", c0, i, c);
+		ts_kb_open(k, "if ke < %s", b->kend);
+		ts_kb_line(k, "store(%s, %s)", at, c);
+		ts_kb_close(k, " else {");
+		k->depth++;
+		finish_tile(b, c, i);
+		ts_kb_close(k, "");
+	}
+	ts_kb_close(k, "");
+}
+
+static const char *batch_text(Mm *mm, const TsDim *stride)
+{
+	TsBuf b = { 0 };
+	for (uint32_t i = 0; i < mm->im; i++)
+		if (stride[i]) ts_buf_fmt(&b, "b%u, ", i);
+	const char *s = ts_strndup(mm->t->a, b.p ? b.p : "", b.n);
+	ts_buf_free(&b);
+	return s;
+}
+
+static const char *operand_a(Mm *mm, TsKb *k)
+{
+	TsDim size[TS_MAX_ITER], stride[TS_MAX_ITER];
+	uint32_t rank = 0;
+	for (uint32_t i = 0; i < mm->im; i++)
+		if (mm->a_batch[i]) { size[rank] = mm->r.size[i]; stride[rank++] = mm->a_batch[i]; }
+	size[rank] = mm->m;
+	stride[rank++] = mm->a_m;
+	size[rank] = mm->k;
+	stride[rank++] = mm->a_k;
+	return ts_kb_param(k, mm->a.buf, mm->a.offset, rank, size, stride);
+}
+
+static const char *operand_b(Mm *mm, TsKb *k)
+{
+	TsDims *d = mm->t->d;
+	TsDim size[TS_MAX_ITER], stride[TS_MAX_ITER], panel = ts_dim_const(d, PANEL);
+	uint32_t rank = 0;
+	for (uint32_t i = 0; i < mm->im; i++)
+		if (mm->b_batch[i]) { size[rank] = mm->r.size[i]; stride[rank++] = mm->b_batch[i]; }
+	size[rank] = panels(mm->t, mm->n);
+	stride[rank++] = ts_dim_mul(d, mm->k, panel);
+	size[rank] = mm->k;
+	stride[rank++] = panel;
+	size[rank] = panel;
+	stride[rank++] = ts_dim_const(d, 1);
+	return ts_kb_param(k, mm->b.buf, 0, rank, size, stride);
+}
+
+static void write_kernel(Mm *mm, TsKb *k, int clone, int block_m, int block_n, TsDim *cells)
+{
+	TsTl *t = mm->t;
+	TsDims *d = t->d;
+	Micro mi = micro_of(clone, ts_dtype_bits(mm->ct) / 8);
+	int64_t kc;
+	Body b = { .mm = mm, .k = k, .cols = mi.lanes * mi.regs, .pa = operand_a(mm, k), .pb = operand_b(mm, k) };
+	b.batch_a = batch_text(mm, mm->a_batch);
+	b.batch_b = batch_text(mm, mm->b_batch);
+	b.blocked = !(ts_dim_is_const(d, mm->k, &kc) && kc <= BLOCK_K);
+	b.kend = ts_kb_dim(k, mm->k);
+	ts_kb_line(k, "layout X[m, n] = v%d:1n r%d:%dn r%d:1m", mi.lanes, mi.regs, mi.lanes, mi.mr);
+	ts_kb_line(k, "layout XA[m] = v%d:_ r%d:1m", mi.lanes, mi.mr);
+	ts_kb_line(k, "layout XB[n] = v%d:1n r%d:%dn", mi.lanes, mi.regs, mi.lanes);
+	ts_kb_line(k, "layout X1[m, n] = v%d:1n r%d:%dn", mi.lanes, mi.regs, mi.lanes);
+	ts_kb_line(k, "layout XA1[m] = v%d:_", mi.lanes);
+	TsBuf grid = { 0 };
+	*cells = ts_dim_mul(d, ts_dim_cdiv(d, mm->m, ts_dim_const(d, block_m)), ts_dim_cdiv(d, mm->n, ts_dim_const(d, block_n)));
+	for (uint32_t i = 0; i < mm->im; i++) {
+		mm->p.base[i] = ts_kb_fmt(k, "b%u", i);
+		ts_buf_fmt(&grid, "b%u in 0..%s, ", i, ts_kb_dim(k, mm->r.size[i]));
+		*cells = ts_dim_mul(d, *cells, mm->r.size[i]);
+	}
+	const char *m = ts_kb_dim(k, mm->m), *n = ts_kb_dim(k, mm->n);
+	ts_kb_line(k, "grid %smb in 0..%s step %d, nb in 0..%s step %d", grid.p ? grid.p : "", m, block_m, n, block_n);
+	ts_buf_free(&grid);
+	if (b.blocked) ts_kb_line(k, "smem acc: %s[%d, %d]", ts_dtype_name(mm->ct), block_m, block_n);
+	ts_kb_line(k, "me: idx = min(mb + %d, %s)", block_m, m);
+	ts_kb_line(k, "mf: idx = mb + (me - mb) // %d * %d", mi.mr, mi.mr);
+	ts_kb_line(k, "ne: idx = min(nb + %d, %s)", block_n, n);
+	if (b.blocked) {
+		ts_kb_open(k, "for kb in 0..max(%s, 1) step %d", b.kend, BLOCK_K);
+		ts_kb_line(k, "ke: idx = min(kb + %d, %s)", BLOCK_K, b.kend);
+	}
+	ts_kb_open(k, "for j in nb..ne step %d", b.cols);
+	b.rows = mi.mr;
+	row_loop(&b, "mb", "mf");
+	b.rows = 1;
+	row_loop(&b, "mf", "me");
+	ts_kb_close(k, "");
+	if (b.blocked) ts_kb_close(k, "");
+}
+
+/* Kernels of one step share their parameters, so each text starts from the list of the one before; the last list serves all. Two rounds,
+ * because a parameter that appears late must be in the head of every text. */
+static uint32_t add_variant(Mm *mm, TsKb *like, bool keep, const char *name, int block_m, int block_n, TsDim *cells)
+{
+	TsSym text[TS_CLONES];
+	static const char *const target[TS_CLONES] = { "x86-64-v2", "x86-64-v3", "x86-64-v4" };
+	for (int c = 0; c < TS_CLONES; c++) {
+		TsKb k;
+		ts_kb_init(&k, mm->t, like);
+		write_kernel(mm, &k, c, block_m, block_n, cells);
+		text[c] = ts_kb_finish(&k, target[c]);
+		*like = k;
+	}
+	return keep ? ts_add_kernel(mm->t, name, text) : 0;
+}
+
+static void operand_strides(TsTl *t, const TsReal *r, const TsType *ty, uint32_t batch, TsDim *stride)
+{
+	for (uint32_t i = 0; i < batch; i++) {
+		int j = (int)i - (int)(batch - (ty->rank - 2));
+		int64_t one;
+		stride[i] = j < 0 || (ts_dim_is_const(t->d, ty->dim[j], &one) && one == 1) ? 0 : r->stride[j];
+	}
+}
+
+void ts_sched_matmul(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
+{
+	const TsNode *node = ts_val(t->g, anchor)->def;
+	const TsType *at = &ts_val(t->g, node->in[0])->type, *bt = &ts_val(t->g, node->in[1])->type, *ty = &ts_val(t->g, root)->type;
+	TsIdx idx[TS_MAX_RANK];
+	Mm mm = { .t = t };
+	uint32_t batch = ty->rank - 2u;
+	TsReal a = ts_materialise(t, node->in[0]), b = ts_materialise(t, node->in[1]);
+	mm.ae = at->elem;
+	mm.be = bt->elem;
+	mm.ct = compute_type(at->elem, bt->elem);
+	mm.a = a;
+	mm.k = at->dim[at->rank - 1];
+	ts_region_init(t, &mm.r, ty->rank, ty->dim);
+	ts_identity_idx(t, 0, ty->rank, idx);
+	mm.out = ts_region_value(t, &mm.r, root, idx, anchor);
+	mm.leaf = ts_region_leaf(t, &mm.r, out, ty, idx);
+	/* The operands' batch strides ride along as two more leaves, so that dims merge only where they agree. */
+	TsRNode ra = { .kind = TS_R_LOAD, .elem = mm.ae, .buf = a.buf, .offset = a.offset }, rb = { .kind = TS_R_LOAD, .elem = mm.be, .buf = b.buf, .offset = b.offset };
+	operand_strides(t, &a, at, batch, ra.coef);
+	operand_strides(t, &b, bt, batch, rb.coef);
+	ra.coef[batch] = a.stride[at->rank - 2];
+	rb.coef[batch + 1] = b.stride[bt->rank - 1];
+	ts_push(t->a, &mm.r.nodes, ra);
+	uint32_t na = mm.r.nodes.n - 1;
+	ts_push(t->a, &mm.r.nodes, rb);
+	uint32_t nb = na + 1;
+	ts_region_merge(t, &mm.r, ty->rank - 1u);
+	if (mm.r.niter < 2) ts_bug(t->cx, node->at, "schedule: matmul lost a dim");
+	mm.im = mm.r.niter - 2;
+	mm.in = mm.r.niter - 1;
+	mm.m = mm.r.size[mm.im];
+	mm.n = mm.r.size[mm.in];
+	mm.a_m = mm.r.nodes.p[na].coef[mm.im];
+	mm.a_k = a.stride[at->rank - 1];
+	TsReal src = b;
+	for (uint32_t i = 0; i < mm.im; i++) {
+		mm.a_batch[i] = mm.r.nodes.p[na].coef[i];
+		mm.b_batch[i] = src.stride[i] = mm.r.nodes.p[nb].coef[i];
+	}
+	TsDim k_stride = b.stride[bt->rank - 2], n_stride = b.stride[bt->rank - 1];
+	if (!pack_weight(&mm, &b, k_stride, n_stride)) pack_at_run(&mm, &src, k_stride, n_stride);
+	TsChoice c[2] = { 0 };
+	TsKb like;
+	ts_kb_init(&like, t, NULL);
+	/* Few rows: narrow blocks, so that every core has columns to do. The bits are the same: each element is one chain over k. */
+	for (int round = 0; round < 2; round++) {
+		c[0].kernel = add_variant(&mm, &like, round == 1, "matmul_few_rows", SMALL_M, PANEL, &c[0].cells);
+		c[1].kernel = add_variant(&mm, &like, round == 1, "matmul", BLOCK_M, BLOCK_N, &c[1].cells);
+	}
+	c[0].guard_lhs = mm.m;
+	c[0].guard_rhs = ts_dim_const(t->d, SMALL_M);
+	c[0].label = ts_intern(t->cx, "few rows (m <= 16)");
+	c[1].label = ts_intern(t->cx, "blocks of 96 x 128");
+	ts_emit_step(t, root, &like, c, 2);
+}

@@ -1,0 +1,112 @@
+/* Pointwise kernels, and movement: every element of the result from affine reads. The last merged dim lies across the tile, the others
+ * and chunks of the last are grid cells. */
+#include "middle/tiler/tiler.h"
+#include <string.h>
+
+enum { TILE = 64, CHUNK = 4096 };
+
+/* One tile's statements: the region at `base`, stored. */
+static void body(TsKb *k, const TsRegion *r, uint32_t root, uint32_t leaf, TsPlace *p, const char *at, const char *valid)
+{
+	TsTileVal *memo = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n);
+	p->base[p->vdim[0]] = at;
+	p->valid[0] = valid;
+	ts_kb_store(k, r, leaf, ts_kb_eval(k, r, root, p, memo), p);
+}
+
+/* Tile length for an innermost extent: small constant extents take a shorter tile. */
+static int tile_length(TsTl *t, TsDim inner)
+{
+	int64_t n;
+	if (!ts_dim_is_const(t->d, inner, &n) || n > 32) return TILE;
+	return n > 16 ? 32 : 16;
+}
+
+static void write_kernel(TsTl *t, const TsRegion *r, uint32_t root, uint32_t leaf, TsKb *k, TsDim *cells)
+{
+	uint32_t last = r->niter - 1;
+	int len = tile_length(t, r->size[last]);
+	TsPlace p = { .nv = 1, .vdim = { (int)last }, .len = { len }, .lay = { NULL, "V" } };
+	TsBuf grid = { 0 };
+	const char *n = ts_kb_dim(k, r->size[last]);
+	ts_kb_line(k, "layout V[n] = v16:1n%s", len == 64 ? " r4:16n" : len == 32 ? " r2:16n" : "");
+	*cells = ts_dim_cdiv(t->d, r->size[last], ts_dim_const(t->d, CHUNK));
+	for (uint32_t i = 0; i < last; i++) {
+		p.base[i] = ts_kb_fmt(k, "i%u", i);
+		ts_buf_fmt(&grid, "%s in 0..%s, ", p.base[i], ts_kb_dim(k, r->size[i]));
+		*cells = ts_dim_mul(t->d, *cells, r->size[i]);
+	}
+	ts_kb_line(k, "grid %sc in 0..%s step %d", grid.p ? grid.p : "", n, CHUNK);
+	ts_buf_free(&grid);
+	ts_kb_line(k, "e: idx = min(c + %d, %s)", CHUNK, n);
+	ts_kb_line(k, "f: idx = c + (e - c) // %d * %d", len, len);
+	ts_kb_open(k, "for n in c..f step %d", len);
+	body(k, r, root, leaf, &p, "n", NULL);
+	ts_kb_close(k, "");
+	int64_t size;
+	if (ts_dim_is_const(t->d, r->size[last], &size) && size % len == 0) return;
+	ts_kb_open(k, "if f < e");
+	ts_kb_line(k, "left: idx = e - f");
+	body(k, r, root, leaf, &p, "f", "left");
+	ts_kb_close(k, "");
+}
+
+void ts_sched_pointwise(TsTl *t, TsVal root, const TsReal *out)
+{
+	const TsType *ty = &ts_val(t->g, root)->type;
+	TsIdx idx[TS_MAX_RANK];
+	TsRegion r;
+	TsKb k;
+	TsDim one = ts_dim_const(t->d, 1);
+	ts_region_init(t, &r, ty->rank ? ty->rank : 1, ty->rank ? ty->dim : &one);
+	ts_identity_idx(t, 0, ty->rank, idx);
+	uint32_t value = ts_region_value(t, &r, root, idx, 0), leaf = ts_region_leaf(t, &r, out, ty, idx);
+	ts_region_merge(t, &r, r.niter);
+	TsChoice c = { 0 };
+	ts_kb_init(&k, t, NULL);
+	write_kernel(t, &r, value, leaf, &k, &c.cells);
+	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CLONES] = { text, text, text };
+	c.kernel = ts_add_kernel(t, ts_op_info(t->cx, ts_val(t->g, root)->def->op)->name, all);
+	ts_emit_step(t, root, &k, &c, 1);
+}
+
+/* Fills `out`, of shape ty, with a literal. */
+static void fill(TsTl *t, const TsType *ty, double value, const TsReal *out)
+{
+	TsIdx idx[TS_MAX_RANK];
+	TsRegion r;
+	TsKb k;
+	TsRNode c = { .kind = TS_R_CONST, .elem = ty->elem, .value = value, .ivalue = ts_dtype_is_float(ty->elem) ? 0 : (int64_t)value };
+	ts_region_init(t, &r, ty->rank, ty->dim);
+	ts_identity_idx(t, 0, ty->rank, idx);
+	ts_push(t->a, &r.nodes, c);
+	uint32_t root = r.nodes.n - 1, leaf = ts_region_leaf(t, &r, out, ty, idx);
+	ts_region_merge(t, &r, r.niter);
+	TsChoice ch = { 0 };
+	ts_kb_init(&k, t, NULL);
+	write_kernel(t, &r, root, leaf, &k, &ch.cells);
+	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CLONES] = { text, text, text };
+	ch.kernel = ts_add_kernel(t, "fill", all);
+	ts_emit_step(t, 0, &k, &ch, 1);
+}
+
+void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out)
+{
+	const TsType *ty = &ts_val(t->g, n->out[0])->type;
+	if (n->op == TS_OP_concat) {
+		uint32_t axis = (uint32_t)ts_attr(t->m, n, "axis")->i;
+		TsReal part = *out;
+		for (uint32_t i = 0; i < n->nin; i++) {
+			ts_sched_pointwise(t, n->in[i], &part);
+			TsDim size = ts_val(t->g, n->in[i])->type.dim[axis];
+			part.offset = ts_dim_add(t->d, part.offset, ts_dim_mul(t->d, size, part.stride[axis]));
+		}
+		return;
+	}
+	const TsAttr *before = ts_attr(t->m, n, "before");
+	TsReal inner = *out;
+	fill(t, ty, ts_attr(t->m, n, "value")->f, out);
+	for (uint32_t i = 0; i < ty->rank; i++)
+		inner.offset = ts_dim_add(t->d, inner.offset, ts_dim_mul(t->d, before->dims[i], inner.stride[i]));
+	ts_sched_pointwise(t, n->in[0], &inner);
+}

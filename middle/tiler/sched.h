@@ -1,0 +1,53 @@
+/* The schedule: what becomes a kernel, in which order kernels run, which bytes they touch. Made from a verified graph module by
+ * ts_schedule; read by the plan writer (emit) and the printers. Owns nothing outside the module's arena. Kernels are .tile text, one per
+ * CPU machine family (most have one text for all); equal texts are one kernel. Sizes are TsDim formulas over the module's symbols. */
+#pragma once
+#include "ir/graph.h"
+
+enum { TS_CLONES = 3 }; /* x86-64-v2, v3, v4, in this order */
+
+typedef enum { TS_BUF_INPUT, TS_BUF_OUTPUT, TS_BUF_WORK, TS_BUF_WEIGHT } TsBufKind;
+
+/* How a weight's bytes lie in the artifact: as in its file, or as panels [batch][N/panel][K][panel], zero padded, of B[k, n] read with
+ * these strides (elements) from the published tensor. */
+typedef struct { bool packed; int64_t batch, k, n, panel, batch_stride, k_stride, n_stride, offset; } TsPacking;
+
+typedef struct {
+	TsBufKind kind;
+	TsDtype elem;
+	TsDim count;               /* elements */
+	uint32_t index;            /* INPUT, OUTPUT: number of the parameter or result */
+	const TsNode *weight;      /* WEIGHT: its node (weight or const) */
+	TsPacking packing;
+	uint32_t slot;             /* WORK: memory slot; set by the memory plan */
+	uint32_t first, last;      /* WORK: steps between which its bytes are live */
+} TsBuffer;
+
+typedef struct { uint32_t buf; TsDim offset; /* elements; may hold loop variables */ } TsArg;
+
+typedef struct { TsSym name; TsSym text[TS_CLONES]; } TsKernel;
+typedef struct { uint32_t kernel; TsDim guard_lhs, guard_rhs; /* lhs <= rhs; both 0 = always */ TsDim cells; TsSym label; } TsChoice;
+
+typedef enum { TS_STEP_LAUNCH, TS_STEP_LOOP, TS_STEP_END } TsStepKind;
+typedef struct {
+	TsStepKind kind;
+	TsSpan at;
+	TsSym what;                /* LAUNCH: the value it computes, for explain and profiles */
+	TS_VEC(TsChoice) choices;  /* LAUNCH: ordered, the last one unguarded */
+	TS_VEC(TsArg) ptr;         /* LAUNCH: arguments, the same for all choices */
+	TS_VEC(TsDim) num;
+	const TsFor *loop;         /* LOOP */
+} TsStep;
+
+typedef struct {
+	TsGraph *graph;
+	TS_VEC(TsBuffer) bufs;
+	TS_VEC(TsStep) steps;
+	TS_VEC(TsDim) slot_bytes;
+	TsDim workspace;           /* bytes at peak: the sum of the slots */
+} TsEntry;
+
+typedef struct { TsModule *m; TS_VEC(TsKernel) kernels; TsMap by_text; TS_VEC(TsEntry) entries; } TsSched;
+
+/* Schedules every graph of the module. NULL after reporting (an operator without a schedule is such an error). */
+TsSched *ts_schedule(TsModule *m);

@@ -1,0 +1,100 @@
+/* What the schedule functions share: the state of scheduling one graph, where values live, kernel text, regions. Private to middle/tiler. */
+#pragma once
+#include "middle/tiler/region.h"
+
+/* Where a value is: unknown, bytes of a buffer with strides, or not computed yet and evaluated where it is used. */
+typedef enum { TS_REAL_NONE, TS_REAL_VIEW, TS_REAL_INLINE } TsRealKind;
+typedef struct { TsRealKind how; uint32_t buf; TsDim offset, stride[TS_MAX_RANK]; } TsReal;
+
+typedef struct {
+	TsSched *s;
+	TsModule *m;
+	TsCtx *cx;
+	TsArena *a;
+	TsDims *d;
+	TsGraph *g;
+	TsEntry *e;
+	TsReal *real;            /* per value */
+	TsNode **consumer;       /* per value: its only consumer in its own block, or NULL */
+	uint32_t *uses;
+	uint32_t loop_depth;
+	bool failed;
+} TsTl;
+
+/* A kernel being written. */
+typedef struct { uint32_t buf; TsDim offset; uint32_t rank; TsDim size[TS_MAX_ITER], stride[TS_MAX_ITER]; } TsParamView;
+typedef struct {
+	TsTl *t;
+	TsBuf head, body;
+	int depth;
+	uint32_t ntmp;
+	TS_VEC(TsParamView) params;
+	TS_VEC(TsDim) nums;
+} TsKb;
+
+/* Where a region is evaluated: a text per iteration dim, and which of them are axes of the tile. */
+typedef struct {
+	const char *base[TS_MAX_ITER];
+	int nv, vdim[2];          /* tile axes (m, n) or (n) as iteration dims */
+	int len[2];
+	const char *valid[2];     /* elements left, or NULL when the tile is whole */
+	const char *lay[4];       /* by mask: 1 = m only, 2 = n only, 3 = both */
+	const char *anchor;       /* accumulator's tile, and its mask */
+	uint32_t anchor_mask;
+	TsDtype anchor_elem;
+} TsPlace;
+typedef struct { const char *name; uint32_t mask; TsDtype elem; } TsTileVal;
+
+/* view.c */
+bool ts_view_of(TsTl *t, const TsNode *n, TsReal *out);      /* a VIEW node over a materialised operand, as strides */
+void ts_compact_strides(TsTl *t, const TsType *ty, TsDim *stride);
+
+/* region.c */
+typedef struct { TsDim off, coef[TS_MAX_ITER]; } TsIdx;       /* affine index of one axis */
+void ts_region_init(TsTl *t, TsRegion *r, uint32_t niter, const TsDim *size);
+/* DAG node of value v at these indices (one per axis of v). `anchor` (0: none) is the value that the kernel itself computes. */
+uint32_t ts_region_value(TsTl *t, TsRegion *r, TsVal v, const TsIdx *idx, TsVal anchor);
+uint32_t ts_region_leaf(TsTl *t, TsRegion *r, const TsReal *real, const TsType *ty, const TsIdx *idx);
+void ts_identity_idx(TsTl *t, uint32_t first, uint32_t rank, TsIdx *idx);
+/* Merges neighbouring iteration dims (within [0, split) and [split, niter)) that every leaf walks as one. Returns the new split. */
+uint32_t ts_region_merge(TsTl *t, TsRegion *r, uint32_t split);
+
+/* kernel.c */
+/* like: start with the same parameters (kernels of one step share them), or NULL. */
+void ts_kb_init(TsKb *k, TsTl *t, const TsKb *like);
+void ts_kb_line(TsKb *k, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void ts_kb_open(TsKb *k, const char *fmt, ...) __attribute__((format(printf, 2, 3)));   /* a line that ends in `{` */
+void ts_kb_close(TsKb *k, const char *after);
+const char *ts_kb_dim(TsKb *k, TsDim d);                     /* literal, or the name of an idx parameter */
+const char *ts_kb_tmp(TsKb *k);                              /* a fresh name */
+const char *ts_kb_fmt(TsKb *k, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *ts_kb_param(TsKb *k, uint32_t buf, TsDim offset, uint32_t rank, const TsDim *size, const TsDim *stride);
+/* Ends the kernel: its text with head and target. k keeps its parameters. */
+TsSym ts_kb_finish(TsKb *k, const char *target);
+/* Adds (or finds) a kernel by its texts. */
+uint32_t ts_add_kernel(TsTl *t, const char *name, const TsSym text[TS_CLONES]);
+/* Writes node `id` of the region at a place; memo: one name per DAG node, cleared by the caller for each place. */
+TsTileVal ts_kb_eval(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p, TsTileVal *memo);
+TsTileVal ts_kb_cast(TsKb *k, TsTileVal v, TsDtype to, const TsPlace *p);
+TsTileVal ts_kb_spread(TsKb *k, TsTileVal v, uint32_t mask, const TsPlace *p);  /* to a wider mask */
+const char *ts_kb_type(TsKb *k, TsDtype t, uint32_t mask, const TsPlace *p);    /* f32[6, 64] @X */
+/* Stores v, converted to the element type, at the place of `leaf` (a LOAD node that describes the destination). */
+void ts_kb_store(TsKb *k, const TsRegion *r, uint32_t leaf, TsTileVal v, const TsPlace *p);
+TsDtype ts_reg_type(TsDtype t);                              /* f16 and bf16 compute in f32 */
+
+/* schedule.c */
+uint32_t ts_new_buf(TsTl *t, TsBufKind kind, TsDtype elem, TsDim count);
+TsReal ts_materialise(TsTl *t, TsVal v);                     /* strided bytes of v; emits its kernel when need be */
+/* One launch; k's parameters (of the last variant: a superset) are its arguments. */
+void ts_emit_step(TsTl *t, TsVal what, const TsKb *k, const TsChoice *choices, uint32_t n);
+
+/* The schedule functions: each writes the kernel (or kernels) that compute `root`, whose store goes to `out`; `anchor` is the value of
+ * their own class inside root's region (0 for pointwise). */
+void ts_sched_pointwise(TsTl *t, TsVal root, const TsReal *out);
+void ts_sched_row(TsTl *t, TsVal root, TsVal anchor, const TsReal *out);
+void ts_sched_matmul(TsTl *t, TsVal root, TsVal anchor, const TsReal *out);
+void ts_sched_attention(TsTl *t, TsVal root, TsVal anchor, const TsReal *out);
+void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out);  /* concat and pad: one store per part */
+/* Copies value src into out elementwise. */
+void ts_sched_copy(TsTl *t, TsVal src, const TsReal *out);
+void ts_plan_memory(TsTl *t);
