@@ -7,7 +7,7 @@
 #include "ir/op.h"
 #include "support/map.h"
 
-enum { TS_MAX_RANK = 16 };
+#define TS_MAX_RANK 16
 typedef uint32_t TsVal;
 typedef struct TsNode TsNode;
 typedef struct TsModule TsModule;

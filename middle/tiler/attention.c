@@ -113,8 +113,8 @@ static void shape_scores(Attn *w)
 	ts_kb_line(k, "c0: int64[] = cast(jc, int64)");
 	ts_kb_line(k, "cj: %s = add(ci, c0)", I);
 	ts_kb_line(k, "te: int64[] = cast(%s, int64)", ts_kb_dim(k, w->T));
-	ts_kb_line(k, "in: %s = lt(cj, te)", B);
-	ts_kb_line(k, "s%d: %s = where(in, s%d, -inf)", n + 1, X, n);
+	ts_kb_line(k, "kin: %s = lt(cj, te)", B);
+	ts_kb_line(k, "s%d: %s = where(kin, s%d, -inf)", n + 1, X, n);
 	n++;
 	if (causal->i || !window->none) {
 		ts_kb_line(k, "ri: %s = iota(0)", I);
@@ -166,8 +166,8 @@ static void softmax(Attn *w)
 {
 	TsKb *k = w->k;
 	const char *R = rowt(w), *X = tile(w, "X");
-	ts_kb_line(k, "none: bool[%d] @XA = eq(mx, -inf)", w->mr);
-	ts_kb_line(k, "ms: %s = where(none, 0.0, mx)", R); /* a row without keys: keep exp's argument finite or -inf, never NaN */
+	ts_kb_line(k, "nokey: bool[%d] @XA = eq(mx, -inf)", w->mr);
+	ts_kb_line(k, "ms: %s = where(nokey, 0.0, mx)", R); /* a row without keys: keep exp's argument finite or -inf, never NaN */
 	ts_kb_line(k, "dm: %s = sub(m0, ms)", R);
 	ts_kb_line(k, "al: %s = exp(dm)", R);
 	ts_kb_line(k, "mt: %s = bcast(ms, dims = [0])", X);
@@ -221,11 +221,11 @@ static void finish(Attn *w)
 	ts_kb_line(k, "l: %s = load(st_l[i - ib:i - ib + %d])", rowt(w), w->mr);
 	ts_kb_line(k, "nil: bool[%d] @XA = eq(l, 0.0)", w->mr);
 	ts_kb_line(k, "ln: %s = where(nil, 1.0, l)", rowt(w)); /* no key: 0 / 1 */
-	ts_kb_line(k, "lt: %s = bcast(ln, dims = [0])", tile(w, "X"));
+	ts_kb_line(k, "lb: %s = bcast(ln, dims = [0])", tile(w, "X"));
 	ts_kb_open(k, "for e in 0..%s step %d", ts_kb_dim(k, w->E), w->cols);
 	ts_kb_line(k, "el: idx = %s - e", ts_kb_dim(k, w->E));
 	ts_kb_line(k, "o: %s = load(st_o[i - ib:i - ib + %d, e:e + %d])", tile(w, "X"), w->mr, w->cols);
-	ts_kb_line(k, "y: %s = div(o, lt)", tile(w, "X"));
+	ts_kb_line(k, "y: %s = div(o, lb)", tile(w, "X"));
 	p.anchor = "y";
 	p.anchor_mask = 3;
 	p.anchor_elem = w->ct;
@@ -332,7 +332,7 @@ static TsReal optional(TsTl *t, const TsNode *n, const char *name, const TsType 
 
 void ts_sched_attention(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 {
-	static const char *const target[TS_CLONES] = { "x86-64-v2", "x86-64-v3", "x86-64-v4" };
+	static const char *const target[TS_CPU_CLONES] = { "x86-64-v2", "x86-64-v3", "x86-64-v4" };
 	const TsNode *n = ts_val(t->g, anchor)->def;
 	const TsType *ty = &ts_val(t->g, root)->type, *ot;
 	Attn w = { .t = t, .n = n };
@@ -360,10 +360,10 @@ void ts_sched_attention(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 	w.leaf = ts_region_leaf(t, &w.r, out, ty, idx);
 	TsKb like;
 	TsChoice c = { 0 };
-	TsSym text[TS_CLONES];
+	TsSym text[TS_CPU_CLONES];
 	ts_kb_init(&like, t, NULL);
 	for (int round = 0; round < 2; round++)
-		for (int i = 0; i < TS_CLONES; i++) {
+		for (int i = 0; i < TS_CPU_CLONES; i++) {
 			TsKb k;
 			bool wide = w.ct == TS_F64;
 			ts_kb_init(&k, t, &like);

@@ -118,7 +118,7 @@ TsSym ts_kb_finish(TsKb *k, const char *target)
 	return s;
 }
 
-uint32_t ts_add_kernel(TsTl *t, const char *name, const TsSym text[TS_CLONES])
+uint32_t ts_add_kernel(TsTl *t, const char *name, const TsSym text[TS_CPU_CLONES])
 {
 	TsSched *s = t->s;
 	TsSym key = ts_intern_fmt(t->cx, "%p %p %p", (const void *)text[0], (const void *)text[1], (const void *)text[2]);
@@ -126,7 +126,7 @@ uint32_t ts_add_kernel(TsTl *t, const char *name, const TsSym text[TS_CLONES])
 	uintptr_t *at = ts_map_put(t->a, &s->by_text, key, &fresh);
 	if (!fresh) return (uint32_t)*at;
 	TsKernel q = { .name = ts_intern_fmt(t->cx, "%s_%u", name, s->kernels.n) };
-	for (int i = 0; i < TS_CLONES; i++) q.text[i] = text[i];
+	for (int i = 0; i < TS_CPU_CLONES; i++) q.text[i] = text[i];
 	*at = s->kernels.n;
 	ts_push(t->a, &s->kernels, q);
 	return s->kernels.n - 1;
@@ -172,7 +172,7 @@ static uint32_t leaf_mask(const TsRNode *n, const TsPlace *p)
 /* `P[i0, n:n + 64]` over the iteration dims that the leaf moves along; others are not axes of its param view. */
 static const char *access(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *extra)
 {
-	TsDim size[TS_MAX_ITER], stride[TS_MAX_ITER];
+	TsDim size[TS_MAX_ITER] = { 0 }, stride[TS_MAX_ITER] = { 0 };
 	TsBuf at = { 0 };
 	uint32_t rank = 0;
 	if (extra) {
@@ -258,6 +258,18 @@ static TsTileVal clamp_index(TsKb *k, TsTileVal i, TsDim size, const TsPlace *p)
 	return (TsTileVal){ b, i.mask, i.elem };
 }
 
+/* Rows of a table by index; an index outside it reads nothing and gives zeros. */
+static TsTileVal eval_gather(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, TsTileVal *memo)
+{
+	TsTileVal i = ts_kb_eval(k, r, n->arg[0], p, memo), c = clamp_index(k, i, n->index_size, p);
+	TsTileVal v = eval_load(k, r, n, p, c.name, c.mask);
+	const char *in = ts_kb_tmp(k), *t = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: %s = eq(%s, %s)", in, ts_kb_type(k, TS_BOOL, i.mask, p), i.name, c.name);
+	TsTileVal inside = ts_kb_spread(k, (TsTileVal){ in, i.mask, TS_BOOL }, v.mask, p);
+	ts_kb_line(k, "%s: %s = where(%s, %s, 0)", t, ts_kb_type(k, v.elem, v.mask, p), inside.name, v.name);
+	return (TsTileVal){ t, v.mask, v.elem };
+}
+
 static void print_attrs(TsKb *k, const TsRNode *n, TsBuf *to)
 {
 	if (!n->node) return;
@@ -321,11 +333,7 @@ TsTileVal ts_kb_eval(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p, 
 	case TS_R_AFFINE: v = eval_affine(k, r, n, p); break;
 	case TS_R_CONST: v = eval_const(k, n, p); break;
 	case TS_R_ANCHOR: v = (TsTileVal){ p->anchor, p->anchor_mask, p->anchor_elem }; break;
-	case TS_R_GATHER: {
-		TsTileVal i = clamp_index(k, ts_kb_eval(k, r, n->arg[0], p, memo), n->index_size, p);
-		v = eval_load(k, r, n, p, i.name, i.mask);
-		break;
-	}
+	case TS_R_GATHER: v = eval_gather(k, r, n, p, memo); break;
 	case TS_R_OP: v = eval_op(k, r, n, p, memo); break;
 	}
 	return memo[id] = v;

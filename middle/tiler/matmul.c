@@ -10,7 +10,7 @@ enum { PANEL = 64, BLOCK_M = 96, BLOCK_N = 128, BLOCK_K = 384, SMALL_M = 16 };
 typedef struct { int mr, lanes, regs; } Micro;
 static Micro micro_of(int clone, int bytes)
 {
-	static const Micro f32[TS_CLONES] = { { 4, 4, 2 }, { 6, 8, 2 }, { 6, 16, 4 } }, f64[TS_CLONES] = { { 4, 2, 2 }, { 6, 4, 2 }, { 6, 8, 4 } };
+	static const Micro f32[TS_CPU_CLONES] = { { 4, 4, 2 }, { 6, 8, 2 }, { 6, 16, 4 } }, f64[TS_CPU_CLONES] = { { 4, 2, 2 }, { 6, 4, 2 }, { 6, 8, 4 } };
 	return bytes == 8 ? f64[clone] : f32[clone];
 }
 
@@ -119,7 +119,7 @@ static void pack_at_run(Mm *mm, const TsReal *b, TsDim k_stride, TsDim n_stride)
 	ts_buf_free(&grid);
 	ts_buf_free(&at);
 	TsChoice c = { .cells = cells };
-	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CLONES] = { text, text, text };
+	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
 	c.kernel = ts_add_kernel(t, "pack", all);
 	ts_emit_step(t, 0, &k, &c, 1);
 }
@@ -301,9 +301,9 @@ static void write_kernel(Mm *mm, TsKb *k, int clone, int block_m, int block_n, T
  * because a parameter that appears late must be in the head of every text. */
 static uint32_t add_variant(Mm *mm, TsKb *like, bool keep, const char *name, int block_m, int block_n, TsDim *cells)
 {
-	TsSym text[TS_CLONES];
-	static const char *const target[TS_CLONES] = { "x86-64-v2", "x86-64-v3", "x86-64-v4" };
-	for (int c = 0; c < TS_CLONES; c++) {
+	TsSym text[TS_CPU_CLONES];
+	static const char *const target[TS_CPU_CLONES] = { "x86-64-v2", "x86-64-v3", "x86-64-v4" };
+	for (int c = 0; c < TS_CPU_CLONES; c++) {
 		TsKb k;
 		ts_kb_init(&k, mm->t, like);
 		write_kernel(mm, &k, c, block_m, block_n, cells);

@@ -21,11 +21,11 @@ static void lifetimes(TsTl *t)
 	for (uint32_t again = 1; again;) {
 		again = 0;
 		for (uint32_t i = 0; i < e->steps.n; i++) {
-			if (e->steps.p[i].kind != TS_STEP_LOOP) continue;
+			if (e->steps.p[i].kind != TS_SCHED_LOOP) continue;
 			uint32_t end = i, depth = 0;
 			for (;; end++) {
-				if (e->steps.p[end].kind == TS_STEP_LOOP) depth++;
-				if (e->steps.p[end].kind == TS_STEP_END && --depth == 0) break;
+				if (e->steps.p[end].kind == TS_SCHED_LOOP) depth++;
+				if (e->steps.p[end].kind == TS_SCHED_END && --depth == 0) break;
 			}
 			for (uint32_t j = 0; j < e->bufs.n; j++) {
 				TsBuffer *b = &e->bufs.p[j];

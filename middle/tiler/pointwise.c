@@ -65,7 +65,7 @@ void ts_sched_pointwise(TsTl *t, TsVal root, const TsReal *out)
 	TsChoice c = { 0 };
 	ts_kb_init(&k, t, NULL);
 	write_kernel(t, &r, value, leaf, &k, &c.cells);
-	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CLONES] = { text, text, text };
+	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
 	c.kernel = ts_add_kernel(t, ts_op_info(t->cx, ts_val(t->g, root)->def->op)->name, all);
 	ts_emit_step(t, root, &k, &c, 1);
 }
@@ -85,7 +85,7 @@ static void fill(TsTl *t, const TsType *ty, double value, const TsReal *out)
 	TsChoice ch = { 0 };
 	ts_kb_init(&k, t, NULL);
 	write_kernel(t, &r, root, leaf, &k, &ch.cells);
-	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CLONES] = { text, text, text };
+	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
 	ch.kernel = ts_add_kernel(t, "fill", all);
 	ts_emit_step(t, 0, &k, &ch, 1);
 }

@@ -194,8 +194,9 @@ static bool view_idx(TsTl *t, const TsNode *n, uint32_t result, const TsIdx *idx
 		for (uint32_t i = 0; i < from->rank; i++) {
 			in[i] = idx[i];
 			if (!step->none) {
-				in[i].off = ts_dim_mul(t->d, in[i].off, step->dims[i]);
-				for (int k = 0; k < TS_MAX_ITER; k++) in[i].coef[k] = ts_dim_mul(t->d, in[i].coef[k], step->dims[i]);
+				TsDim by = ts_dim_const(t->d, step->ints[i]);
+				in[i].off = ts_dim_mul(t->d, in[i].off, by);
+				for (int k = 0; k < TS_MAX_ITER; k++) in[i].coef[k] = ts_dim_mul(t->d, in[i].coef[k], by);
 			}
 			in[i].off = ts_dim_add(t->d, in[i].off, start->dims[i]);
 		}

@@ -4,7 +4,7 @@
 #pragma once
 #include "ir/graph.h"
 
-enum { TS_CLONES = 3 }; /* x86-64-v2, v3, v4, in this order */
+enum { TS_CPU_CLONES = 3 }; /* x86-64-v2, v3, v4, in this order */
 
 typedef enum { TS_BUF_INPUT, TS_BUF_OUTPUT, TS_BUF_WORK, TS_BUF_WEIGHT } TsBufKind;
 
@@ -25,12 +25,12 @@ typedef struct {
 
 typedef struct { uint32_t buf; TsDim offset; /* elements; may hold loop variables */ } TsArg;
 
-typedef struct { TsSym name; TsSym text[TS_CLONES]; } TsKernel;
+typedef struct { TsSym name; TsSym text[TS_CPU_CLONES]; } TsKernel;
 typedef struct { uint32_t kernel; TsDim guard_lhs, guard_rhs; /* lhs <= rhs; both 0 = always */ TsDim cells; TsSym label; } TsChoice;
 
-typedef enum { TS_STEP_LAUNCH, TS_STEP_LOOP, TS_STEP_END } TsStepKind;
+typedef enum { TS_SCHED_LAUNCH, TS_SCHED_LOOP, TS_SCHED_END } TsSchedKind;
 typedef struct {
-	TsStepKind kind;
+	TsSchedKind kind;
 	TsSpan at;
 	TsSym what;                /* LAUNCH: the value it computes, for explain and profiles */
 	TS_VEC(TsChoice) choices;  /* LAUNCH: ordered, the last one unguarded */

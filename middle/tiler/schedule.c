@@ -17,7 +17,7 @@ uint32_t ts_new_buf(TsTl *t, TsBufKind kind, TsDtype elem, TsDim count)
 
 void ts_emit_step(TsTl *t, TsVal what, const TsKb *k, const TsChoice *choices, uint32_t n)
 {
-	TsStep st = { .kind = TS_STEP_LAUNCH };
+	TsStep st = { .kind = TS_SCHED_LAUNCH };
 	if (what) {
 		st.at = ts_val(t->g, what)->def->at;
 		st.what = ts_val(t->g, what)->name;
@@ -107,7 +107,7 @@ static bool stays_inline(TsTl *t, const TsNode *n)
 	TsVal v = n->out[0];
 	if (n->nout != 1 || t->uses[v] != 1) return false;
 	const TsNode *c = t->consumer[v];
-	if (cls == TS_CLS_POINTWISE || cls == TS_CLS_GATHER || cls == TS_CLS_RANDOM) return absorbs(t, c, n, v, 0);
+	if (cls == TS_CLS_POINTWISE || cls == TS_CLS_GATHER || cls == TS_CLS_RANDOM || n->op == TS_OP_one_hot) return absorbs(t, c, n, v, 0);
 	if (is_anchor(cls)) return class_of(t, c) == TS_CLS_POINTWISE && same_shape(&ts_val(t->g, v)->type, &ts_val(t->g, c->out[0])->type);
 	return false;
 }
@@ -255,7 +255,7 @@ static void do_for(TsTl *t, TsNode *n)
 		ts_compact_strides(t, &ts_val(t->g, n->out[j])->type, r.stride);
 		t->real[n->out[j]] = r;
 	}
-	ts_push(t->a, &t->e->steps, (TsStep){ .kind = TS_STEP_LOOP, .at = n->at, .loop = f });
+	ts_push(t->a, &t->e->steps, (TsStep){ .kind = TS_SCHED_LOOP, .at = n->at, .loop = f });
 	t->loop_depth++;
 	for (uint32_t i = 0; i < nc; i++) {
 		t->real[f->body.args.p[i]] = half[i];
@@ -272,7 +272,7 @@ static void do_for(TsTl *t, TsNode *n)
 		ts_sched_copy(t, f->body.results.p[i], &to);
 	}
 	t->loop_depth--;
-	ts_push(t->a, &t->e->steps, (TsStep){ .kind = TS_STEP_END, .at = n->at, .loop = f });
+	ts_push(t->a, &t->e->steps, (TsStep){ .kind = TS_SCHED_END, .at = n->at, .loop = f });
 	for (uint32_t i = 0; i < nc; i++) {
 		t->real[n->out[i]] = half[i];
 		t->real[n->out[i]].offset = trips % 2 ? count[i] : 0;
@@ -318,7 +318,7 @@ static bool retarget(TsTl *t, TsVal v, const TsReal *to)
 			if (st->ptr.p[j].buf == r->buf) { if (writer == UINT32_MAX) writer = i; }
 			if (st->ptr.p[j].buf == to->buf && writer != UINT32_MAX) return false; /* the target is in use in between */
 		}
-		if (writer != UINT32_MAX && st->kind != TS_STEP_LAUNCH) return false;
+		if (writer != UINT32_MAX && st->kind != TS_SCHED_LAUNCH) return false;
 	}
 	if (writer == UINT32_MAX) return false;
 	for (uint32_t i = writer; i < t->e->steps.n; i++) {

@@ -72,7 +72,7 @@ const char *ts_kb_param(TsKb *k, uint32_t buf, TsDim offset, uint32_t rank, cons
 /* Ends the kernel: its text with head and target. k keeps its parameters. */
 TsSym ts_kb_finish(TsKb *k, const char *target);
 /* Adds (or finds) a kernel by its texts. */
-uint32_t ts_add_kernel(TsTl *t, const char *name, const TsSym text[TS_CLONES]);
+uint32_t ts_add_kernel(TsTl *t, const char *name, const TsSym text[TS_CPU_CLONES]);
 /* Writes node `id` of the region at a place; memo: one name per DAG node, cleared by the caller for each place. */
 TsTileVal ts_kb_eval(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p, TsTileVal *memo);
 TsTileVal ts_kb_cast(TsKb *k, TsTileVal v, TsDtype to, const TsPlace *p);

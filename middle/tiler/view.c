@@ -72,7 +72,7 @@ bool ts_view_of(TsTl *t, const TsNode *n, TsReal *out)
 		const TsAttr *start = ts_attr(t->m, n, "start"), *step = ts_attr(t->m, n, "step");
 		for (uint32_t i = 0; i < from->rank; i++) {
 			out->offset = ts_dim_add(t->d, out->offset, ts_dim_mul(t->d, start->dims[i], src->stride[i]));
-			if (!step->none) out->stride[i] = ts_dim_mul(t->d, src->stride[i], step->dims[i]);
+			if (!step->none) out->stride[i] = ts_dim_mul(t->d, src->stride[i], ts_dim_const(t->d, step->ints[i]));
 		}
 		return true;
 	}
