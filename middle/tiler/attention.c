@@ -267,7 +267,7 @@ static void key_range(Attn *w)
 	if (w->qoff.how == TS_REAL_VIEW) {
 		const char *p = ts_kb_param(k, w->qoff.buf, w->qoff.offset, 0, NULL, NULL);
 		ts_kb_line(k, "of: int64[] = load(%s)", p);
-		ts_kb_line(k, "off: idx = cast(of, idx)");
+		ts_kb_line(k, "off: idx = cast(of)");
 	} else if (causal || window) {
 		ts_kb_line(k, "off: idx = 0");
 	}

@@ -262,7 +262,12 @@ static TsTileVal clamp_index(TsKb *k, TsTileVal i, TsDim size, const TsPlace *p)
 static TsTileVal eval_gather(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, TsTileVal *memo)
 {
 	TsTileVal i = ts_kb_eval(k, r, n->arg[0], p, memo), c = clamp_index(k, i, n->index_size, p);
-	TsTileVal v = eval_load(k, r, n, p, c.name, c.mask);
+	const char *at = c.name;
+	if (!c.mask) {
+		at = ts_kb_tmp(k);
+		ts_kb_line(k, "%s: idx = cast(%s)", at, c.name);
+	}
+	TsTileVal v = eval_load(k, r, n, p, at, c.mask);
 	const char *in = ts_kb_tmp(k), *t = ts_kb_tmp(k);
 	ts_kb_line(k, "%s: %s = eq(%s, %s)", in, ts_kb_type(k, TS_BOOL, i.mask, p), i.name, c.name);
 	TsTileVal inside = ts_kb_spread(k, (TsTileVal){ in, i.mask, TS_BOOL }, v.mask, p);
@@ -304,7 +309,7 @@ static TsTileVal eval_op(TsKb *k, const TsRegion *r, const TsRNode *n, const TsP
 	}
 	print_attrs(k, n, &b);
 	const char *t = ts_kb_tmp(k);
-	ts_kb_line(k, "%s: %s = %s(%s)", t, ts_kb_type(k, rt, mask, p), ts_op_info(k->t->cx, n->op)->name, b.p);
+	ts_kb_line(k, "%s: %s = `%s`(%s)", t, ts_kb_type(k, rt, mask, p), ts_op_info(k->t->cx, n->op)->name, b.p); /* and, or, not are keywords */
 	ts_buf_free(&b);
 	return (TsTileVal){ t, mask, rt };
 }

@@ -166,7 +166,10 @@ static void step_argmax(Row *w, Pass *ps, const char *const *in, const char **ne
 	const char *at = ts_kb_tmp(k), *take = op2(w, "gt", TS_BOOL, x.name, in[0]);
 	if (ts_dtype_is_float(w->ct)) {
 		const char *xnan = op2(w, "ne", TS_BOOL, x.name, x.name), *seen = op2(w, "eq", TS_BOOL, in[0], in[0]);
-		take = op2(w, "or", TS_BOOL, take, op2(w, "and", TS_BOOL, xnan, seen));
+		const char *first = ts_kb_tmp(k), *any = ts_kb_tmp(k);
+		ts_kb_line(k, "%s: %s = `and`(%s, %s)", first, lane_type(w, TS_BOOL), xnan, seen);
+		ts_kb_line(k, "%s: %s = `or`(%s, %s)", any, lane_type(w, TS_BOOL), take, first);
+		take = any;
 	}
 	ts_kb_line(k, "%s: int64[] = cast(%s, int64)", at, w->p.base[dim]);
 	const char *here = w->along ? op2(w, "add", TS_INT64, op1(w, "iota", TS_INT64, "0"), at) : filled(w, TS_INT64, at);
