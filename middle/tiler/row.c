@@ -313,7 +313,7 @@ static void write_reduce(Row *w, const Roots *roots)
 		s = (TsTileVal){ out[1], 1, TS_INT64 };
 		if (w->along) {
 			const char *v = ts_kb_tmp(k), *i = ts_kb_tmp(k);
-			ts_kb_line(k, "%s: %s[], %s: int64[] = argreduce(%s, %s, op = \"max\")", v, ts_dtype_name(w->ct), i, out[0], out[1]);
+			ts_kb_line(k, "%s: %s[], %s: int64[] = argreduce(%s, %s, op = \"max\", axis = 0)", v, ts_dtype_name(w->ct), i, out[0], out[1]);
 			s = (TsTileVal){ i, 0, TS_INT64 };
 		}
 	}
