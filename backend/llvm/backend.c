@@ -1,0 +1,359 @@
+/* Modules, passes, machine code; children, pipes, groups. */
+#include "backend/llvm/lower.h"
+#include "support/file.h"
+#include <errno.h>
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Error.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- targets ---- */
+const TsTarget *ts_target_at(uint32_t i)
+{
+	static const TsTarget target[] = {
+#define TS_TARGET(name, kind, triple, cpu, features, bytes, mask, fma, f16c) { name, kind, triple, cpu, features, bytes, mask, fma, f16c },
+#include "backend/llvm/targets.def"
+	};
+	return i < sizeof target / sizeof *target ? &target[i] : NULL;
+}
+
+const TsTarget *ts_target_find(const char *name)
+{
+	for (uint32_t i = 0; ts_target_at(i); i++)
+		if (!strcmp(ts_target_at(i)->name, name)) return ts_target_at(i);
+	return NULL;
+}
+
+/* ---- in the child: one module ---- */
+typedef struct {
+	Lower w;
+	const TsBackendOptions *o;
+	LLVMTargetMachineRef machine;
+	TsBuf *out;
+	char why[512];
+	TsSpan at;
+	bool bug;          /* LLVM's fault, not the text's */
+} Job;
+
+static bool failed(Job *j, bool bug, TsSpan at, const char *why)
+{
+	snprintf(j->why, sizeof j->why, "%s", why ? why : "");
+	j->bug = bug;
+	j->at = at;
+	return false;
+}
+
+static bool start(Job *j, TsCtx *cx, const TsTarget *t)
+{
+	char *why = NULL;
+	LLVMTargetRef target;
+	LLVMInitializeX86TargetInfo();
+	LLVMInitializeX86Target();
+	LLVMInitializeX86TargetMC();
+	LLVMInitializeX86AsmPrinter();
+	if (LLVMGetTargetFromTriple(t->triple, &target, &why)) return failed(j, true, (TsSpan){ 0 }, why);
+	LLVMCodeGenOptLevel level = j->o->opt_level == 0 ? LLVMCodeGenLevelNone : j->o->opt_level == 1 ? LLVMCodeGenLevelLess : LLVMCodeGenLevelDefault;
+	j->machine = LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, level, LLVMRelocPIC, LLVMCodeModelDefault);
+	if (!j->machine) return failed(j, true, (TsSpan){ 0 }, "no such machine");
+	Lower *w = &j->w;
+	w->cx = cx;
+	w->arena = ts_arena(cx);
+	w->target = t;
+	w->lc = LLVMContextCreate();
+	w->mod = LLVMModuleCreateWithNameInContext("tessera", w->lc);
+	w->b = LLVMCreateBuilderInContext(w->lc);
+	LLVMSetTarget(w->mod, t->triple);
+	LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(j->machine);
+	LLVMSetModuleDataLayout(w->mod, layout);
+	LLVMDisposeTargetData(layout);
+	w->math = (TsMath){ w->lc, w->mod, w->b, t->fma };
+	w->i1 = LLVMInt1TypeInContext(w->lc);
+	w->i8 = LLVMInt8TypeInContext(w->lc);
+	w->i16 = LLVMInt16TypeInContext(w->lc);
+	w->i32 = LLVMInt32TypeInContext(w->lc);
+	w->i64 = LLVMInt64TypeInContext(w->lc);
+	w->f32 = LLVMFloatTypeInContext(w->lc);
+	w->f64 = LLVMDoubleTypeInContext(w->lc);
+	w->ptr = LLVMPointerTypeInContext(w->lc, 0);
+	w->none = LLVMVoidTypeInContext(w->lc);
+	return true;
+}
+
+static bool lower_all(Job *j, const TsUnit *units, uint32_t n)
+{
+	jmp_buf fail;
+	j->w.fail = &fail;
+	if (setjmp(fail)) return failed(j, false, j->w.fail_at, j->w.why);
+	for (uint32_t i = 0; i < n; i++) lw_kernel(&j->w, units[i].kernel, units[i].symbol);
+	return true;
+}
+
+/* The code comes unrolled and vectorised out of the text, so that a few cheap passes are all it needs. */
+static const char *passes_of(int level)
+{
+	switch (level) {
+	case 0: return "function(early-cse)";
+	case 1: return "function(early-cse,instcombine<no-verify-fixpoint>,simplifycfg)";
+	case 2: return "function(early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),early-cse)";
+	default: return "function(early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,simplifycfg)";
+	}
+}
+
+static bool optimise(Job *j)
+{
+	char *why = NULL;
+	if (LLVMVerifyModule(j->w.mod, LLVMReturnStatusAction, &why)) return failed(j, true, (TsSpan){ 0 }, why);
+	LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+	LLVMErrorRef e = LLVMRunPasses(j->w.mod, passes_of(j->o->opt_level), j->machine, options);
+	LLVMDisposePassBuilderOptions(options);
+	return e ? failed(j, true, (TsSpan){ 0 }, LLVMGetErrorMessage(e)) : true;
+}
+
+static bool emit(Job *j)
+{
+	char *why = NULL;
+	if (j->o->form == TS_FORM_LLVM_IR) {
+		char *text = LLVMPrintModuleToString(j->w.mod);
+		ts_buf_str(j->out, text);
+		return true;
+	}
+	LLVMMemoryBufferRef code;
+	LLVMCodeGenFileType type = j->o->form == TS_FORM_ASM ? LLVMAssemblyFile : LLVMObjectFile;
+	if (LLVMTargetMachineEmitToMemoryBuffer(j->machine, j->w.mod, type, &why, &code)) return failed(j, true, (TsSpan){ 0 }, why);
+	ts_buf_add(j->out, LLVMGetBufferStart(code), LLVMGetBufferSize(code));
+	return true;
+}
+
+/* ---- children ---- */
+/* What a child makes: fill(user, job) emits IR into job->w.mod. */
+typedef bool Fill(Job *j, const void *user);
+typedef struct { uint8_t ok, bug; TsSpan at; } Answer; /* then the code, or the reason */
+typedef struct { pid_t pid; int fd; TsBuf got; } Child;
+
+static bool write_all(int fd, const void *p, size_t n)
+{
+	for (const char *s = p; n;) {
+		ssize_t k = write(fd, s, n);
+		if (k < 0 && errno == EINTR) continue;
+		if (k <= 0) return false;
+		s += k;
+		n -= (size_t)k;
+	}
+	return true;
+}
+
+_Noreturn static void child_main(TsCtx *cx, const TsTarget *t, const TsBackendOptions *o, Fill *fill, const void *user, int fd)
+{
+	TsBuf out = { 0 };
+	static const Job none;
+	Job *j = malloc(sizeof *j);
+	if (!j) _exit(3);
+	*j = none;
+	j->o = o;
+	j->out = &out;
+	bool ok = start(j, cx, t) && fill(j, user) && optimise(j) && emit(j);
+	Answer a = { ok, j->bug, j->at };
+	ok = write_all(fd, &a, sizeof a) && (a.ok ? write_all(fd, out.p, out.n) : write_all(fd, j->why, strlen(j->why)));
+	_exit(ok ? 0 : 3);
+}
+
+static bool child_start(TsCtx *cx, const TsTarget *t, const TsBackendOptions *o, Fill *fill, const void *user, Child *c)
+{
+	int ends[2];
+	if (pipe(ends)) return ts_env_error(cx, "E_PROCESS", "no pipe for code generation: %s", strerror(errno)), false;
+	fflush(NULL);
+	c->pid = fork();
+	if (c->pid < 0) {
+		close(ends[0]);
+		close(ends[1]);
+		return ts_env_error(cx, "E_PROCESS", "no process for code generation: %s", strerror(errno)), false;
+	}
+	if (!c->pid) {
+		close(ends[0]);
+		signal(SIGPIPE, SIG_IGN);
+		child_main(cx, t, o, fill, user, ends[1]);
+	}
+	close(ends[1]);
+	c->fd = ends[0];
+	return true;
+}
+
+/* Takes what has come; false at the end. */
+static bool child_read(Child *c)
+{
+	char some[65536];
+	ssize_t n = read(c->fd, some, sizeof some);
+	if (n < 0 && errno == EINTR) return true;
+	if (n > 0) ts_buf_add(&c->got, some, (size_t)n);
+	return n > 0;
+}
+
+static int child_end(Child *c)
+{
+	int status = 0;
+	close(c->fd);
+	while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR) {}
+	return status;
+}
+
+typedef struct { TsCtx *cx; const TsUnit *units; uint32_t n; const TsBackendOptions *o; } Group;
+
+static bool fill_group(Job *j, const void *user)
+{
+	const Group *g = user;
+	return lower_all(j, g->units, g->n);
+}
+
+/* The kernels as text, written aside; its path, or NULL. */
+static const char *reproducer(const Group *g)
+{
+	if (!g->o->print || !g->n) return NULL;
+	TsBuf text = { 0 };
+	ts_buf_str(&text, "tile 1\n");
+	for (uint32_t i = 0; i < g->n; i++) g->o->print(g->cx, g->units[i].kernel, &text);
+	const char *path = ts_printf(ts_arena(g->cx), "%s/%s.crash.tile", g->o->crash_dir ? g->o->crash_dir : ".", g->units[0].symbol);
+	bool ok = ts_write_file(g->cx, path, text.p, text.n);
+	ts_buf_free(&text);
+	return ok ? path : NULL;
+}
+
+_Noreturn static void report_bug(const Group *g, const TsTarget *t, const char *how)
+{
+	const char *path = reproducer(g);
+	ts_bug(g->cx, g->n ? g->units[0].kernel->at : (TsSpan){ 0 }, "code generation for %s %s (kernels from '%s' on)%s%s", t->name, how,
+		g->n ? g->units[0].symbol : "", path ? "; reproducer: " : "", path ? path : "");
+}
+
+/* Turns what a finished child sent into out; does not return when it died. */
+static bool child_result(const Group *g, const TsTarget *t, Child *c, int status, TsBuf *out)
+{
+	Answer a = { 0 };
+	if (WIFSIGNALED(status)) report_bug(g, t, ts_printf(ts_arena(g->cx), "died of signal %d", WTERMSIG(status)));
+	if (c->got.n < sizeof a || WEXITSTATUS(status)) {
+		if (WIFEXITED(status) && WEXITSTATUS(status) == 3) return ts_env_error(g->cx, "E_PROCESS", "code generation ran out of memory"), false;
+		report_bug(g, t, "ended early");
+	}
+	memcpy(&a, c->got.p, sizeof a);
+	const char *rest = c->got.p + sizeof a;
+	if (a.ok) return ts_buf_add(out, rest, c->got.n - sizeof a), true;
+	if (a.bug) report_bug(g, t, ts_printf(ts_arena(g->cx), "failed: %s", rest));
+	ts_error(g->cx, a.at, "E_TILE_LOWER", "%s", rest);
+	return false;
+}
+
+static int core_count(void)
+{
+	cpu_set_t set;
+	return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+}
+
+/* All groups through at most `jobs` children at a time; results in order of the groups. */
+static bool run_groups(TsCtx *cx, const Group *groups, uint32_t n, int jobs, TsBuf *out)
+{
+	Child *child = TS_NEW_N(ts_arena(cx), Child, n);
+	struct pollfd *poll_fd = TS_NEW_N(ts_arena(cx), struct pollfd, (size_t)jobs);
+	uint32_t *slot = TS_NEW_N(ts_arena(cx), uint32_t, (size_t)jobs);
+	int *status = TS_NEW_N(ts_arena(cx), int, n), live = 0;
+	uint32_t next = 0;
+	bool ok = true;
+	while (next < n || live) {
+		while (ok && next < n && live < jobs) {
+			if (!child_start(cx, groups[next].units[0].target, groups[next].o, fill_group, &groups[next], &child[next])) { ok = false; break; }
+			slot[live] = next;
+			poll_fd[live++] = (struct pollfd){ .fd = child[next++].fd, .events = POLLIN };
+		}
+		if (!live) break;
+		if (poll(poll_fd, (nfds_t)live, -1) < 0 && errno != EINTR) break;
+		for (int i = 0; i < live; i++) {
+			if (!poll_fd[i].revents || child_read(&child[slot[i]])) continue;
+			status[slot[i]] = child_end(&child[slot[i]]);
+			live--;
+			slot[i] = slot[live];
+			poll_fd[i--] = poll_fd[live];
+		}
+	}
+	uint32_t started = next;
+	for (uint32_t i = 0; i < started; i++)
+		if (!child_result(&groups[i], groups[i].units[0].target, &child[i], status[i], &out[i])) ok = false;
+	for (uint32_t i = 0; i < started; i++) ts_buf_free(&child[i].got);
+	return ok && started == n;
+}
+
+/* ---- groups ---- */
+static uint64_t weight_of(const TsTree *t)
+{
+	uint64_t n = 1;
+	for (uint32_t i = 0; t && i < t->n; i++) n += t->kid[i] ? weight_of(t->kid[i]) : 0;
+	return n;
+}
+
+bool ts_backend_compile(TsCtx *cx, const TsUnit *units, uint32_t n, const TsBackendOptions *o, TsBuf *out)
+{
+	if (!n) return true;
+	return run_groups(cx, &(Group){ cx, units, n, o }, 1, 1, out);
+}
+
+/* A group ends where the target changes or enough text is in it: a child costs a few milliseconds, a long one leaves a core idle. */
+bool ts_backend_compile_all(TsCtx *cx, const TsUnit *units, uint32_t n, const TsBackendOptions *o, TsBuf **objects, uint32_t *count)
+{
+	enum { ENOUGH = 4000 };
+	TS_VEC(Group) groups = { 0 };
+	uint64_t weight = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t own = weight_of(units[i].kernel);
+		Group *last = groups.n ? &groups.p[groups.n - 1] : NULL;
+		if (last && last->units[0].target == units[i].target && weight + own <= ENOUGH) {
+			last->n++;
+			weight += own;
+			continue;
+		}
+		ts_push(ts_arena(cx), &groups, (Group){ cx, &units[i], 1, o });
+		weight = own;
+	}
+	*count = groups.n;
+	*objects = TS_NEW_N(ts_arena(cx), TsBuf, groups.n + 1);
+	return !groups.n || run_groups(cx, groups.p, groups.n, o->jobs > 0 ? o->jobs : core_count(), *objects);
+}
+
+/* ---- the table of kernels ---- */
+typedef struct { const char *name; const char *const *symbols; uint32_t n; } Table;
+
+static bool fill_table(Job *j, const void *user)
+{
+	const Table *t = user;
+	Lower *w = &j->w;
+	LLVMValueRef *entry = TS_NEW_N(w->arena, LLVMValueRef, t->n + 1);
+	LLVMTypeRef fn = LLVMFunctionType(w->none, NULL, 0, 0);
+	for (uint32_t i = 0; i < t->n; i++) {
+		entry[i] = LLVMGetNamedFunction(w->mod, t->symbols[i]);
+		if (!entry[i]) entry[i] = LLVMAddFunction(w->mod, t->symbols[i], fn);
+		LLVMSetVisibility(entry[i], LLVMHiddenVisibility);
+	}
+	LLVMValueRef table = LLVMAddGlobal(w->mod, LLVMArrayType2(w->ptr, t->n), t->name);
+	LLVMSetInitializer(table, LLVMConstArray2(w->ptr, entry, t->n));
+	LLVMSetGlobalConstant(table, 1);
+	LLVMSetVisibility(table, LLVMHiddenVisibility);
+	return true;
+}
+
+bool ts_backend_table(TsCtx *cx, const char *name, const char *const *symbols, uint32_t n, TsBuf *out)
+{
+	static const TsBackendOptions plain;
+	Table table = { name, symbols, n };
+	Child c = { 0 };
+	const TsTarget *t = ts_target_at(0);
+	if (!child_start(cx, t, &plain, fill_table, &table, &c)) return false;
+	while (child_read(&c)) {}
+	int status = child_end(&c);
+	bool ok = child_result(&(Group){ cx, NULL, 0, &plain }, t, &c, status, out);
+	ts_buf_free(&c.got);
+	return ok;
+}
