@@ -1,0 +1,31 @@
+/* What the reference functions share. Elements are held as double (floats), int64 (integers, bool) or pairs of double (complex),
+ * whatever their declared type; the driver rounds or wraps each result to the declared type after its function ran. */
+#pragma once
+#include "ir/interp.h"
+
+typedef struct { TsDtype elem; uint8_t rank; int64_t dim[TS_MAX_RANK]; int64_t n; double *f; int64_t *i; } TsNum; /* f: 2n for complex */
+
+typedef struct TsEval TsEval;
+typedef struct {
+	TsModule *m;
+	TsNode *n;
+	TsNum **in, *out;       /* absent operands are NULL; results have their shape and zeroed elements */
+	bool exact;             /* TS_EVAL_F64 */
+	TsDtype acc;
+	const int64_t *symbols;
+	int64_t iteration;      /* of all enclosing loops, counted together */
+} TsRef;
+
+#define OP(name, ins, attrs, flags, cls, types, shape, ref, adjoint, bound, doc) bool ref_##ref(TsRef *);
+#include "ir/ops.def"
+
+static inline bool tr_has(const TsRef *r, uint32_t k) { return k < r->n->nin && r->in[k]; }
+/* A step inside an operator, at accumulator precision. */
+static inline double tr_round(const TsRef *r, double x) { return r->exact || r->acc == TS_F64 ? x : r->acc == TS_F32 ? (float)x : ts_dtype_round(r->acc, x); }
+static inline double tr_get(const TsNum *x, int64_t i) { return x->f ? x->f[i] : (double)x->i[i]; }
+void tr_copy(TsNum *to, int64_t o, const TsNum *from, int64_t i);       /* one element, same kind */
+/* Steps of x in elements along the axes of a result of this rank, 0 where x is broadcast. */
+void tr_strides(const TsNum *x, int rank, int64_t *stride);
+/* Calls fn for each element o of a shape in row order, with the offset of each of n operands. */
+typedef void TsEach(TsRef *r, const int64_t *at, int64_t o);
+void tr_each(TsRef *r, int rank, const int64_t *dim, int n, int64_t (*stride)[TS_MAX_RANK], TsEach *fn);
