@@ -214,7 +214,7 @@ clean:
 Q = $(if $(filter 1,$(V)),,@printf '  %s\n' '$(@:$(BUILD)/%=%)'; )
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help setup unit unit-check check bless quickstart bench install dist clean FORCE
+.PHONY: all help setup unit unit-check test-math check bless quickstart bench install dist clean FORCE
 
 # a part may bring targets of its own, and add programs that the tests need to CHECK_PROGRAMS
 include $(sort $(wildcard tests/*/*.mk bench/*.mk examples/*/*.mk))

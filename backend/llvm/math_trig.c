@@ -62,13 +62,25 @@ static TsReduced finish_reduction(const TsFn *f, TsSum sum)
 	return (TsReduced){ BITS(t), r };
 }
 
-/* f32's x as f64 (24 bits): 7 pieces of 29 bits reach 2^-203, 2^-51 beyond the last bit of the largest x. */
+/* f32's x as f64: 24 bits. Pieces below the j-th, j = max(0, floor((e - 25)/29)), give multiples of 4 only; four from there reach 2^-62
+ * and below, the last two are small as they come. */
 static TsReduced reduce24(const TsFn *f, V x)
 {
-	TsSum s = { NUM(0), NUM(0), NULL };
+	V a = ts_fabs(f, x), p[4], past[3];
+	TsSum s;
 
-	for (int k = 0; k < LEN(two_over_pi_29); k++)
-		accumulate(f, &s, drop_fours(f, FMUL(x, NUM(__builtin_ldexp(two_over_pi_29[k], -29 * (k + 1))))));
+	for (int j = 0; j < LEN(past); j++)
+		past[j] = CMP(OGE, a, NUM(__builtin_ldexp(1, 54 + 29 * j)));
+	for (int k = 0; k < LEN(p); k++) {
+		V c = NUM(__builtin_ldexp(two_over_pi_29[k], -29 * (k + 1)));
+
+		for (int j = 1; j <= LEN(past); j++)
+			c = SEL(past[j - 1], NUM(__builtin_ldexp(two_over_pi_29[k + j], -29 * (k + j + 1))), c);
+		p[k] = FMUL(x, c);
+	}
+	s = (TsSum){ drop_fours(f, p[0]), p[3], NULL };
+	accumulate(f, &s, drop_fours(f, p[1]));
+	accumulate(f, &s, p[2]);
 	return finish_reduction(f, s);
 }
 
