@@ -47,7 +47,8 @@ V ts_math_gelu(const TsFn *f, V x)
 
 	tail = f->f64 ? FDIV(FMUL(a, ESTRIN(a, phi64_p)), ESTRIN(a, phi64_q)) : FDIV(FMUL(a, ESTRIN(a, phi32_p)), ESTRIN(a, phi32_q));
 	tail = FMUL(FMUL(FMA(tail, e.w, tail), e.s1), e.s2);
-	return FSUB(SEL(CMP(OLT, x, NUM(0)), NUM(-0.0), x), tail); /* -0 - 0 keeps the sign where the tail underflows */
+	tail = FSUB(SEL(CMP(OLT, x, NUM(0)), NUM(-0.0), x), tail); /* -0 - 0 keeps the sign where the tail underflows */
+	return ts_nan_at_minus_inf(f, x, tail);
 }
 
 /* x/2 (1 + tanh u) = x/(1 + exp(-2u)) with 2u = x (A + B x^2), A = sqrt(8/pi), B = 0.044715 A. For x < 0 the result is about
@@ -65,5 +66,5 @@ V ts_math_gelu_tanh(const TsFn *f, V x)
 	u = ts_two_prod(f, sum.hi, a);
 	e = ts_exp_parts(f, LLVMBuildFNeg(f->b, u.hi, ""), LLVMBuildFNeg(f->b, FMA(lo, a, u.lo), ""));
 	q = FDIV(SEL(below, FMUL(LLVMBuildFNeg(f->b, a, ""), e.p), x), FADD(ts_exp_value(f, e), one));
-	return FMUL(FMUL(q, SEL(below, e.s1, one)), SEL(below, e.s2, one));
+	return ts_nan_at_minus_inf(f, x, FMUL(FMUL(q, SEL(below, e.s1, one)), SEL(below, e.s2, one)));
 }

@@ -178,13 +178,18 @@ V ts_math_sigmoid(const TsFn *f, V x)
 	return FDIV(SEL(CMP(OLT, x, NUM(0)), e, NUM(1)), FADD(e, NUM(1)));
 }
 
+V ts_nan_at_minus_inf(const TsFn *f, V x, V r)
+{
+	return SEL(CMP(OEQ, x, NUM(-__builtin_inf())), NUM(__builtin_nan("")), r);
+}
+
 /* x e^x/(1 + e^x) below zero. The factor x meets the significand of e^x before the scale does, so a subnormal result loses nothing to
- * a subnormal e^x. silu(-inf) = -0, the limit. */
+ * a subnormal e^x. */
 V ts_math_silu(const TsFn *f, V x)
 {
 	V below = CMP(OLT, x, NUM(0)), one = NUM(1), c = ts_fmax_keep(f, x, f->f64 ? -760 : -110), q;
 	TsExp e = ts_exp_parts(f, LLVMBuildFNeg(f->b, ts_fabs(f, x), ""), NULL);
 
 	q = FDIV(SEL(below, FMUL(c, e.p), x), FADD(ts_exp_value(f, e), one));
-	return FMUL(FMUL(q, SEL(below, e.s1, one)), SEL(below, e.s2, one));
+	return ts_nan_at_minus_inf(f, x, FMUL(FMUL(q, SEL(below, e.s1, one)), SEL(below, e.s2, one)));
 }

@@ -68,6 +68,7 @@ TsPair ts_two_prod(const TsFn *f, V a, V b);  /* exact barring over- and underfl
 typedef struct { V p, w, s1, s2; } TsExp;
 TsExp ts_exp_parts(const TsFn *f, V x, V lo);
 V ts_exp_value(const TsFn *f, TsExp e);
+V ts_nan_at_minus_inf(const TsFn *f, V x, V r); /* -inf * 0, where the formula says so */
 V ts_exp_small(const TsFn *f, V x); /* exp(x) for |x| <= 87, or NaN */
 /* x = 2^e * m, m in [sqrt 1/2, sqrt 2), e a float, for finite x > 0, subnormals too */
 typedef struct { V e, m; } TsLogParts;
