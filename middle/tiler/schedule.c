@@ -99,6 +99,18 @@ again:
 	}
 }
 
+/* Would computing v in place compute an anchor's result on the way? (Its own kernel then takes the pointwise work after it.) */
+static bool holds_anchor(TsTl *t, TsVal v)
+{
+	const TsNode *n = ts_val(t->g, v)->def;
+	if (t->real[v].how == TS_REAL_VIEW) return false;
+	if (is_anchor(class_of(t, n))) return true;
+	if (class_of(t, n) != TS_CLS_POINTWISE) return false;
+	for (uint32_t i = 0; i < n->nin; i++)
+		if (n->in[i] && holds_anchor(t, n->in[i])) return true;
+	return false;
+}
+
 static bool stays_inline(TsTl *t, const TsNode *n)
 {
 	if (n->op == TS_OP_dim || n->op == TS_OP_iota) return true;
@@ -107,8 +119,9 @@ static bool stays_inline(TsTl *t, const TsNode *n)
 	TsVal v = n->out[0];
 	if (n->nout != 1 || t->uses[v] != 1) return false;
 	const TsNode *c = t->consumer[v];
+	if (class_of(t, c) != TS_CLS_POINTWISE && holds_anchor(t, v)) return false;
+	if (is_anchor(cls)) return same_shape(&ts_val(t->g, v)->type, &ts_val(t->g, c->out[0])->type);
 	if (cls == TS_CLS_POINTWISE || cls == TS_CLS_GATHER || cls == TS_CLS_RANDOM || n->op == TS_OP_one_hot) return absorbs(t, c, n, v, 0);
-	if (is_anchor(cls)) return class_of(t, c) == TS_CLS_POINTWISE && same_shape(&ts_val(t->g, v)->type, &ts_val(t->g, c->out[0])->type);
 	return false;
 }
 
