@@ -67,7 +67,8 @@ typedef struct {
 } TsGraph;
 
 typedef struct { TsSym name; TsType type; uint32_t file; uint64_t offset, size; TsSpan at; } TsTensorInfo; /* offset: bytes in that file */
-typedef struct { TsSym name; TS_VEC(TsSym) files; /* resolved paths */ TS_VEC(TsSym) file_names; /* as written */ TS_VEC(TsTensorInfo) tensors; /* sorted by name */ TsMap by_name; bool trainable; TsSpan at; } TsWeights;
+typedef struct { TsSym name; TS_VEC(TsSym) files; /* resolved paths */ TS_VEC(TsSym) file_names; /* as written */ TS_VEC(TsTensorInfo) tensors; /* sorted by name */ TsMap by_name; /* to its index */ bool trainable; TsSpan at;
+	struct TsWeightMaps *maps; /* of ir/weights.c: the files, while open */ } TsWeights;
 typedef struct { TsSym name; TsType type; double init; TsSpan at; } TsState;
 
 struct TsModule {
