@@ -208,7 +208,8 @@ void ts_args_help(const char *usage, const TsArgSpec *spec, uint32_t nspec, FILE
 		char left[64];
 		if (!s->help) continue;
 		if (!s->id) { fprintf(to, "%s\n", s->help); continue; }
-		snprintf(left, sizeof left, "%s%s%s%s%s", s->alias ? s->alias : "", s->alias ? ", " : "", s->name,
+		const char *first = s->name[1] == '-' && s->alias ? s->alias : s->name, *second = !s->alias ? NULL : first == s->name ? s->alias : s->name;
+		snprintf(left, sizeof left, "%s%s%s%s%s", first, second ? ", " : "", second ? second : "",
 		         !s->value || !strcmp(s->name, "-O") ? "" : " ", s->value ? s->value : "");
 		fprintf(to, "  %-26s %s\n", left, s->help);
 	}
