@@ -204,8 +204,9 @@ dist: all
 	scripts/dist.sh $(BUILD) $(VERSION)
 
 # the vector math on every f32 there is: about ten minutes of one core
-test-math: $(BUILD)/unit/test_math
+test-math: $(BUILD)/unit/test_math $(BUILD)/unit/test_convert
 	$(BUILD)/unit/test_math full
+	$(BUILD)/unit/test_convert full
 
 clean:
 	rm -rf $(BUILD)

@@ -1,40 +1,9 @@
 /* The vector math against glibc: compiled for x86-64-v2, v3 and v4 as this CPU allows, linked, loaded and run. f32 functions of one
  * argument are compared with glibc's double functions (`test_math full`: on all 2^32 inputs, by `make test-math`; else on a stride that
  * still meets every exponent), f64 ones with long double on a seeded sample. v3 and v4 must agree in every bit. */
-#include "backend/llvm/math.h"
-#include "emit/lld_shim.h"
-#include <dlfcn.h>
-#include <elf.h>
-#include <float.h>
-#include <llvm-c/Analysis.h>
-#include <llvm-c/Target.h>
-#include <llvm-c/TargetMachine.h>
-#include <llvm-c/Transforms/PassBuilder.h>
-#include <math.h>
+#include "tests/unit/vecmath.h"
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-static atomic_int failed;
-
-static void check(const char *name, bool ok, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static void check(const char *name, bool ok, const char *fmt, ...)
-{
-	char why[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(why, sizeof why, fmt, ap);
-	va_end(ap);
-	if (ok)
-		printf("ok %s\n", name);
-	else
-		printf("FAIL %s: %s\n", name, why), failed = 1;
-	fflush(stdout);
-}
 
 /* ---- references -------------------------------------------------------------------------------------------------------------- */
 
@@ -61,8 +30,7 @@ static long double wide_neg(long double x) { return -x; }
 /* erfc(-x/sqrt 2) with the rounding of the argument put right: erfc(z + d) = erfc(z) (1 - 2 z d) for large z */
 static long double wide_gelu(long double x)
 {
-	const __float128 half_root = (__float128)0.70710678118654752438189403651591646843L + (__float128)2.06571211068331e-20L;
-	__float128 q = -(__float128)x * half_root;
+	__float128 q = -(__float128)x * 0.70710678118654752440084436210484903928Q;
 	long double z = (long double)q, d = (long double)(q - z), t;
 
 	if (x < -60)
@@ -75,15 +43,14 @@ static long double wide_gelu(long double x)
 
 static long double wide_gelu_tanh(long double x)
 {
-	const __float128 c = 2 * ((__float128)0.79788456080286535586L), k = (__float128)44715 / 1000000;
-	__float128 u;
+	__float128 c = 1.59576912160573071175978423973752747390Q, u;
 	long double hi, lo, e;
 
 	if (x < -60)
 		return x == -INFINITY ? NAN : -0.0L;
 	if (x > 60)
 		return x;
-	u = c * ((__float128)x + k * x * x * x);
+	u = c * (x + 0.044715Q * x * x * x);
 	hi = (long double)u, lo = (long double)(u - hi);
 	e = expl(-fabsl(hi)) * (1 - (hi < 0 ? -lo : lo));
 	return x < 0 ? x * e / (1 + e) : x / (1 + e);
@@ -116,84 +83,14 @@ static const Word words[] = {
 static const char *const pairs[] = { "pow", "mod", "floordiv", "minimum", "maximum" };
 enum { NWORD = sizeof words / sizeof *words, NPAIR = sizeof pairs / sizeof *pairs };
 
-/* ---- one .so for each level of x86-64 ---------------------------------------------------------------------------------------- */
-
-enum { V2, V3, V4, LEVELS };
-static const struct { const char *cpu; int bytes; bool fma; } level[] = { { "x86-64-v2", 16, false }, { "x86-64-v3", 32, true },
-	{ "x86-64-v4", 64, true } };
-static void *so[LEVELS];
-static char dir[] = "/tmp/tessera-math-XXXXXX";
-
-typedef struct { LLVMContextRef cx; LLVMModuleRef mod; LLVMBuilderRef b; TsMath m; LLVMTypeRef ptr, i64; } Gen;
-typedef void (*BodyFn)(Gen *g, LLVMValueRef const *in, LLVMValueRef *out, const void *arg);
-
-static LLVMTypeRef vec(LLVMTypeRef t, int lanes)
-{
-	return lanes > 1 ? LLVMVectorType(t, (unsigned)lanes) : t;
-}
-
-/* void name(const in *x0, …, out *y0, …, int64_t n): a loop of whole vectors over n elements */
-static void gen_loop(Gen *g, const char *name, LLVMTypeRef in, int nin, LLVMTypeRef out, int nout, int lanes, BodyFn body, const void *arg)
-{
-	LLVMTypeRef params[16], fnty;
-	LLVMValueRef fn, i, next, v[16], r[16], zero = LLVMConstInt(g->i64, 0, false);
-	LLVMBasicBlockRef entry, loop, done;
-	int np = nin + nout;
-
-	for (int k = 0; k < np; k++)
-		params[k] = g->ptr;
-	params[np] = g->i64;
-	fnty = LLVMFunctionType(LLVMVoidTypeInContext(g->cx), params, (unsigned)np + 1, false);
-	fn = LLVMAddFunction(g->mod, name, fnty);
-	entry = LLVMAppendBasicBlockInContext(g->cx, fn, "");
-	loop = LLVMAppendBasicBlockInContext(g->cx, fn, "");
-	done = LLVMAppendBasicBlockInContext(g->cx, fn, "");
-	LLVMPositionBuilderAtEnd(g->b, entry);
-	LLVMBuildBr(g->b, loop);
-	LLVMPositionBuilderAtEnd(g->b, loop);
-	i = LLVMBuildPhi(g->b, g->i64, "");
-	for (int k = 0; k < nin; k++) {
-		v[k] = LLVMBuildLoad2(g->b, vec(in, lanes), LLVMBuildGEP2(g->b, in, LLVMGetParam(fn, (unsigned)k), &i, 1, ""), "");
-		LLVMSetAlignment(v[k], 1);
-	}
-	body(g, v, r, arg);
-	for (int k = 0; k < nout; k++)
-		LLVMSetAlignment(LLVMBuildStore(g->b, r[k], LLVMBuildGEP2(g->b, out, LLVMGetParam(fn, (unsigned)(nin + k)), &i, 1, "")), 1);
-	next = LLVMBuildAdd(g->b, i, LLVMConstInt(g->i64, (unsigned)lanes, false), "");
-	LLVMBuildCondBr(g->b, LLVMBuildICmp(g->b, LLVMIntSLT, next, LLVMGetParam(fn, (unsigned)np), ""), loop, done);
-	LLVMAddIncoming(i, (LLVMValueRef[]){ zero, next }, (LLVMBasicBlockRef[]){ entry, loop }, 2);
-	LLVMPositionBuilderAtEnd(g->b, done);
-	LLVMBuildRetVoid(g->b);
-}
-
 static void body_word(Gen *g, LLVMValueRef const *in, LLVMValueRef *out, const void *arg)
 {
 	out[0] = ts_math_call(&g->m, arg, in, (unsigned)ts_math_arity(arg));
 }
 
-static const TsDtype stored[] = { TS_BF16, TS_F16, TS_FP8_E4M3, TS_FP8_E5M2, TS_FP6_E2M3, TS_FP6_E3M2, TS_FP4_E2M1, TS_INT4 };
-static const char *const stored_name[] = { "bf16", "f16", "fp8_e4m3", "fp8_e5m2", "fp6_e2m3", "fp6_e3m2", "fp4_e2m1", "int4" };
-enum { NSTORED = sizeof stored / sizeof *stored };
-
-static void body_from(Gen *g, LLVMValueRef const *in, LLVMValueRef *out, const void *arg)
-{
-	out[0] = ts_cvt_from(&g->m, *(const TsDtype *)arg, in[0]);
-}
-
-static void body_to(Gen *g, LLVMValueRef const *in, LLVMValueRef *out, const void *arg)
-{
-	out[0] = ts_cvt_to(&g->m, *(const TsDtype *)arg, in[0]);
-}
-
-static void body_philox(Gen *g, LLVMValueRef const *in, LLVMValueRef *out, const void *arg)
-{
-	(void)arg;
-	ts_math_philox(&g->m, in, in + 4, out);
-}
-
 static void gen_all(Gen *g, int bytes)
 {
-	LLVMTypeRef f32 = LLVMFloatTypeInContext(g->cx), f64 = LLVMDoubleTypeInContext(g->cx), i32 = LLVMInt32TypeInContext(g->cx), it;
+	LLVMTypeRef f32 = LLVMFloatTypeInContext(g->cx), f64 = LLVMDoubleTypeInContext(g->cx);
 	char name[64];
 
 	for (int k = 0; k < NWORD + NPAIR; k++) {
@@ -207,106 +104,6 @@ static void gen_all(Gen *g, int bytes)
 		snprintf(name, sizeof name, "%s_one", w);
 		gen_loop(g, name, f32, n, f32, 1, 1, body_word, w);
 	}
-	for (int k = 0; k < NSTORED; k++) {
-		it = LLVMIntTypeInContext(g->cx, (unsigned)ts_cvt_bits(stored[k]));
-		snprintf(name, sizeof name, "from_%s", stored_name[k]);
-		gen_loop(g, name, it, 1, f32, 1, bytes / 4, body_from, &stored[k]);
-		snprintf(name, sizeof name, "to_%s", stored_name[k]);
-		gen_loop(g, name, f32, 1, it, 1, bytes / 4, body_to, &stored[k]);
-	}
-	gen_loop(g, "philox", i32, 6, i32, 4, bytes / 4, body_philox, NULL);
-}
-
-/* the first undefined symbol of an object, or NULL */
-static const char *undefined_symbol(const char *obj)
-{
-	const Elf64_Ehdr *h = (const Elf64_Ehdr *)obj;
-	const Elf64_Shdr *s = (const Elf64_Shdr *)(obj + h->e_shoff);
-
-	for (int i = 0; i < h->e_shnum; i++) {
-		const Elf64_Sym *sym = (const Elf64_Sym *)(obj + s[i].sh_offset);
-
-		if (s[i].sh_type != SHT_SYMTAB)
-			continue;
-		for (size_t k = 1; k < s[i].sh_size / sizeof *sym; k++)
-			if (sym[k].st_shndx == SHN_UNDEF)
-				return obj + s[s[i].sh_link].sh_offset + sym[k].st_name;
-	}
-	return NULL;
-}
-
-static bool write_object(int lv, const char *path)
-{
-	char *err = NULL, label[64];
-	const char *undef;
-	Gen g = { .cx = LLVMContextCreate() };
-	LLVMTargetRef target;
-	LLVMTargetMachineRef tm;
-	LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
-	LLVMMemoryBufferRef buf;
-	LLVMErrorRef bad;
-	FILE *f;
-	bool ok;
-
-	g.mod = LLVMModuleCreateWithNameInContext("math", g.cx);
-	g.b = LLVMCreateBuilderInContext(g.cx);
-	g.m = (TsMath){ g.cx, g.mod, g.b, level[lv].fma };
-	g.ptr = LLVMPointerTypeInContext(g.cx, 0);
-	g.i64 = LLVMInt64TypeInContext(g.cx);
-	gen_all(&g, level[lv].bytes);
-	snprintf(label, sizeof label, "%s-verifies", level[lv].cpu);
-	ok = !LLVMVerifyModule(g.mod, LLVMReturnStatusAction, &err);
-	check(label, ok, "%s", err);
-	LLVMDisposeMessage(err);
-	if (!ok || LLVMGetTargetFromTriple("x86_64-unknown-linux-gnu", &target, &err))
-		return false;
-	LLVMSetTarget(g.mod, "x86_64-unknown-linux-gnu");
-	tm = LLVMCreateTargetMachine(target, "x86_64-unknown-linux-gnu", level[lv].cpu, lv == V4 ? "-prefer-256-bit" : "",
-		LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
-	LLVMSetModuleDataLayout(g.mod, LLVMCreateTargetDataLayout(tm));
-	bad = LLVMRunPasses(g.mod, "default<O2>", tm, o);
-	if (bad || LLVMTargetMachineEmitToMemoryBuffer(tm, g.mod, LLVMObjectFile, &err, &buf))
-		return false;
-	undef = undefined_symbol(LLVMGetBufferStart(buf));
-	snprintf(label, sizeof label, "%s-calls-nothing", level[lv].cpu);
-	check(label, !undef, "undefined symbol %s", undef);
-	f = fopen(path, "wb");
-	ok = f && fwrite(LLVMGetBufferStart(buf), 1, LLVMGetBufferSize(buf), f) == LLVMGetBufferSize(buf) && !fclose(f);
-	LLVMDisposeMemoryBuffer(buf);
-	LLVMDisposePassBuilderOptions(o);
-	LLVMDisposeTargetMachine(tm);
-	LLVMDisposeBuilder(g.b);
-	LLVMDisposeModule(g.mod);
-	LLVMContextDispose(g.cx);
-	return ok;
-}
-
-static bool load_level(int lv)
-{
-	char obj[64], lib[64], err[512] = "";
-
-	snprintf(obj, sizeof obj, "%s/%s.o", dir, level[lv].cpu);
-	snprintf(lib, sizeof lib, "%s/%s.so", dir, level[lv].cpu);
-	if (write_object(lv, obj)) {
-		const char *argv[] = { "ld.lld", "-shared", "-z", "noexecstack", "--build-id=none", "-o", lib, obj };
-
-		if (ts_lld_link(sizeof argv / sizeof *argv, argv, err, sizeof err) == 0)
-			so[lv] = dlopen(lib, RTLD_NOW | RTLD_LOCAL);
-	}
-	check(level[lv].cpu, so[lv] != NULL, "does not build: %s", err);
-	if (!getenv("KEEP")) {
-		unlink(obj);
-		unlink(lib);
-	}
-	return so[lv] != NULL;
-}
-
-static void *find(int lv, const char *word, const char *type)
-{
-	char name[64];
-
-	snprintf(name, sizeof name, "%s%s", word, type);
-	return so[lv] ? dlsym(so[lv], name) : NULL;
 }
 
 /* ---- comparison -------------------------------------------------------------------------------------------------------------- */
@@ -357,8 +154,6 @@ static const double edges[] = { 0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, 2, -2, 3,
 enum { NEDGE = sizeof edges / sizeof *edges };
 
 /* f32, one argument: chunks of inputs are handed to threads */
-enum { CHUNK = 1 << 14 };
-typedef void (*Fn1)(const void *x, void *y, int64_t n);
 typedef struct { const Word *w; Fn1 fn[LEVELS], one; uint32_t stride; atomic_uint next; pthread_mutex_t lock; Tally t[LEVELS]; uint64_t differ, lonely; } Sweep;
 
 /* the same as ulps for f32, fast for the usual cases */
@@ -624,171 +419,27 @@ static void check_pair(int k, bool f64, int chunks)
 	}
 }
 
-/* ---- storage types: every code decoded; f32 encoded at every value, midpoint and neighbour of either, and on a stride -------- */
-
-static bool same_float(float a, float b)
-{
-	return (isnan(a) && isnan(b)) || !memcmp(&a, &b, 4);
-}
-
-static void check_decode(int lv, int k)
-{
-	static uint16_t code[65536];
-	static uint8_t byte[65536];
-	static float y[65536];
-	TsDtype t = stored[k];
-	int bits = ts_dtype_bits(t), wrong = 0, codes = ts_cvt_bits(t) == 16 ? 65536 : 256;
-	Fn1 fn = (Fn1)find(lv, "from_", stored_name[k]);
-	char name[64];
-
-	for (int i = 0; i < codes; i++)
-		code[i] = (uint16_t)i, byte[i] = (uint8_t)i;
-	fn(codes > 256 ? (void *)code : byte, y, codes);
-	for (int i = 0; i < codes; i++) {
-		uint16_t one = (uint16_t)(i & ((1 << bits) - 1));
-
-		wrong += !same_float(y[i], (float)ts_elem_get(t, &one, 0));
-	}
-	snprintf(name, sizeof name, "decode %s %s", stored_name[k], level[lv].cpu + 7);
-	check(name, !wrong, "%d codes wrong", wrong);
-}
-
-static int check_encode_block(Fn1 fn, TsDtype t, const float *x, int n, float *at)
-{
-	static uint16_t half[CHUNK];
-	static uint8_t byte[CHUNK];
-	int wrong = 0, wide = ts_cvt_bits(t) == 16;
-
-	fn(x, wide ? (void *)half : byte, n);
-	for (int i = 0; i < n; i++) {
-		uint16_t want = 0;
-
-		ts_elem_set(t, &want, 0, x[i]);
-		if ((wide ? half[i] : byte[i]) != want && !wrong++)
-			*at = x[i];
-	}
-	return wrong;
-}
-
-/* the f32 that are i steps of bits away from u, i = -4..3, and their negatives */
-static int neighbours(float *x, int n, float u)
-{
-	for (int i = -4; i < 4; i++) {
-		uint32_t b;
-
-		memcpy(&b, &u, 4);
-		b += (uint32_t)i;
-		memcpy(&x[n++], &b, 4);
-		b ^= 0x80000000;
-		memcpy(&x[n++], &b, 4);
-	}
-	return n;
-}
-
-static void check_encode(int lv, int k, uint32_t stride)
-{
-	static float x[CHUNK];
-	TsDtype t = stored[k];
-	int bits = ts_dtype_bits(t), wrong = 0, n = 0;
-	Fn1 fn = (Fn1)find(lv, "to_", stored_name[k]);
-	char name[64];
-	float at = 0;
-
-	for (int i = 0; i < 1 << bits; i++) {
-		uint16_t one = (uint16_t)i, next = (uint16_t)(i + 1);
-		double v = ts_elem_get(t, &one, 0), w = ts_elem_get(t, &next, 0);
-
-		n = neighbours(x, n, (float)v);
-		n = neighbours(x, n, (float)((v + w) / 2));
-		if (n == CHUNK || i + 1 == 1 << bits)
-			wrong += check_encode_block(fn, t, x, (n + 15) / 16 * 16, &at), n = 0;
-	}
-	for (uint64_t u = 0; u < 0x100000000ull; n = 0) {
-		for (; n < CHUNK; n++, u += stride) {
-			uint32_t b = (uint32_t)u;
-
-			memcpy(&x[n], &b, 4);
-		}
-		wrong += check_encode_block(fn, t, x, CHUNK, &at);
-	}
-	snprintf(name, sizeof name, "encode %s %s", stored_name[k], level[lv].cpu + 7);
-	check(name, !wrong, "%d wrong, the last at %a", wrong, at);
-}
-
-static void check_conversions(bool full)
-{
-	for (int lv = 0; lv < LEVELS; lv++)
-		for (int k = 0; so[lv] && k < NSTORED; k++) {
-			check_decode(lv, k);
-			check_encode(lv, k, full ? 257 : 65521);
-		}
-}
-
-/* ---- Philox ------------------------------------------------------------------------------------------------------------------ */
-
-/* Random123's known answers for philox4x32-10: counter, key, result */
-static const uint32_t known[][10] = {
-	{ 0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8 },
-	{ 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd },
-	{ 0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 },
-};
-
-static void check_philox(void)
-{
-	for (int lv = 0; lv < LEVELS; lv++) {
-		void (*fn)(void *, void *, void *, void *, void *, void *, void *, void *, void *, void *, int64_t) = NULL;
-		uint32_t v[10][16];
-		bool ok = true;
-
-		*(void **)&fn = find(lv, "philox", "");
-		if (!fn)
-			continue;
-		for (int k = 0; k < 10; k++)
-			for (int i = 0; i < 16; i++)
-				v[k][i] = k < 6 ? known[i % 3][k] : 0;
-		fn(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], 16);
-		for (int k = 6; k < 10; k++)
-			for (int i = 0; i < 16; i++)
-				ok = ok && v[k][i] == known[i % 3][k];
-		check("philox-known-answers", ok, "%s differs from Random123", level[lv].cpu);
-	}
-}
-
 int main(int argc, char **argv)
 {
 	bool full = argc > 1 && !strcmp(argv[1], "full");
 	int threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
 	const char *only = argc > 2 ? argv[2] : argc > 1 && !full ? argv[1] : NULL;
 
-	LLVMInitializeX86TargetInfo();
-	LLVMInitializeX86Target();
-	LLVMInitializeX86TargetMC();
-	LLVMInitializeX86AsmPrinter();
-	if (!mkdtemp(dir))
-		return 1;
 	check("unknown-word", !ts_math_arity("conv2d"), "has an arity");
-	load_level(V2);
-	if (__builtin_cpu_supports("x86-64-v3"))
-		load_level(V3);
-	if (__builtin_cpu_supports("x86-64-v4"))
-		load_level(V4);
-	rmdir(dir);
+	if (!load_levels(gen_all))
+		return 1;
 	threads = threads > 256 ? 256 : threads < 1 ? 1 : threads;
-	for (int k = 0; k < NWORD && so[V2]; k++) {
+	for (int k = 0; k < NWORD; k++) {
 		if (only && strcmp(only, words[k].name))
 			continue;
 		sweep(&words[k], full ? 1 : 1021, threads); /* odd and prime: all exponents, all low bits */
 		check_f64(&words[k], full ? 400 : 8);
 	}
-	for (int k = 0; k < NPAIR && so[V2]; k++) {
+	for (int k = 0; k < NPAIR; k++) {
 		if (only && strcmp(only, pairs[k]))
 			continue;
 		check_pair(k, false, full ? 200 : 6);
 		check_pair(k, true, full ? 200 : 6);
 	}
-	if (so[V2] && (!only || !strcmp(only, "convert")))
-		check_conversions(full);
-	if (so[V2])
-		check_philox();
 	return failed;
 }
