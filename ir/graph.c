@@ -191,7 +191,7 @@ const TsAttr *ts_attr(TsModule *m, const TsNode *n, const char *name)
 
 TsDtype ts_node_accum(TsModule *m, TsGraph *g, const TsNode *n)
 {
-	(void)m;
+	TsOpClass cls = ts_op_info(m->cx, n->op)->cls;
 	const TsType *out = &ts_val(g, n->out[0])->type;
 	bool wide = out->elem == TS_F64, wide_int = out->elem == TS_INT64, ints = true;
 	for (uint32_t i = 0; i < n->nin; i++) {
@@ -202,7 +202,7 @@ TsDtype ts_node_accum(TsModule *m, TsGraph *g, const TsNode *n)
 		wide |= t->elem == TS_F64;
 		wide_int |= t->elem == TS_INT64;
 	}
-	if (n->nin && ints) return wide_int ? TS_INT64 : TS_INT32;
+	if ((cls == TS_CLS_CONTRACT || cls == TS_CLS_REDUCE) && ints) return wide_int ? TS_INT64 : TS_INT32;
 	if (out->accum != TS_DTYPE_NONE) return out->accum;
 	if (wide) return TS_F64;
 	return n->num->accum != TS_DTYPE_NONE ? n->num->accum : TS_F32;
