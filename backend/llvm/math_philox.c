@@ -14,14 +14,37 @@ static LLVMValueRef same_type(LLVMValueRef like, uint32_t x)
 	return LLVMConstVector(all, LLVMGetVectorSize(t));
 }
 
-/* the high and low half of x * k */
+/* The high and low half of x * k, where x is seen as 64-bit lanes: a product of the lower halves and one of the upper halves, which is
+ * what x86's vector multiplication does. */
+static void mul_wide_pairs(const TsMath *m, LLVMValueRef x, uint32_t k, LLVMValueRef *hi, LLVMValueRef *lo)
+{
+	LLVMBuilderRef b = m->b;
+	LLVMTypeRef t = LLVMTypeOf(x), wide = LLVMVectorType(LLVMInt64TypeInContext(m->cx), LLVMGetVectorSize(t) / 2);
+	LLVMValueRef w = LLVMBuildBitCast(b, x, wide, ""), like = LLVMConstNull(wide), factor = same_type(like, k), by = same_type(like, 32);
+	LLVMValueRef low = same_type(like, 0xffffffff), even, odd;
+
+	even = LLVMBuildMul(b, LLVMBuildAnd(b, w, low, ""), factor, "");
+	odd = LLVMBuildMul(b, LLVMBuildLShr(b, w, by, ""), factor, "");
+	*hi = LLVMBuildOr(b, LLVMBuildLShr(b, even, by, ""), LLVMBuildAnd(b, odd, LLVMBuildNot(b, low, ""), ""), "");
+	*lo = LLVMBuildOr(b, LLVMBuildAnd(b, even, low, ""), LLVMBuildShl(b, odd, by, ""), "");
+	*hi = LLVMBuildBitCast(b, *hi, t, "");
+	*lo = LLVMBuildBitCast(b, *lo, t, "");
+}
+
 static void mul_wide(const TsMath *m, LLVMValueRef x, uint32_t k, LLVMValueRef *hi, LLVMValueRef *lo)
 {
-	LLVMTypeRef t = LLVMTypeOf(x), i64 = LLVMInt64TypeInContext(m->cx);
-	LLVMTypeRef wide = LLVMGetTypeKind(t) == LLVMVectorTypeKind ? LLVMVectorType(i64, LLVMGetVectorSize(t)) : i64;
-	LLVMValueRef p = LLVMBuildMul(m->b, LLVMBuildZExt(m->b, x, wide, ""), LLVMBuildZExt(m->b, same_type(x, k), wide, ""), "");
-	LLVMValueRef by = LLVMBuildZExt(m->b, same_type(x, 32), wide, "");
+	LLVMTypeRef t = LLVMTypeOf(x), i64 = LLVMInt64TypeInContext(m->cx), wide = i64;
+	LLVMValueRef p, by;
 
+	if (LLVMGetTypeKind(t) == LLVMVectorTypeKind) {
+		if (LLVMGetVectorSize(t) % 2 == 0) {
+			mul_wide_pairs(m, x, k, hi, lo);
+			return;
+		}
+		wide = LLVMVectorType(i64, LLVMGetVectorSize(t));
+	}
+	p = LLVMBuildMul(m->b, LLVMBuildZExt(m->b, x, wide, ""), LLVMBuildZExt(m->b, same_type(x, k), wide, ""), "");
+	by = LLVMBuildZExt(m->b, same_type(x, 32), wide, "");
 	*hi = LLVMBuildTrunc(m->b, LLVMBuildLShr(m->b, p, by, ""), t, "");
 	*lo = LLVMBuildTrunc(m->b, p, t, "");
 }

@@ -56,7 +56,7 @@ static long double wide_gelu_tanh(long double x)
 	return x < 0 ? x * e / (1 + e) : x / (1 + e);
 }
 
-/* bound in ulp; fma: with fused multiply-add and without */
+/* bound in ulp, with fused multiply-add and without */
 typedef struct { const char *name; double (*ref)(double); long double (*wide)(long double); double bound; } Word;
 static const Word words[] = {
 	{ "exp", exp, expl, 2 },
@@ -69,7 +69,7 @@ static const Word words[] = {
 	{ "erf", erf, erfl, 4 },
 	{ "sigmoid", ref_sigmoid, wide_sigmoid, 4 },
 	{ "silu", ref_silu, wide_silu, 4 },
-	{ "gelu", ref_gelu, wide_gelu, 6 },
+	{ "gelu", ref_gelu, wide_gelu, 7 },
 	{ "gelu_tanh", ref_gelu_tanh, wide_gelu_tanh, 4 },
 	{ "relu", ref_relu, wide_relu, 0 },
 	{ "sin", sin, sinl, 2 },
@@ -401,8 +401,6 @@ static void check_pair(int k, bool f64, int chunks)
 				long double ref = ref_pair(k, a[i], b[i], f64);
 
 				tally(&t, a[i], f64 ? ulps(got, ref, 53, -1022, DBL_MAX) : ulps(got, k ? (float)ref : ref, 24, -126, FLT_MAX), bound);
-				if (t.wrong == 1 && t.wrong_at == a[i] && getenv("VERBOSE"))
-					printf("  %s(%a, %a) = %a, not %La\n", pairs[k], a[i], b[i], got, ref);
 				if (c == 0 && lv == V3)
 					y3[i] = got;
 				else if (c == 0 && lv == V4)

@@ -113,6 +113,7 @@ static bool write_object(int lv, const char *path, GenFn gen)
 	Gen g = { .cx = LLVMContextCreate() };
 	LLVMTargetRef target;
 	LLVMTargetMachineRef tm;
+	LLVMTargetDataRef layout;
 	LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
 	LLVMMemoryBufferRef buf;
 	LLVMErrorRef bad;
@@ -134,7 +135,9 @@ static bool write_object(int lv, const char *path, GenFn gen)
 	LLVMSetTarget(g.mod, "x86_64-unknown-linux-gnu");
 	tm = LLVMCreateTargetMachine(target, "x86_64-unknown-linux-gnu", level[lv].cpu, lv == V4 ? "-prefer-256-bit" : "",
 		LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
-	LLVMSetModuleDataLayout(g.mod, LLVMCreateTargetDataLayout(tm));
+	layout = LLVMCreateTargetDataLayout(tm);
+	LLVMSetModuleDataLayout(g.mod, layout);
+	LLVMDisposeTargetData(layout);
 	bad = LLVMRunPasses(g.mod, "default<O2>", tm, o);
 	if (bad || LLVMTargetMachineEmitToMemoryBuffer(tm, g.mod, LLVMObjectFile, &err, &buf))
 		return false;
@@ -165,10 +168,8 @@ static void load_level(int lv, GenFn gen)
 			so[lv] = dlopen(lib, RTLD_NOW | RTLD_LOCAL);
 	}
 	check(level[lv].cpu, so[lv] != NULL, "does not build: %s", err);
-	if (!getenv("KEEP")) {
-		unlink(obj);
-		unlink(lib);
-	}
+	unlink(obj);
+	unlink(lib);
 }
 
 static void *find(int lv, const char *word, const char *type)
