@@ -85,7 +85,7 @@ static uint32_t small_encode(const Small *f, double x)
 static void int_limits(TsDtype t, int64_t *lo, int64_t *hi)
 {
 	int b = rows[t].bits;
-	*lo = rows[t].kind == 'U' ? 0 : -(int64_t)(1ull << (b - 1));
+	*lo = rows[t].kind == 'U' ? 0 : (int64_t)(~0ull << (b - 1));
 	*hi = rows[t].kind == 'U' ? (int64_t)((1ull << b) - 1) : (int64_t)((1ull << (b - 1)) - 1);
 }
 

@@ -8,6 +8,7 @@ typedef struct { const char *name; int (*run)(TsCtx *cx, const TsArgList *args);
 static const Command commands[] = {
 	{ "compile", ts_cmd_compile }, /* what happens without a command's name */
 	{ "fmt", ts_cmd_fmt },
+	{ "eval", ts_cmd_eval },
 };
 enum { NCOMMANDS = sizeof commands / sizeof *commands };
 

@@ -1,5 +1,7 @@
 /* The operator table is consistent: every line parses, names are found again, columns name what exists. */
 #include "ir/graph.h"
+#include "ir/op_page.h"
+#include "support/file.h"
 #include "tests/unit/check.h"
 #include <string.h>
 
@@ -26,8 +28,32 @@ static void test_line(TsModule *m, TsOp op)
 	}
 }
 
-int main(void)
+/* docs/ops.md is what the table says (from the root of the repository, as `make unit-check` runs it). */
+static void test_page(TsCtx *cx)
 {
+	TsBuf page = { 0 };
+	TsFile f;
+	ts_op_page(cx, &page);
+	bool open = ts_file_map(cx, "docs/ops.md", &f);
+	check("docs-ops.md-is-current", open && f.size == page.n && !memcmp(f.p, page.p, page.n), "make it anew: build/unit/test_ops --page > docs/ops.md");
+	if (open) ts_file_unmap(&f);
+	ts_buf_free(&page);
+}
+
+static int print_page(void)
+{
+	TsCtx *cx = ts_ctx_new();
+	TsBuf page = { 0 };
+	ts_op_page(cx, &page);
+	fwrite(page.p, 1, page.n, stdout);
+	ts_buf_free(&page);
+	ts_ctx_free(cx);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "--page")) return print_page();
 	TsCtx *cx = ts_ctx_new();
 	TsModule *m = ts_module_new(cx);
 	for (int op = TS_OP_NONE + 1; op < TS_OP_COUNT; op++) test_line(m, (TsOp)op);
@@ -37,6 +63,7 @@ int main(void)
 	check("float-default", n->attr[0].num == 1e-5, "%g", n->attr[0].num);
 	check("list-operand", ts_op_info(cx, TS_OP_concat)->variadic, "concat takes no list");
 	check("unknown-name", ts_op_find(cx, ts_intern(cx, "gleu")) == TS_OP_NONE, "found");
+	test_page(cx);
 	ts_ctx_free(cx);
 	return check_failed;
 }

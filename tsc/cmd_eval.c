@@ -1,0 +1,150 @@
+/* tsc eval: a graph by the reference interpreter. */
+#include "frontend/graph_text/parse.h"
+#if __has_include("frontend/graph_text/sema.h")
+#include "frontend/graph_text/sema.h"
+#define HAVE_SEMA 1
+#endif
+#include "ir/interp.h"
+#include "tsc/commands.h"
+#include "tsc/tensor_file.h"
+#include <string.h>
+
+enum { GRAPH = 1, INPUT, OUTPUT, DECLARED, HELP };
+
+static const TsArgSpec spec[] = {
+	{ GRAPH, "--graph", NULL, "NAME", "the graph to evaluate (the only one)" },
+	{ INPUT, "--input", NULL, "X=FILE", "input x from FILE.npy, FILE.npz:key or FILE.safetensors:key (repeatable)" },
+	{ OUTPUT, "--output", NULL, "Y=FILE", "result y to FILE.npy or FILE.safetensors (repeatable); results not named are printed" },
+	{ DECLARED, "--declared", NULL, NULL, "round every operator to its declared type, in place of f64 throughout" },
+	{ HELP, "--help", "-h", NULL, "this" },
+};
+
+static const char usage[] =
+	"usage: tsc eval MODEL.tg [--graph NAME] --input X=FILE ... [--output Y=FILE ...] [--declared]\n"
+	"Evaluates a graph with the reference interpreter: what the graph means, slowly.\n";
+
+typedef struct { TsSym name, path; bool used; } Named;
+typedef struct { TsCtx *cx; const char *model, *graph; TsEvalMode mode; TS_VEC(Named) in, out; bool help, usage; } Eval;
+
+static bool read_args(Eval *e, const TsArgList *args)
+{
+	TsArgs a = { .cx = e->cx, .spec = spec, .nspec = sizeof spec / sizeof *spec, .command = "tsc eval", .argv = args->p, .argc = args->n };
+	Named n = { 0 };
+	for (int id; (id = ts_args_next(&a)) != TS_ARG_END;) {
+		switch (id) {
+		case GRAPH: e->graph = a.value; break;
+		case INPUT: case OUTPUT:
+			if (!ts_args_pair(&a, &n.name, &n.path)) return false;
+			if (id == INPUT) ts_push(ts_arena(e->cx), &e->in, n);
+			else ts_push(ts_arena(e->cx), &e->out, n);
+			break;
+		case DECLARED: e->mode = TS_EVAL_DECLARED; break;
+		case HELP: e->help = true; return true;
+		case TS_ARG_OPERAND:
+			if (e->model) return ts_usage_error(e->cx, "one model at a time: '%s' and '%s'", e->model, a.value), false;
+			e->model = a.value;
+			break;
+		default: return false;
+		}
+	}
+	if (!e->model) ts_usage_error(e->cx, "no input: tsc eval MODEL.tg");
+	return e->model != NULL;
+}
+
+static TsModule *read_model(Eval *e)
+{
+#ifdef HAVE_SEMA
+	uint32_t source;
+	TsTree *tree = ts_read_source(e->cx, e->model, &source) ? ts_parse(e->cx, source) : NULL;
+	return tree ? ts_module_from_tree(e->cx, tree, e->model) : NULL;
+#else
+	ts_error(e->cx, (TsSpan){ 0 }, "E_UNSUPPORTED", "this build does not read graphs yet");
+	return NULL;
+#endif
+}
+
+static TsGraph *choose_graph(Eval *e, TsModule *m)
+{
+	TsSym *names = TS_NEW_N(m->arena, TsSym, m->graphs.n + 1);
+	for (uint32_t i = 0; i < m->graphs.n; i++) {
+		names[i] = m->graphs.p[i]->name;
+		if (e->graph ? !strcmp(names[i], e->graph) : m->graphs.n == 1) return m->graphs.p[i];
+	}
+	if (!e->graph) ts_error(e->cx, (TsSpan){ 0 }, "E_NO_GRAPH", m->graphs.n ? "%s has %u graphs: choose one with --graph" : "%s has no graph", e->model, m->graphs.n);
+	else {
+		TsSym near = ts_nearest(ts_intern(e->cx, e->graph), names, m->graphs.n);
+		ts_error(e->cx, (TsSpan){ 0 }, "E_NO_GRAPH", "%s has no graph '%s'", e->model, e->graph);
+		if (near) ts_hint(e->cx, "nearest: %s", near);
+	}
+	return NULL;
+}
+
+static bool bad_usage(Eval *e, const char *what, TsSym name)
+{
+	e->usage = true;
+	ts_usage_error(e->cx, "%s '%s'", what, name);
+	return false;
+}
+
+static bool read_inputs(Eval *e, TsGraph *g, TsTensor *in)
+{
+	for (uint32_t i = 0; i < g->params.n; i++) {
+		const TsValue *p = ts_val(g, g->params.p[i]);
+		Named *from = NULL;
+		for (uint32_t k = 0; k < e->in.n; k++)
+			if (e->in.p[k].name == p->name) from = &e->in.p[k];
+		if (!from) return bad_usage(e, "no --input for", p->name);
+		from->used = true;
+		if (!ts_tensor_read(e->cx, from->path, p->name, p->type.elem, &in[i])) return false;
+	}
+	for (uint32_t k = 0; k < e->in.n; k++)
+		if (!e->in.p[k].used) return bad_usage(e, "the graph has no input", e->in.p[k].name);
+	return true;
+}
+
+static bool check_outputs(Eval *e, TsGraph *g)
+{
+	for (uint32_t k = 0; k < e->out.n; k++) {
+		bool found = false;
+		for (uint32_t i = 0; i < g->result_names.n; i++) found |= g->result_names.p[i] == e->out.p[k].name;
+		if (!found) return bad_usage(e, "the graph has no result", e->out.p[k].name);
+	}
+	return true;
+}
+
+static bool write_output(Eval *e, TsSym name, const TsTensor *t)
+{
+	bool named = false;
+	for (uint32_t k = 0; k < e->out.n; k++) {
+		if (e->out.p[k].name != name) continue;
+		named = true;
+		if (!ts_tensor_write(e->cx, e->out.p[k].path, name, t)) return false;
+	}
+	if (named) return true;
+	TsBuf b = { 0 };
+	ts_tensor_print(t, &b);
+	printf("%s: %s\n", name, b.p);
+	ts_buf_free(&b);
+	return true;
+}
+
+static bool evaluate(Eval *e, TsModule *m, TsGraph *g)
+{
+	TsTensor *in = TS_NEW_N(m->arena, TsTensor, g->params.n + 1), *out = TS_NEW_N(m->arena, TsTensor, g->result_names.n + 1);
+	bool ok = check_outputs(e, g) && read_inputs(e, g, in) && ts_eval(m, g, e->mode, in, out);
+	for (uint32_t i = 0; ok && i < g->result_names.n; i++) ok = write_output(e, g->result_names.p[i], &out[i]);
+	for (uint32_t i = 0; i < g->params.n; i++) ts_tensor_free(&in[i]);
+	for (uint32_t i = 0; i < g->result_names.n; i++) ts_tensor_free(&out[i]);
+	return ok;
+}
+
+int ts_cmd_eval(TsCtx *cx, const TsArgList *args)
+{
+	Eval e = { .cx = cx, .mode = TS_EVAL_F64 };
+	if (!read_args(&e, args)) return ts_usage_status(cx);
+	if (e.help) return ts_args_help(usage, spec, sizeof spec / sizeof *spec, stdout), 0;
+	TsModule *m = read_model(&e);
+	TsGraph *g = m ? choose_graph(&e, m) : NULL;
+	if (g) evaluate(&e, m, g);
+	return e.usage ? ts_usage_status(cx) : ts_exit_code(cx);
+}
