@@ -162,6 +162,16 @@ static Access access_of(Lower *w, const TsTree *where, const View *v, const Plac
 	return a;
 }
 
+/* the same access lane by lane */
+static Access by_lanes(const Access *a)
+{
+	Access each = *a;
+	if (a->form != ROW) return each;
+	each.form = EACH;
+	lane_offsets(&each);
+	return each;
+}
+
 /* offset of register r (and of lane v, for EACH) from the view's base: what is not constant, and *fixed */
 static Val offset_of(const Access *a, int r, int v, int64_t *fixed)
 {
@@ -390,10 +400,11 @@ static void load_ragged(const Access *a, RaggedWay way, const int64_t *extent, F
 		load_all(&from, out);
 		return;
 	}
+	Access each = by_lanes(a);
 	for (int r = 0; r < out->n; r++) {
 		if (way == BY_MASK) out->v[r] = load_masked(a, r);
 		else if (a->form == ONE) out->v[r] = lw_splat(w, load_element(a, r, 0, lw_extract(w, mask_of(a, r), 0)), out->lanes);
-		else out->v[r] = load_each(a, r, mask_of(a, r));
+		else out->v[r] = load_each(&each, r, mask_of(a, r));
 	}
 }
 
@@ -440,8 +451,7 @@ static Val whole_condition(const Access *a, const int64_t *extent)
 static void settle_form(Access *a)
 {
 	if (!packed(a->view->elem) || a->form != ROW || (!a->view->gathers && a->at->lanes % 2 == 0)) return;
-	a->form = EACH;
-	lane_offsets(a);
+	*a = by_lanes(a);
 }
 
 static Val pad_of(Lower *w, const TsTree *call, TsDtype t)
@@ -559,10 +569,11 @@ static void store_ragged(const Access *a, RaggedWay way, const int64_t *extent, 
 		lw_copy_box(w, a->view->elem, buf, a->view->memory, a->view->base, a->view->step, count, extent, a->at->rank, NULL);
 		return;
 	}
+	Access each = by_lanes(a);
 	for (int r = 0; r < x->n; r++) {
 		if (way == BY_MASK) store_masked(a, r, x->v[r]);
 		else if (a->form == ONE) store_element(a, r, 0, lw_extract(w, x->v[r], 0), lw_extract(w, mask_of(a, r), 0));
-		else store_each(a, r, x->v[r], mask_of(a, r));
+		else store_each(&each, r, x->v[r], mask_of(a, r));
 	}
 }
 

@@ -471,13 +471,18 @@ static TsDtype operand_type(const TsTree *call, uint32_t from, uint32_t n, const
 	return type->elem;
 }
 
+static Frag one_element(Lower *w, Val x, TsDtype elem)
+{
+	Frag f = { .elem = elem, .n = 1, .lanes = 1, .v = TS_NEW(w->arena, Val) };
+	f.v[0] = x;
+	return f;
+}
+
 static Frag one_operand(Lower *w, const TsTree *x, TsDtype elem)
 {
 	const TsTInfo *t = ts_tinfo(x);
 	if (t && t->type.form == TS_TT_TILE) return lw_expr(w, x);
-	Frag f = { .elem = elem, .n = 1, .lanes = 1, .v = TS_NEW(w->arena, Val) };
-	f.v[0] = lw_operand(w, x, elem);
-	return f;
+	return one_element(w, lw_operand(w, x, elem), elem);
 }
 
 static Frag word_pointwise(Lower *w, const TsTree *call, const char *word, const TsTType *type)
@@ -527,8 +532,7 @@ static void word_philox(Lower *w, const TsTree *call, Frag *out)
 	Frag arg[WORDS];
 	for (uint32_t i = 0; i < WORDS; i++) {
 		arg[i] = lw_expr(w, call->kid[1 + i]);
-		if (arg[i].is_idx) arg[i].v = (Val[]){ LLVMBuildTrunc(w->b, arg[i].v[0], w->i32, "") };
-		if (arg[i].is_idx) arg[i].v = ts_memdup(w->arena, arg[i].v, sizeof(Val));
+		if (arg[i].is_idx) arg[i] = one_element(w, LLVMBuildTrunc(w->b, arg[i].v[0], w->i32, ""), TS_INT32);
 	}
 	for (int r = 0; r < out[0].n; r++) {
 		Val x[WORDS], y[4];
