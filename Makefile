@@ -203,7 +203,7 @@ install: all
 dist: all
 	scripts/dist.sh $(BUILD) $(VERSION)
 
-# the vector math on every f32 there is: about ten minutes of one core
+# the vector math on every f32 there is: about a quarter of an hour on two cores
 test-math: $(BUILD)/unit/test_math $(BUILD)/unit/test_convert
 	$(BUILD)/unit/test_math full
 	$(BUILD)/unit/test_convert full

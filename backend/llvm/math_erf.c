@@ -14,10 +14,10 @@ static const double erf64_p[] = { 0x1.0000000456d1ep+0, 0x1.89f44fd0585a0p+0, 0x
 	0x1.b3a75f0663237p-6, 0x1.18a7bfb38f9a8p-9 };
 static const double erf64_q[] = { 1, 0x1.5568e2870f017p+1, 0x1.97c29b8f48221p+1, 0x1.1c20af70b1c50p+1, 0x1.f64a209fcda2ep-1, 0x1.1c2628b62d0c8p-2,
 	0x1.82171e96e0d9dp-5, 0x1.f17293c6430f4p-9 };
-/* Phi(-a) = exp(-a^2/2) P(a)/Q(a), 0 <= a <= 14.8: 2^-27.3, 0 <= a <= 39: 2^-59.9 */
-static const double phi32_p[] = { 0x1p-1, 0x1.c16e0cp-2, 0x1.782dfcp-3, 0x1.4e1a06p-5, 0x1.0f3c58p-8 };
+/* Phi(-a) = exp(-a^2/2) P(a)/Q(a), 0 <= a <= 14.8: 2^-27.3, 0 <= a <= 39: 2^-59.9; P less its first term, which is 1/2 */
+static const double phi32_p[] = { 0x1.c16e0cp-2, 0x1.782dfcp-3, 0x1.4e1a06p-5, 0x1.0f3c58p-8 };
 static const double phi32_q[] = { 1, 0x1.acf938p+0, 0x1.3450a2p+0, 0x1.e1f1d2p-2, 0x1.a2c288p-4, 0x1.53f096p-7 };
-static const double phi64_p[] = { 0x1p-1, 0x1.a7e981a021c79p-1, 0x1.5bfbb6afc7b82p-1, 0x1.6df548d4ea196p-2, 0x1.0e77b56fa2e0bp-3, 0x1.243df1f54d67bp-5,
+static const double phi64_p[] = { 0x1.a7e981a021c79p-1, 0x1.5bfbb6afc7b82p-1, 0x1.6df548d4ea196p-2, 0x1.0e77b56fa2e0bp-3, 0x1.243df1f54d67bp-5,
 	0x1.d2e8042b2ef44p-8, 0x1.10a0713620027p-10, 0x1.bf233e621d712p-14, 0x1.d4523dfb1f0dep-18, 0x1.e1a37456a620bp-23 };
 static const double phi64_q[] = { 1, 0x1.3a15d59f61bd1p+1, 0x1.68986e4417e7fp+1, 0x1.0034181fdb710p+1, 0x1.f5dd55fab8c87p-1, 0x1.64b9eb4010571p-2,
 	0x1.78ce2fb01a961p-4, 0x1.28f32b10d5cc4p-6, 0x1.57facee5677f9p-9, 0x1.18ca9e53dee7cp-12, 0x1.257a1153b26c5p-16, 0x1.2dd279855866dp-21 };
@@ -38,15 +38,19 @@ V ts_math_erf(const TsFn *f, V x)
 }
 
 /* x Phi(x) = max(x, 0) - a Phi(-a), a = |x|: for x > 0 the second term is at most half the first, for x < 0 it stands alone. It keeps
- * its relative precision down to underflow: a^2/2 is taken in double length, and a P/Q exp(...) is scaled last. */
+ * its relative precision down to underflow: a^2/2 is taken in double length, and exp's scale comes last. The numerator
+ * a (1/2 + a P) (1 + w), 1 + w being exp's significand, is added up as a/2 + (t + w (a/2 + t)), t = a^2 P: for small a only the last sum
+ * rounds to any effect. */
 V ts_math_gelu(const TsFn *f, V x)
 {
-	V a = ts_fmin_keep(f, ts_fabs(f, x), f->f64 ? 39 : 14.8), tail, minus_half = NUM(-0.5);
+	V a = ts_fmin_keep(f, ts_fabs(f, x), f->f64 ? 39 : 14.8), half = FMUL(a, NUM(0.5)), minus_half = NUM(-0.5), t, tail;
 	TsPair sq = ts_two_prod(f, a, a);
 	TsExp e = ts_exp_parts(f, FMUL(sq.hi, minus_half), FMUL(sq.lo, minus_half));
 
-	tail = f->f64 ? FDIV(FMUL(a, ESTRIN(a, phi64_p)), ESTRIN(a, phi64_q)) : FDIV(FMUL(a, ESTRIN(a, phi32_p)), ESTRIN(a, phi32_q));
-	tail = FMUL(FMUL(FMA(tail, e.w, tail), e.s1), e.s2);
+	t = FMUL(sq.hi, f->f64 ? ESTRIN(a, phi64_p) : ESTRIN(a, phi32_p));
+	tail = FADD(half, FMA(e.w, FADD(half, t), t));
+	tail = FDIV(tail, f->f64 ? ESTRIN(a, phi64_q) : ESTRIN(a, phi32_q));
+	tail = FMUL(FMUL(tail, e.s1), e.s2);
 	tail = FSUB(SEL(CMP(OLT, x, NUM(0)), NUM(-0.0), x), tail); /* -0 - 0 keeps the sign where the tail underflows */
 	return ts_nan_at_minus_inf(f, x, tail);
 }
