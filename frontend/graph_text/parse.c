@@ -295,8 +295,10 @@ static TsTree *file_tree(P *p)
 		TsTree *item = ts_p_item(p);
 		if (!p->failed && !ts_p_is(p, TS_TOK_NL)) ts_p_fail_expected(p, "end of line");
 		ts_p_end(p, outer, p->failed ? NULL : item);
-		if (p->failed) ts_p_resume(p, first);
-		else ts_tree_add(p->cx, t, item);
+		if (p->failed) {
+			ts_p_resume(p, first);
+			while (ts_p_accept(p, TS_TOK_RBRACE)) {} /* one that closes nothing */
+		} else ts_tree_add(p->cx, t, item);
 		ts_p_skip_lines(p);
 	}
 	TsSym last = ts_p_last_lines(p, false);
