@@ -49,5 +49,7 @@ bool ts_inspect(TsCtx *cx, const char *path, FILE *to);
 /* An expression of a plan as readable text, as inspect prints it: "64*B*S + 4096". */
 void ts_plan_expr_text(const TsPlanHeader *plan, uint32_t expr, TsBuf *to);
 
+const char *ts_plan_type_text(uint32_t dtype); /* "f32" */
+
 /* The runtime object carried inside tsc. */
 extern const unsigned char ts_rtlib_begin[], ts_rtlib_end[];

@@ -16,11 +16,11 @@
 #define TS_MAX_DIMS 1024
 #define TS_CLONES 3             /* x86-64-v2, v3, v4: the columns of the kernel table */
 
-/* Element types, as stored. Sub-byte int4 and fp4 hold two elements a byte, low nibble first, along the flattened last axis (a row
- * of n takes ceil(n/2) bytes); fp6 takes a byte each. */
+/* Element types, as stored, in the order of ir/dtypes.def. int4 and fp4 hold two elements a byte, low nibble first, along the
+ * flattened tensor (n elements take ceil(n/2) bytes); fp6 takes a byte each. */
 typedef enum {
-	TS_PLAN_F64, TS_PLAN_F32, TS_PLAN_F16, TS_PLAN_BF16, TS_PLAN_FP8_E4M3, TS_PLAN_FP8_E5M2, TS_PLAN_FP6_E2M3, TS_PLAN_FP6_E3M2,
-	TS_PLAN_FP4_E2M1, TS_PLAN_INT64, TS_PLAN_INT32, TS_PLAN_INT16, TS_PLAN_INT8, TS_PLAN_UINT8, TS_PLAN_INT4, TS_PLAN_BOOL,
+	TS_PLAN_F32, TS_PLAN_F64, TS_PLAN_F16, TS_PLAN_BF16, TS_PLAN_INT64, TS_PLAN_INT32, TS_PLAN_BOOL, TS_PLAN_INT16, TS_PLAN_INT8,
+	TS_PLAN_UINT8, TS_PLAN_INT4, TS_PLAN_FP8_E4M3, TS_PLAN_FP8_E5M2, TS_PLAN_FP6_E2M3, TS_PLAN_FP6_E3M2, TS_PLAN_FP4_E2M1,
 	TS_PLAN_COMPLEX64, TS_PLAN_DTYPES
 } TsPlanDtype;
 
@@ -131,7 +131,7 @@ typedef void (*TsKernelFn)(void *const *ptr, const int64_t *num, int64_t begin, 
 /* The compiler's object defines `ts_kernels` (hidden): [kernel][TS_CLONES], every entry set. */
 
 /* typed views of a checked blob */
-#define TS_PLAN_TABLE(plan, T, span) ((const T *)(const void *)((const char *)(plan) + (plan)->span.at))
+#define TS_PLAN_TABLE(plan, T, field) ((const T *)(const void *)((const char *)(plan) + (plan)->field.at))
 static inline const char *ts_plan_str(const TsPlanHeader *p, uint32_t s) { return s < p->strings.n ? (const char *)p + p->strings.at + s : ""; }
 
 /* Is this a whole, consistent plan of `size` bytes? Returns NULL, or what is wrong (a static string). */

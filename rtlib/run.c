@@ -1,0 +1,220 @@
+/* run: checks every argument before anything is written, copies what kernels can't read in place, and executes the prepared launches.
+ * Launches run one after another; the cells of a launch go to whichever thread asks. A launch is over when its cells are, not when
+ * all threads came by, so a worker that is slow to wake delays nobody. */
+#include "rtlib/rt.h"
+#include "rtlib/sys.h"
+#include <stdatomic.h>
+
+enum { SPINS = 512 };
+
+/* ---- execution ---- */
+
+static void wait_past(TsRtSession *s, uint32_t launch)
+{
+	for (int i = 0; i < SPINS; i++) {
+		if (atomic_load_explicit(&s->epoch, memory_order_acquire) > launch)
+			return;
+		__builtin_ia32_pause();
+	}
+	atomic_fetch_add(&s->waiters, 1);
+	for (uint32_t seen; (seen = atomic_load(&s->epoch)) <= launch;)
+		ts_futex_wait(&s->epoch, seen);
+	atomic_fetch_sub(&s->waiters, 1);
+}
+
+static void finish(TsRtSession *s, uint32_t launch)
+{
+	atomic_store(&s->epoch, launch + 1);
+	if (atomic_load(&s->waiters))
+		ts_futex_wake(&s->epoch, INT32_MAX);
+}
+
+static void work(void *arg, int32_t worker)
+{
+	TsRtSession *s = arg;
+	uint8_t *scratch = s->scratch + (s->need.scratch + 127) / 128 * 128 * (uint64_t)worker;
+	uint32_t n = (uint32_t)s->need.launches;
+	for (uint32_t i = atomic_load_explicit(&s->epoch, memory_order_acquire); i < n; i++) {
+		TsLaunch *l = &s->launch[i];
+		int64_t mine = 0, from;
+		while ((from = atomic_fetch_add_explicit(&l->next, l->chunk, memory_order_relaxed)) < l->cells) {
+			int64_t to = l->cells - from < l->chunk ? l->cells : from + l->chunk;
+			l->fn(l->ptr, l->num, from, to, scratch);
+			mine += to - from;
+		}
+		if (mine && atomic_fetch_add(&l->done, mine) + mine == l->cells)
+			finish(s, i);
+		else
+			wait_past(s, i);
+	}
+}
+
+void ts_execute(TsRtSession *s)
+{
+	for (uint64_t i = 0; i < s->need.launches; i++) {
+		atomic_store_explicit(&s->launch[i].next, 0, memory_order_relaxed);
+		atomic_store_explicit(&s->launch[i].done, 0, memory_order_relaxed);
+	}
+	atomic_store(&s->epoch, 0);
+	int64_t want = s->need.most_cells < s->threads ? s->need.most_cells : s->threads;
+	s->cx->api->parallel(s->cx, (int32_t)want, work, s);
+}
+
+/* ---- arguments ---- */
+
+static bool touch(const TsArg *a, const TsArg *b) { return a->lo < b->hi && b->lo < a->hi; }
+
+static int32_t read_args(TsRtSession *s, const TsPlanEntry *en, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out, int32_t n_out,
+                         bool with_data, TesseraError *e)
+{
+	const TsPlanTensor *t = TS_PLAN_TABLE(s->plan, TsPlanTensor, tensors) + en->tensor;
+	const char *name = ts_plan_str(s->plan, en->name);
+	if (n_in != (int32_t)en->n_inputs || (n_in && !in))
+		return ts_fail(e, TESSERA_INVALID, "graph '%s' takes %d inputs, %d given", name, (int64_t)en->n_inputs, (int64_t)(in ? n_in : 0));
+	if (n_out >= 0 && (n_out != (int32_t)en->n_outputs || (n_out && !out)))
+		return ts_fail(e, TESSERA_INVALID, "graph '%s' gives %d outputs, %d given", name, (int64_t)en->n_outputs, (int64_t)(out ? n_out : 0));
+	for (int32_t i = 0; i < n_in; i++) {
+		int32_t rc = ts_arg_read(s->plan, &t[i], "input", in[i], with_data, &s->args[i], e);
+		if (rc)
+			return rc;
+	}
+	for (int32_t i = 0; i < n_out; i++) {
+		int32_t rc = ts_arg_read(s->plan, &t[n_in + i], "output", out[i], with_data, &s->args[n_in + i], e);
+		if (rc)
+			return rc;
+	}
+	return TESSERA_OK;
+}
+
+static bool shapes_ready(const TsRtSession *s, int32_t graph, uint32_t n)
+{
+	if (!s->ready || s->entry != graph)
+		return false;
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t k = 0; k < s->args[i].rank; k++)
+			if (s->args[i].shape[k] != s->ready_shape[i * TS_MAX_RANK + k])
+				return false;
+	return true;
+}
+
+/* Which arguments have to be copied? Outputs must be places of their own. */
+static int32_t plan_copies(TsRtSession *s, const TsPlanEntry *en, bool *any, TesseraError *e)
+{
+	const TsPlanTensor *t = TS_PLAN_TABLE(s->plan, TsPlanTensor, tensors) + en->tensor;
+	uint32_t n_in = en->n_inputs, n = n_in + en->n_outputs;
+	*any = false;
+	for (uint32_t i = 0; i < n; i++)
+		s->staged[i] = !s->args[i].compact || !s->args[i].aligned;
+	for (uint32_t i = n_in; i < n; i++) {
+		if (s->args[i].overlaps)
+			return ts_fail(e, TESSERA_INVALID, "output '%s': its strides let two elements share memory", ts_plan_str(s->plan, t[i].name));
+		for (uint32_t k = n_in; k < i; k++)
+			if (touch(&s->args[i], &s->args[k]))
+				return ts_fail(e, TESSERA_INVALID, "output '%s' shares memory with output '%s'", ts_plan_str(s->plan, t[i].name), ts_plan_str(s->plan, t[k].name));
+		for (uint32_t k = 0; k < n_in; k++)
+			s->staged[i] |= touch(&s->args[i], &s->args[k]);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		*any |= s->staged[i];
+	return TESSERA_OK;
+}
+
+static int32_t no_staging(TsRtSession *s, const TsPlanEntry *en, TesseraError *e)
+{
+	const TsPlanTensor *t = TS_PLAN_TABLE(s->plan, TsPlanTensor, tensors) + en->tensor;
+	uint32_t i = 0;
+	while (!s->staged[i])
+		i++;
+	return ts_fail(e, TESSERA_INVALID, "%s '%s' has to be copied (%s), and this session of fixed size was made without TESSERA_SESSION_STAGING",
+	               i < en->n_inputs ? "input" : "output", ts_plan_str(s->plan, t[i].name),
+	               !s->args[i].compact ? "it is strided" : !s->args[i].aligned ? "its address is not aligned" : "it shares memory with an input");
+}
+
+static void point(TsRtSession *s, const TsPlanEntry *en)
+{
+	uint32_t n = en->n_inputs + en->n_outputs;
+	for (uint32_t i = 0; i < n; i++) {
+		/* an argument without elements still gets an address that may be formed */
+		s->base[i] = s->staged[i] ? s->staging_at + s->stage_at[i] : s->args[i].data ? s->args[i].data : s->workspace;
+		if (s->staged[i]) {
+			s->stats.copied_tensors++;
+			s->stats.copied_bytes += (uint64_t)s->args[i].bytes;
+			if (i < en->n_inputs)
+				ts_arg_gather(s->base[i], &s->args[i]);
+		}
+	}
+	for (uint64_t i = 0; i < s->need.fixups; i++)
+		s->ptr[s->fixup[i].slot] = s->base[s->fixup[i].tensor] + s->fixup[i].offset;
+}
+
+static int32_t run(TsRtSession *s, const TsPlanEntry *en, int32_t graph, TesseraError *e)
+{
+	uint32_t n = en->n_inputs + en->n_outputs;
+	bool any;
+	int32_t rc;
+	if (!shapes_ready(s, graph, n) && ((rc = ts_bind(s, en, n, e)) || (rc = ts_resolve(s, graph, s->staging, e))))
+		return rc;
+	if ((rc = plan_copies(s, en, &any, e)))
+		return rc;
+	if (any && !s->staging) {
+		if (s->fixed)
+			return no_staging(s, en, e);
+		if ((rc = ts_bind(s, en, n, e)) || (rc = ts_resolve(s, graph, true, e)))
+			return rc;
+	}
+	point(s, en);
+	ts_execute(s);
+	for (uint32_t i = en->n_inputs; i < n; i++)
+		if (s->staged[i])
+			ts_arg_scatter(&s->args[i], s->base[i]);
+	s->stats.runs++;
+	return TESSERA_OK;
+}
+
+int32_t ts_session_run(TesseraSession *head, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out, int32_t n_out,
+                       void *stream, TesseraError *e)
+{
+	TsRtSession *s = ts_session(head);
+	const TsPlanEntry *en = ts_entry(s->plan, graph, e);
+	if (!en)
+		return TESSERA_INVALID;
+	if (stream)
+		return ts_fail(e, TESSERA_INVALID, "argument 'stream' must be NULL on the CPU");
+	if (n_out < 0)
+		return ts_fail(e, TESSERA_INVALID, "argument 'n_out' is %d", (int64_t)n_out);
+	if (!ts_enter(s, e))
+		return TESSERA_BUSY;
+	int32_t rc = read_args(s, en, in, n_in, out, n_out, true, e);
+	if (!rc)
+		rc = run(s, en, graph, e);
+	ts_leave(s);
+	return rc;
+}
+
+/* Sizes of inputs alone; a dim that only outputs have stays unknown and is an error. */
+int32_t ts_session_output_shape(TesseraSession *head, int32_t graph, const DLTensor *const *in, int32_t n_in, int32_t output, int64_t *shape,
+                                int32_t *rank, TesseraError *e)
+{
+	TsRtSession *s = ts_session(head);
+	const TsPlanEntry *en = ts_entry(s->plan, graph, e);
+	if (!en)
+		return TESSERA_INVALID;
+	if (output < 0 || (uint32_t)output >= en->n_outputs)
+		return ts_fail(e, TESSERA_INVALID, "argument 'output' is %d, graph '%s' has %d", (int64_t)output, ts_plan_str(s->plan, en->name), (int64_t)en->n_outputs);
+	if (!ts_enter(s, e))
+		return TESSERA_BUSY;
+	int32_t rc = read_args(s, en, in, n_in, NULL, -1, false, e);
+	if (!rc)
+		rc = ts_bind(s, en, en->n_inputs, e);
+	const TsPlanTensor *t = TS_PLAN_TABLE(s->plan, TsPlanTensor, tensors) + en->tensor + en->n_inputs + output;
+	for (uint32_t k = 0; !rc && k < t->rank; k++) {
+		uint32_t x = TS_PLAN_TABLE(s->plan, uint32_t, words)[t->dims + k];
+		shape[k] = s->eval.value[x];
+		if (!s->eval.ok[x] || shape[k] < 0)
+			rc = ts_fail(e, TESSERA_RANGE, "output '%s': the size of axis %d can't be computed from the inputs", ts_plan_str(s->plan, t->name), (int64_t)k);
+	}
+	if (!rc)
+		*rank = (int32_t)t->rank;
+	ts_leave(s);
+	return rc;
+}
