@@ -24,13 +24,18 @@ static size_t const_bytes(Cse *c, const TsNode *n)
 	return (size_t)ts_dtype_bytes(t->elem, count);
 }
 
+/* Only what the attribute's kind means. */
 static uint64_t hash_attr(uint64_t h, const TsAttr *a)
 {
 	if (a->none) return mix(h, 1);
-	h = mix(mix(mix(h, (uint64_t)a->i), bits_of(a->f)), (uintptr_t)a->s);
-	h = mix(mix(h, (uint64_t)a->t), a->n);
-	if (a->ints) h = mix_bytes(h, a->ints, a->n * sizeof *a->ints);
-	if (a->dims) h = mix_bytes(h, a->dims, a->n * sizeof *a->dims);
+	switch (a->kind) {
+	case TS_A_INT: case TS_A_BOOL: return mix(h, (uint64_t)a->i);
+	case TS_A_FLOAT: return mix(h, bits_of(a->f));
+	case TS_A_ENUM: return mix(h, (uintptr_t)a->s);
+	case TS_A_DTYPE: return mix(h, (uint64_t)a->t);
+	case TS_A_INTS: return mix_bytes(h, a->ints, a->n * sizeof *a->ints);
+	case TS_A_DIM: case TS_A_DIMS: return mix_bytes(h, a->dims, a->n * sizeof *a->dims);
+	}
 	return h;
 }
 
@@ -46,32 +51,18 @@ static uint64_t hash_node(Cse *c, const TsNode *n)
 	return h;
 }
 
-static bool same_attr(const TsAttr *a, const TsAttr *b)
-{
-	if (a->none || b->none) return a->none && b->none;
-	if (a->i != b->i || bits_of(a->f) != bits_of(b->f) || a->s != b->s || a->t != b->t || a->n != b->n) return false;
-	if (a->ints && b->ints && memcmp(a->ints, b->ints, a->n * sizeof *a->ints)) return false;
-	return !a->dims || !b->dims || !memcmp(a->dims, b->dims, a->n * sizeof *a->dims);
-}
-
-static bool same_numerics(const TsNumerics *a, const TsNumerics *b)
-{
-	return a == b || (a->accum == b->accum && a->deterministic == b->deterministic && a->batch_invariant == b->batch_invariant && a->excess == b->excess &&
-		a->reorder == b->reorder && a->approx == b->approx);
-}
-
 static bool same_node(Cse *c, const TsNode *a, const TsNode *b)
 {
 	const TsOpInfo *info = ts_op_info(c->rw->cx, a->op);
 	const TsType *ta = &ts_val(c->rw->g, a->out[0])->type, *tb = &ts_val(c->rw->g, b->out[0])->type;
 	bool leaf = info->cls == TS_CLS_LEAF;
 	if (a->op != b->op || a->nin != b->nin || a->nout != b->nout || a->dim != b->dim || a->name != b->name || a->weights != b->weights) return false;
-	if (!ts_type_eq(ta, tb) || ta->accum != tb->accum || (!leaf && !same_numerics(a->num, b->num))) return false;
+	if (!ts_type_eq(ta, tb) || ta->accum != tb->accum || (!leaf && !ts_rw_same_numerics(a->num, b->num))) return false;
 	bool straight = !memcmp(a->in, b->in, a->nin * sizeof *a->in);
 	bool crossed = info->flags & TS_F_COMM && a->nin == 2 && a->in[0] == b->in[1] && a->in[1] == b->in[0];
 	if (!straight && !crossed) return false;
 	for (int i = 0; a->attr && b->attr && i < info->nattr; i++)
-		if (!same_attr(&a->attr[i], &b->attr[i])) return false;
+		if (!ts_rw_same_attr(&a->attr[i], &b->attr[i])) return false;
 	return a->op != TS_OP_const || !memcmp(a->data, b->data, const_bytes(c, a));
 }
 

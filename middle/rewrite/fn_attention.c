@@ -44,18 +44,24 @@ static bool peel_scale(TsMatch *m, TsVal *v, double *scale)
 	return true;
 }
 
-/* Does the chain of scales, masks and biases from v lead to a matmul? */
-static bool leads_to_scores(TsMatch *m, TsVal v, int depth)
+/* Does the chain of scales, masks and biases from v lead to a matmul? Looks at *budget nodes at most. */
+static bool reaches_matmul(TsMatch *m, TsVal v, int *budget)
 {
 	TsNode *n = ts_rw_def(m, v);
-	if (!n || depth > MAX_PEEL) return false;
+	if (!n || --*budget < 0) return false;
 	switch ((int)n->op) {
 	case TS_OP_matmul: return true;
-	case TS_OP_cast: case TS_OP_div: case TS_OP_sub: return leads_to_scores(m, ts_rw_in(m, n, 0), depth + 1);
-	case TS_OP_mul: case TS_OP_add: return leads_to_scores(m, ts_rw_in(m, n, 0), depth + 1) || leads_to_scores(m, ts_rw_in(m, n, 1), depth + 1);
-	case TS_OP_where: return leads_to_scores(m, ts_rw_in(m, n, 1), depth + 1) || leads_to_scores(m, ts_rw_in(m, n, 2), depth + 1);
+	case TS_OP_cast: case TS_OP_div: case TS_OP_sub: return reaches_matmul(m, ts_rw_in(m, n, 0), budget);
+	case TS_OP_mul: case TS_OP_add: return reaches_matmul(m, ts_rw_in(m, n, 0), budget) || reaches_matmul(m, ts_rw_in(m, n, 1), budget);
+	case TS_OP_where: return reaches_matmul(m, ts_rw_in(m, n, 1), budget) || reaches_matmul(m, ts_rw_in(m, n, 2), budget);
 	default: return false;
 	}
+}
+
+static bool leads_to_scores(TsMatch *m, TsVal v)
+{
+	int budget = 64;
+	return reaches_matmul(m, v, &budget);
 }
 
 static bool add_fill(Attention *a, double x)
@@ -128,12 +134,12 @@ static bool peel(Attention *a, TsVal *s)
 	case TS_OP_sub: {
 		TsVal b = ts_rw_in(m, n, 1);
 		*s = ts_rw_in(m, n, 0);
-		return leads_to_scores(m, *s, 0) && add_bias(a, b, true);
+		return leads_to_scores(m, *s) && add_bias(a, b, true);
 	}
 	case TS_OP_add: {
-		uint32_t at = leads_to_scores(m, ts_rw_in(m, n, 0), 0) ? 0 : 1;
+		uint32_t at = leads_to_scores(m, ts_rw_in(m, n, 0)) ? 0 : 1;
 		*s = ts_rw_in(m, n, at);
-		return leads_to_scores(m, *s, 0) && add_bias(a, ts_rw_in(m, n, !at), false);
+		return leads_to_scores(m, *s) && add_bias(a, ts_rw_in(m, n, !at), false);
 	}
 	default: return false;
 	}

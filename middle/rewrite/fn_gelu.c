@@ -2,7 +2,7 @@
 #include "poly.h"
 #include <math.h>
 
-enum { MOST = 40 };
+enum { MOST = 32, ARGUMENT = 16, FUNCTIONS = 4 }; /* how far to look */
 static const double root_half = 0.70710678118654752, root_two_over_pi = 0.79788456080286536, cubic = 0.044715;
 
 static bool coefficient(TsPolyer *p, const TsPoly *poly, int n, const TsFactor *f, double want)
@@ -34,8 +34,8 @@ static bool product_fits(TsPolyer *p, const TsNode *f)
 
 static TsVal gelu_of(TsMatch *m, TsNode *f)
 {
-	TsVal in[MOST];
-	int n = ts_poly_nodes(m, ts_rw_in(m, f, 0), in, MOST);
+	TsVal in[ARGUMENT];
+	int n = ts_poly_nodes(m, ts_rw_in(m, f, 0), in, ARGUMENT);
 	for (int i = 0; i < n; i++) {
 		TsPolyer p = { .m = m, .natom = 2, .atom = { in[i], f->out[0] } };
 		if (!argument_fits(&p, f) || !product_fits(&p, f)) continue;
@@ -50,9 +50,10 @@ RW_VALUE(spelled_gelu)
 {
 	TsVal below[MOST];
 	int n = ts_poly_nodes(m, m->root->out[0], below, MOST);
-	for (int i = 0; i < n; i++) {
+	for (int i = 0, tried = 0; i < n && tried < FUNCTIONS; i++) {
 		TsNode *f = ts_rw_def(m, below[i]);
 		if (!f || (f->op != TS_OP_erf && f->op != TS_OP_tanh && f->op != TS_OP_sigmoid)) continue;
+		tried++;
 		TsVal y = gelu_of(m, f);
 		if (y) return y;
 	}

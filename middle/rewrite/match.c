@@ -7,7 +7,7 @@
 uint32_t ts_rule_count(void) { return sizeof rule_table / sizeof *rule_table; }
 const TsRule *ts_rule(uint32_t i) { return &rule_table[i]; }
 
-static bool same_numerics(const TsNumerics *a, const TsNumerics *b)
+bool ts_rw_same_numerics(const TsNumerics *a, const TsNumerics *b)
 {
 	return a == b || (a->accum == b->accum && a->deterministic == b->deterministic && a->batch_invariant == b->batch_invariant && a->excess == b->excess &&
 		a->reorder == b->reorder && a->approx == b->approx);
@@ -38,7 +38,7 @@ static bool ints_equal(const TsAttr *a, const TsAttr *b)
 	return a->n == b->n && (!a->n || (a->ints && !memcmp(a->ints, b->ints, a->n * sizeof *a->ints)));
 }
 
-static bool attr_equal(const TsAttr *a, const TsAttr *b)
+bool ts_rw_same_attr(const TsAttr *a, const TsAttr *b)
 {
 	if (a->kind != b->kind || a->none != b->none) return false;
 	if (a->none) return true;
@@ -59,7 +59,7 @@ static bool match_attr(TsMatch *m, const TsNode *n, const TsMakeAttr *w)
 	TsArg *s = &m->slot[w->slot];
 	switch ((TsMakeValue)w->kind) {
 	case TS_MV_SLOT:
-		if (s->attr) return attr_equal(s->attr, a);
+		if (s->attr) return ts_rw_same_attr(s->attr, a);
 		s->attr = a;
 		return true;
 	case TS_MV_NONE: return a->none;
@@ -85,7 +85,7 @@ static bool match_op(TsMatch *m, const TsPat *p, const TsNode *n)
 {
 	bool known = p->same ? n->op == m->root->op : false;
 	for (int i = 0; i < p->nops && !known && !p->same; i++) known = rule_ops[p->ops + i] == n->op;
-	if (!known || (n != m->root && (n->nout != 1 || !same_numerics(n->num, m->root->num)))) return false;
+	if (!known || (n != m->root && (n->nout != 1 || !ts_rw_same_numerics(n->num, m->root->num)))) return false;
 	if (!p->rest) {
 		if (n->nin < p->nin) return false;
 		const TsPat *kid = p + 1;
@@ -109,7 +109,6 @@ static bool match_number(TsMatch *m, const TsPat *p, TsVal v)
 	double x;
 	TsDtype t = ts_rw_type(m, v)->elem;
 	if (!ts_rw_uniform(m, v, &x)) return false;
-	if (p->near) return ts_dtype_is_float(t) && ts_rw_near(t, x, p->num);
 	return x == p->num && (!ts_dtype_is_float(t) || signbit(x) == signbit(p->num));
 }
 

@@ -17,7 +17,7 @@ typedef struct {
 } TsCall;
 
 typedef enum { TS_MP_VAR, TS_MP_ANY, TS_MP_NUM, TS_MP_UNIFORM, TS_MP_OP } TsPatKind;
-typedef struct { uint8_t kind, slot, nin, nattr, nops; uint16_t ops, attrs; double num; bool near, same, rest; } TsPat;  /* in preorder */
+typedef struct { uint8_t kind, slot, nin, nattr, nops; uint16_t ops, attrs; double num; bool same, rest; } TsPat;  /* in preorder */
 typedef enum { TS_MV_SLOT, TS_MV_INT, TS_MV_FLOAT, TS_MV_STR, TS_MV_NONE, TS_MV_CALL } TsMakeValue;
 typedef struct { uint8_t index, kind, slot; uint16_t call; int64_t i; double f; const char *s; } TsMakeAttr;
 typedef enum { TS_MM_VAR, TS_MM_NUM, TS_MM_NUMCALL, TS_MM_CALL, TS_MM_OP } TsMakeKind;
@@ -52,6 +52,8 @@ const TsRule *ts_rule(uint32_t i);
 /* Tries the rules for n's operator in file order; on success the new nodes are in `made` and the value that replaces n's is returned. */
 TsVal ts_match_node(TsRw *rw, TsNode *n, TsBlock *made, const TsRule **fired);
 bool ts_rw_pass_on(const TsRw *rw, const char *pass);
+bool ts_rw_same_numerics(const TsNumerics *a, const TsNumerics *b);
+bool ts_rw_same_attr(const TsAttr *a, const TsAttr *b);
 void ts_rw_trace(TsRw *rw, const char *what, const TsNode *n);
 /* One walk each; sets rw->changed when something happened. */
 void ts_rw_cse(TsRw *rw);

@@ -196,7 +196,7 @@ static bool covers(Renaming *n, const bool *free, const GenPat *a, const GenPat 
 	case GP_ANY: return true;
 	case GP_VAR: return free[a->slot] || (b->slot != 255 && b->kind != GP_UNIFORM && same_slot(n, a->slot, b->slot));
 	case GP_UNIFORM: return (free[a->slot] && b->kind == GP_NUM) || (b->kind == GP_UNIFORM && same_slot(n, a->slot, b->slot));
-	case GP_NUM: return b->kind == GP_NUM && a->near == b->near && !memcmp(&a->num, &b->num, sizeof a->num);
+	case GP_NUM: return b->kind == GP_NUM && !memcmp(&a->num, &b->num, sizeof a->num);
 	case GP_OP: break;
 	}
 	if (b->kind != GP_OP || !ops_within(b, a) || (a->same && !b->same)) return false;

@@ -10,7 +10,8 @@ typedef struct { GenRules *all; TsCtx *cx; TsArena *a; FILE *to; TsMap called; T
 static const char *num(Emit *e, double x)
 {
 	if (isinf(x)) return x < 0 ? "-INFINITY" : "INFINITY";
-	return ts_printf(e->a, "%.17g", x);
+	const char *text = ts_printf(e->a, "%.17g", x);
+	return strpbrk(text, ".e") ? text : ts_printf(e->a, "%s.0", text); /* -0 would be an integer */
 }
 
 /* kind: the name's prefix, which says what the function gives */
@@ -45,8 +46,8 @@ static void emit_pattern(Emit *e, const GenPat *p)
 	uint32_t ops = e->nops, attrs = e->pat_attrs.n;
 	for (uint32_t i = 0; i < p->ops.n; i++) ADD(oplist, "TS_OP_%s", ts_op_info(e->cx, p->ops.p[i])->name), e->nops++;
 	for (uint32_t i = 0; i < p->attrs.n; i++) ts_push(e->a, &e->pat_attrs, attr_fields(e, &p->attrs.p[i]));
-	ADD(pats, "{ .kind = TS_MP_%s, .slot = %u, .nin = %u, .nattr = %u, .nops = %u, .ops = %u, .attrs = %u, .num = %s%s%s%s }", kinds[p->kind], p->slot, p->kids.n, p->attrs.n,
-		p->ops.n, ops, attrs, num(e, p->num), p->near ? ", .near = true" : "", p->same ? ", .same = true" : "", p->rest ? ", .rest = true" : "");
+	ADD(pats, "{ .kind = TS_MP_%s, .slot = %u, .nin = %u, .nattr = %u, .nops = %u, .ops = %u, .attrs = %u, .num = %s%s%s }", kinds[p->kind], p->slot, p->kids.n, p->attrs.n,
+		p->ops.n, ops, attrs, num(e, p->num), p->same ? ", .same = true" : "", p->rest ? ", .rest = true" : "");
 	for (uint32_t i = 0; i < p->kids.n; i++) emit_pattern(e, p->kids.p[i]);
 }
 

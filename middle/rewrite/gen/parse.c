@@ -144,7 +144,6 @@ static GenPat *pattern(Reader *r, int depth)
 	if (depth > 16) fail(r, "a shallower pattern");
 	else if (c == '(') op_pattern(r, p, depth);
 	else if (take(r, "#")) p->kind = GP_UNIFORM, p->name = name(r);
-	else if (take(r, "~")) p->kind = GP_NUM, p->near = true, p->num = number(r, &is_int);
 	else if (at_number(r)) p->kind = GP_NUM, p->num = number(r, &is_int);
 	else {
 		p->name = name(r);
@@ -208,9 +207,9 @@ static void rule(Reader *r)
 	} while (!r->failed && take(r, ","));
 	need(r, "=>");
 	g->make = make(r, 0);
-	for (int i = 0; i < 4; i++)
-		if (!g->mark && take(r, marks[i])) g->mark = i + 1;
 	g->text = (TsSpan){ r->file, text, r->at };
+	for (int i = 0; i < 4; i++)
+		if (!g->mark && take(r, marks[i])) g->mark = i + 1, g->text.end = r->at;
 	skip(r);
 	if (!r->failed && r->at < r->end && r->text[r->at] != '\n') fail(r, "the end of the rule");
 	ts_push(r->a, &r->out->rules, g);

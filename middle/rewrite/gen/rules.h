@@ -1,7 +1,7 @@
 /* The rule language as the generator sees it. docs/rewrites.md describes it for writers of rules.
  *
  *   rule    = NAME ":" pattern [ "where" call { "," call } ] "=>" make [ "!exacter" | "!fuse" | "!reorder" | "!approx" ]
- *   pattern = NAME | "_" | NUMBER | "~" NUMBER | "#" NAME | [ NAME ":" ] "(" ops ( { pattern } | "..." ) { NAME "=" literal-or-NAME } ")"
+ *   pattern = NAME | "_" | NUMBER | "#" NAME | [ NAME ":" ] "(" ops ( { pattern } | "..." ) { NAME "=" literal-or-NAME } ")"
  *   ops     = OP { "|" OP } | "@" FLAG | "^"
  *   make    = NAME | NUMBER | "#" call | call | "(" ( OP | "^" ) { make } { NAME "=" ( literal | NAME | call ) } ")"
  *   call    = NAME "(" [ NAME { "," NAME } ] ")"
@@ -23,7 +23,7 @@ struct GenPat {
 	TsSym name;            /* VAR, UNIFORM; OP when bound, else NULL */
 	uint8_t slot;          /* 255: none */
 	double num;
-	bool near, same, rest; /* near: ~NUMBER; same: `^`; rest: `...` */
+	bool same, rest;       /* `^`, `...` */
 	TS_VEC(TsOp) ops;      /* in table order */
 	TS_VEC(TsSym) words;   /* as written */
 	TsSym flag;
