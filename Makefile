@@ -154,17 +154,19 @@ unit-check: $(UNIT)
 	@rc=0; for t in $(UNIT); do $$t || rc=1; done; exit $$rc
 
 # What needs dlopen cannot be static: a helper beside tsc, linked like an artifact. It is freestanding code with its own _start, and
-# the only thing it asks of the C library, under a version-free name, is dlopen and dlsym; so it runs with any glibc.
+# the only thing it asks of the C library, under version-free names, is dlopen, dlsym and dlerror; so it runs with any glibc. Before
+# glibc 2.34 they, and the threads that artifacts look for, lay in libraries of their own; newer ones keep these names for such programs.
 HELPER_OBJ := $(call obj,$(HELPER_SRC))
+LIBC_NAMES := $(patsubst %,$(BUILD)/obj/names/%,libc.so.6 libdl.so.2 libpthread.so.0)
 $(HELPER_OBJ): $(BUILD)/obj/%.c.o: %.c | $(BUILD)/ld/ld.lld
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(RT_FLAGS) $(DEPS) -c $< -o $@
-$(BUILD)/obj/libc_names.so: | $(BUILD)/ld/ld.lld
+$(LIBC_NAMES): | $(BUILD)/ld/ld.lld
 	@mkdir -p $(@D)
 	$(Q)printf 'void *dlopen(void){return 0;}void *dlsym(void){return 0;}void *dlerror(void){return 0;}\n' | \
-	  $(CC) -x c - -shared -nostdlib -fuse-ld=lld -B$(BUILD)/ld -Wl,-soname,libc.so.6 -Wl,--build-id=none -o $@
-$(BUILD)/tsc-load: $(HELPER_OBJ) $(BUILD)/rtlib.o $(BUILD)/obj/libc_names.so
-	$(Q)$(BUILD)/ld/ld.lld -pie --gc-sections -z noexecstack -z now --build-id=none --export-dynamic \
+	  $(CC) -x c - -shared -nostdlib -fuse-ld=lld -B$(BUILD)/ld -Wl,-soname,$(@F) -Wl,--build-id=none -o $@
+$(BUILD)/tsc-load: $(HELPER_OBJ) $(BUILD)/rtlib.o $(LIBC_NAMES)
+	$(Q)$(BUILD)/ld/ld.lld -pie --gc-sections -z noexecstack -z now --build-id=none \
 	  --dynamic-linker /lib64/ld-linux-x86-64.so.2 -o $@ $^
 
 # ---- what people run --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,10 @@
+/* A model that is to be run, whatever the file is: a shared object is taken as it is; text and .tsr packs are compiled into a folder
+ * of their own, which ts_model_close removes. */
+#pragma once
+#include "tsc/options.h"
+
+typedef struct { const char *path; char *folder; /* NULL: not compiled here */ } TsModelFile;
+
+/* o: how to compile; its input and output are set here. False after reporting. */
+bool ts_model_open(TsCtx *cx, const char *input, TsOptions *o, TsModelFile *out);
+void ts_model_close(TsModelFile *m);
