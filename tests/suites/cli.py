@@ -1,0 +1,245 @@
+"""The command line: bad command lines, files and weights are refused with exactly these words and this exit status, and leave no file
+behind; and what the sub-commands print. The folder of each test is empty but for the files that the test names."""
+import json
+import os
+import re
+import struct
+import subprocess
+from dataclasses import dataclass, field
+
+PARALLEL = True
+
+MODEL = """tessera 1
+dims B
+
+graph f(x: f32[B, 4]) -> (y: f32[B, 4]) {
+  y = x + 1.0
+}
+"""
+WITH_WEIGHTS = """tessera 1
+dims B
+weights W = "w.safetensors"
+
+graph f(x: f32[B, 2]) -> (y: f32[B, 2]) {
+  y = x + W."b"
+}
+"""
+
+# ---- hostile weight files ----------------------------------------------------------------------------------------------------
+
+
+def safetensors(header, data=b"", length=None):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def tensor(shape=(2,), at=(0, 8), dtype="F32"):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(at)}
+
+
+GOOD = safetensors({"b": tensor()}, struct.pack("<2f", 1, 2))
+HOSTILE = {
+    "empty": b"",
+    "seven-bytes": GOOD[:7],
+    "header-past-the-end": safetensors({"b": tensor()}, bytes(8), length=10000),
+    "header-length-2-to-the-63": safetensors({"b": tensor()}, bytes(8), length=1 << 63),
+    "header-length-all-ones": safetensors({"b": tensor()}, bytes(8), length=(1 << 64) - 1),
+    "header-is-no-json": safetensors(b"{'b': 1}", bytes(8)),
+    "header-is-a-list": safetensors(b"[]", bytes(8)),
+    "header-cut-off": safetensors(b'{"b":{"dtype":"F32","shape":[2],', bytes(8)),
+    "header-nested-deep": safetensors(b'{"b":' + b"[" * 100000, bytes(8)),
+    "data-cut-off": GOOD[:-1],
+    "data-missing": safetensors({"b": tensor()}),
+    "bytes-left-over": GOOD + b"x",
+    "overlap": safetensors({"a": tensor(), "b": tensor(at=(4, 12))}, bytes(12)),
+    "gap": safetensors({"a": tensor(), "b": tensor(at=(12, 20))}, bytes(20)),
+    "offsets-swapped": safetensors({"b": tensor(at=(8, 0))}, bytes(8)),
+    "offset-negative": safetensors(b'{"b":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}}', bytes(8)),
+    "offset-2-to-the-64": safetensors(b'{"b":{"dtype":"F32","shape":[2],"data_offsets":[18446744073709551608,18446744073709551616]}}', bytes(8)),
+    "size-is-wrong": safetensors({"b": tensor(shape=(3,))}, bytes(8)),
+    "shape-overflows": safetensors({"b": tensor(shape=(1 << 32, 1 << 32, 4))}, bytes(8)),
+    "shape-is-negative": safetensors({"b": tensor(shape=(-2,))}, bytes(8)),
+    "rank-17": safetensors({"b": tensor(shape=(1,) * 16 + (2,))}, bytes(8)),
+    "type-is-unknown": safetensors({"b": tensor(dtype="F33")}, bytes(8)),
+    "name-twice": safetensors(b'{"b":%s,"b":%s}' % ((json.dumps(tensor()).encode(),) * 2), bytes(8)),
+    "no-shape": safetensors(b'{"b":{"dtype":"F32","data_offsets":[0,8]}}', bytes(8)),
+}
+
+
+# ---- bad command lines -------------------------------------------------------------------------------------------------------
+@dataclass
+class Bad:
+    name: str
+    argv: str  # words after tsc
+    status: int
+    code: str
+    text: str
+    files: dict = field(default_factory=dict)
+    hint: str = ""
+
+
+def usage(name, argv, text, hint="", **files):
+    return Bad(name, argv, 2, "E_USAGE", text, {k.replace("_", "."): v for k, v in files.items()}, hint)
+
+
+BAD = [
+    # options
+    usage("no-arguments", "", "no input: tsc MODEL.tg -o MODEL.so", "'tsc --help' lists the options"),
+    usage("unknown-option", "--emti so m.tg", "unknown option '--emti'", "did you mean '--emit'?"),
+    usage("unknown-option-with-value", "--weihgts=external m.tg", "unknown option '--weihgts'", "did you mean '--weights'?"),
+    usage("unknown-option-near-nothing", "--frobnicate-everything m.tg", "unknown option '--frobnicate-everything'", "'tsc --help' lists the options"),
+    usage("unknown-short-option", "-x m.tg", "unknown option '-x'", "'tsc --help' lists the options"),
+    usage("unknown-kind", "--emit shared m.tg", "unknown kind of output 'shared'", "there are graph, schedule, tile, llvm, asm, obj, so, exe, tsr, header"),
+    usage("near-kind", "--emit graf m.tg", "unknown kind of output 'graf'",
+          "did you mean 'graph'? There are graph, schedule, tile, llvm, asm, obj, so, exe, tsr, header"),
+    usage("two-kinds", "--emit so --emit exe m.tg", "--emit so and --emit exe: one kind at a time"),
+    usage("kind-and-name-disagree", "--emit asm -o m.so m.tg", "--emit asm and the name 'm.so' contradict each other"),
+    usage("artifact-to-standard-output", "-o - m.tg", "--emit so is no text: it needs a file, -o FILE"),
+    usage("level-9", "-O9 m.tg", "-O needs a whole number from 0 to 3, not '9'"),
+    usage("level-is-no-number", "-Ofast m.tg", "-O needs a whole number from 0 to 3, not 'fast'"),
+    usage("level-missing", "m.tg -O", "-O needs a value: -O 0..3"),
+    usage("no-jobs", "-j 0 m.tg", "-j needs a whole number from 1 to 1024, not '0'"),
+    usage("jobs-past-64-bits", "-j 99999999999999999999 m.tg", "-j needs a whole number from 1 to 1024, not '99999999999999999999'"),
+    usage("value-missing", "m.tg -o", "-o needs a value: -o FILE"),
+    usage("value-empty", "m.tg --name=", "--name needs a value: --name NAME"),
+    usage("flag-with-value", "--verbose=yes m.tg", "-v takes no value"),
+    usage("two-inputs", "a.tg b.tg", "two inputs: 'a.tg' and 'b.tg'"),
+    usage("command-misspelt", "inspct m.so", "two inputs: 'inspct' and 'm.so'", "did you mean the command 'inspect'?"),
+    usage("two-outputs", "m.tg -o a.so -o b.so", "two outputs: 'a.so' and 'b.so'"),
+    usage("output-is-input", "m.tg -o m.tg", "the output 'm.tg' is the input: give another name with -o", m_tg=MODEL),
+    usage("output-is-input-by-another-path", "m.tg -o ./m.tg", "the output './m.tg' is the input: give another name with -o", m_tg=MODEL),
+    usage("name-is-no-identifier", "--name 3d m.tg", "--name needs a C identifier of at most 100 characters, not '3d'"),
+    usage("unknown-cpu", "--arch x86-64-v5 m.tg", "unknown architecture 'x86-64-v5'", "did you mean 'x86-64-v2'? There are x86-64-v2, x86-64-v3, x86-64-v4"),
+    usage("gpu-is-not-in-this-release", "--arch x86-64-v3,sm_90 m.tg", "architecture 'sm_90' is not in this release: it generates code for x86-64 CPUs alone"),
+    usage("amd-gpu-is-not-in-this-release", "--arch gfx942 m.tg", "architecture 'gfx942' is not in this release: it generates code for x86-64 CPUs alone"),
+    usage("no-cpu", "--no-cpu m.tg", "--no-cpu leaves nothing: this release generates code for x86-64 CPUs alone"),
+    usage("ptxas", "--ptxas /usr/bin/ptxas m.tg", "--ptxas serves sm_* architectures, which are not in this release"),
+    usage("only-and-skip", "--only rewrite --skip rewrite m.tg", "--only and --skip contradict each other"),
+    usage("weights-nowhere", "--weights inside m.tg", "unknown place for weights 'inside'", "there are embedded, external"),
+    usage("weights-file-twice", "--weights-file W=a --weights-file W=b m.tg", "--weights-file gives weights 'W' twice"),
+    usage("weights-file-is-nothing", "--weights-file W= m.tg", "--weights-file needs the form NAME=VALUE, not 'W='"),
+    # response files
+    Bad("response-file-missing", "@no.rsp", 3, "E_FILE", "cannot open 'no.rsp': No such file or directory"),
+    usage("response-file-open-quote", "@r.rsp", "response file 'r.rsp' ends inside quotes", r_rsp='m.tg -o "a b'),
+    usage("response-file-names-itself", "@r.rsp", "response files are nested more than 8 deep at '@r.rsp'", r_rsp="-v @r.rsp"),
+    usage("response-file-grows", "@a.rsp", "more than 64 response files, at '@b.rsp'",
+          a_rsp="@b.rsp " * 20, b_rsp="@c.rsp " * 20, c_rsp=""),
+    usage("response-file-is-binary", "@r.rsp", "response file 'r.rsp' is not text: it holds a zero byte", r_rsp=b"m.tg\0-v"),
+    usage("response-file-holds-a-bad-option", "@r.rsp", "unknown option '--emti'", "did you mean '--emit'?", r_rsp="'m.tg'\n\t--em\\ti so"),
+    # files
+    Bad("input-missing", "no.tg -o m.so", 3, "E_FILE", "cannot open 'no.tg': No such file or directory"),
+    Bad("input-in-no-folder", "no/m.tg -o m.so", 3, "E_FILE", "cannot open 'no/m.tg': No such file or directory"),
+    Bad("input-is-a-folder", ". -o m.so", 3, "E_FILE", "cannot read '.': it is a folder"),
+    Bad("input-is-a-device", "/dev/zero -o m.so", 3, "E_FILE", "cannot read '/dev/zero': it is no regular file"),
+    # fmt
+    usage("fmt-nothing", "fmt", "no input: tsc fmt FILE.tg"),
+    usage("fmt-both", "fmt -i --check m.tg", "-i and --check contradict each other", m_tg=MODEL),
+    Bad("fmt-missing", "fmt no.tg", 3, "E_FILE", "cannot open 'no.tg': No such file or directory"),
+    usage("fmt-unknown-option", "fmt --chekc m.tg", "unknown option '--chekc'", "did you mean '--check'?"),
+    # run, explain, inspect
+    usage("run-nothing", "run", "no model: tsc run MODEL --input x=x.npy"),
+    usage("run-two-models", "run a.so b.so", "two models: 'a.so' and 'b.so'"),
+    usage("run-input-without-name", "run m.so --input x.npy", "--input needs the form NAME=VALUE, not 'x.npy'"),
+    usage("run-input-twice", "run m.so --input x=a.npy --input x=b.npy", "input 'x' is given twice"),
+    usage("run-gpu", "run m.so --device cuda", "unknown device 'cuda'", "there are cpu"),
+    usage("run-no-threads", "run m.so --threads 0", "--threads needs a whole number from 1 to 4096, not '0'"),
+    usage("run-tolerance", "run m.so --tolerance 1e-5", "--tolerance needs two numbers, ABS,REL, not '1e-5'"),
+    usage("run-tolerance-below-0", "run m.so --tolerance=1,-1", "--tolerance needs numbers that are 0 or more, not '-1'"),
+    usage("run-level", "run m.so --cpu v9", "unknown level of x86-64 'v9'", "did you mean 'v2'? There are v2, v3, v4"),
+    usage("run-all-outputs-to-npy", "run m.so --output y.npy", "--output without NAME= needs a .safetensors file, not 'y.npy'"),
+    Bad("run-missing", "run no.so", 3, "E_FILE", "cannot open 'no.so': No such file or directory"),
+    Bad("run-no-artifact", "run /bin/sh", 1, "E_ARTIFACT", "'/bin/sh' is no artifact that can be loaded: it exports no model (NAME_tessera)"),
+    usage("explain-dims", "explain m.so --dims B", "--dims needs the form NAME=SIZE,NAME=SIZE, not 'B'"),
+    usage("explain-dims-twice", "explain m.so --dims B=1,B=2", "dim 'B' is given twice"),
+    usage("inspect-nothing", "inspect", "no input: tsc inspect FILE"),
+]
+
+REPORT = re.compile(r"^(?:([^\s:]+):(\d+):(\d+)|tsc): error\[(\w+)\]: (.*)$")
+
+
+def put(folder, files):
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def errors_of(result):
+    return [m.groups() for m in map(REPORT.match, result.err.splitlines()) if m]
+
+
+def judge(case, result, before, after):
+    if result.timed_out:
+        return "did not end in time"
+    wrong = []
+    if result.code != case.status:
+        wrong.append("exit status %d, expected %d" % (result.code, case.status))
+    found = [(code, text) for _, _, _, code, text in errors_of(result)]
+    if found != [(case.code, case.text)]:
+        wrong.append("reported %s\nexpected %s" % (found, [(case.code, case.text)]))
+    if case.hint and "hint: " + case.hint + "\n" not in result.err:
+        wrong.append("no hint: " + case.hint)
+    if result.out:
+        wrong.append("printed: " + result.out)
+    if after != before:
+        wrong.append("left behind: " + " ".join(sorted(after - before)))
+    return "\n".join(wrong + [result.err]) if wrong else ""
+
+
+def bad_command_lines(ctx):
+    def one(case):
+        folder = ctx.tmp / ("bad-" + case.name)
+        put(folder, case.files)
+        before = set(os.listdir(folder))
+        result = ctx.run([ctx.tsc] + case.argv.split(), cwd=folder)
+        return "bad/" + case.name, judge(case, result, before, set(os.listdir(folder)))
+
+    for name, wrong in ctx.map(one, BAD):
+        yield name, not wrong, wrong
+
+
+# ---- good ones ---------------------------------------------------------------------------------------------------------------
+def on_one_screen(text):
+    lines = text.splitlines()
+    return len(lines) <= 40 and all(len(line) <= 120 for line in lines)
+
+
+def questions(ctx):
+    version = ctx.run([ctx.tsc, "--version"])
+    yield "version", re.fullmatch(r"tsc \d+\.\d+\.\d+\nLLVM 22\.\d+\.\d+\n", version.out) and version.code == 0, version.out + version.err
+    for words in ([], ["fmt"], ["eval"], ["test"], ["run"], ["inspect"], ["explain"]):
+        result = ctx.run([ctx.tsc] + words + ["--help"])
+        good = result.code == 0 and result.out.startswith("usage: tsc " + " ".join(words)) and on_one_screen(result.out) and not result.err
+        yield "help-" + "-".join(words or ["tsc"]), good, result.out + result.err
+    ops = ctx.run([ctx.tsc, "--list-ops"])
+    table = (ctx.root / "ir/ops.def").read_text()
+    names = [m.group(1) for m in re.finditer(r"^OP\((\w+),[^\n]*", table, re.M) if not re.search(r"\b(LEAF|CONTROL),", m.group(0))]
+    missing = [n for n in names if not re.search(r"^%s\(" % n, ops.out, re.M)]
+    yield "list-ops", ops.code == 0 and len(names) >= 50 and not missing, "missing: " + " ".join(missing)
+    with open("/dev/full", "w") as full:
+        code = subprocess.run([ctx.tsc, "--help"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    yield "help-to-a-full-disk", code.returncode == 3 and b"tsc: error[E_FILE]: cannot write standard output" in code.stderr, str(code)
+
+
+def formatting(ctx):
+    folder = ctx.tmp / "fmt"
+    messy = MODEL.replace("x + 1.0", "(x)+ 1.0").replace("dims B\n\n", "dims B\n\n\n\n")
+    put(folder, {"good.tg": MODEL, "messy.tg": messy, "bad.tg": "tessera 1\ngraph {\n"})
+    check = ctx.run([ctx.tsc, "fmt", "--check", "good.tg", "messy.tg"], cwd=folder)
+    yield "fmt-check", check.code == 1 and check.out == "messy.tg\n", check.out + check.err
+    shown = ctx.run([ctx.tsc, "fmt", "messy.tg"], cwd=folder)
+    yield "fmt-prints", shown.code == 0 and shown.out == MODEL, shown.out + shown.err
+    inode = (folder / "good.tg").stat().st_ino
+    done = ctx.run([ctx.tsc, "fmt", "-i", "good.tg", "messy.tg", "bad.tg"], cwd=folder)
+    same = (folder / "messy.tg").read_text() == MODEL and (folder / "good.tg").stat().st_ino == inode
+    yield "fmt-in-place", done.code == 1 and same and (folder / "bad.tg").read_text() == "tessera 1\ngraph {\n", done.err
+    yield "fmt-leaves-nothing", sorted(os.listdir(folder)) == ["bad.tg", "good.tg", "messy.tg"], str(os.listdir(folder))
+    (folder / "words").write_text("'fmt' --ch\\eck\n \"good.tg\" @more\n")
+    (folder / "more").write_text("\tmessy.tg\n")
+    result = ctx.run([ctx.tsc, "@words"], cwd=folder)
+    yield "response-files", result.code == 0 and not result.out, result.out + result.err
+
+
+def run(ctx):
+    yield from bad_command_lines(ctx)
+    yield from questions(ctx)
+    yield from formatting(ctx)
