@@ -28,6 +28,9 @@ static bool check_result(TsInfer *in, const TsType *t)
 	const int64_t most = INT64_C(1) << 62;
 	for (int i = 0; i < t->rank; i++) {
 		if (t->dim[i] == TS_DIM_BAD) return ti_error(in, "E_SIZE", "%s: the size of axis %d of the result is out of range", in->op->name, i);
+		int64_t low, high;
+		ts_dim_range(in->m->dims, t->dim[i], &low, &high);
+		if (high < 0) return ti_error(in, "E_SIZE", "%s: axis %d of the result would be %s", in->op->name, i, ti_dim_text(in, t->dim[i]));
 		if (!ti_at_most(in, ti_const(in, 0), t->dim[i], "E_SIZE", ts_printf(in->m->arena, "%s: axis %d of the result", in->op->name, i))) return false;
 	}
 	TsDim n = ts_type_count(in->m, t);

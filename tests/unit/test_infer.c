@@ -150,8 +150,36 @@ static void test_sizes(void)
 	Build b = build_new();
 	TsVal x = build_param(&b, "x", TS_F32, "1");
 	refused("too-many-elements", &b, OP_(&b, broadcast, "shape=2147483648,2147483648,2", x), "E_SIZE", "2^62");
-	refused("negative-size", &b, OP_(&b, iota, "n=-3"), "E_SIZE", "0 is more than -3");
+	refused("negative-size", &b, OP_(&b, iota, "n=-3"), "E_SIZE", "axis 0 of the result would be -3");
 	is("zero-times-anything", &b, OP_(&b, broadcast, "shape=0,4611686018427387904,1", x), "f32[0, 4611686018427387904, 1]");
+	ts_ctx_free(b.cx);
+}
+
+/* for i in 0..3 with c = x: yields `result` of a body that slices s[i:i + 1]. */
+static void test_for(bool grows)
+{
+	Build b = build_new();
+	TsVal x = build_param(&b, "x", TS_F32, "4"), s = build_param(&b, "s", TS_F32, "S");
+	TsFor *f = TS_NEW(b.m->arena, TsFor);
+	*f = (TsFor){ .var = ts_intern(b.cx, "i"), .lo = 0, .hi = 3, .step = 1, .ncarry = 1 };
+	f->symbol = ts_dim_symbol(b.m->dims, (TsDimSym){ .name = f->var, .min = 0, .max = 2, .multiple = 1 });
+	TsNode *n = ts_node_new(b.m, b.g, TS_OP_for, 1, &x, 1);
+	n->loop = f;
+	TsVal arg = b.g->vals.n;
+	ts_push(b.m->arena, &b.g->vals, (TsValue){ .type = ts_val(b.g, x)->type, .name = ts_intern(b.cx, "c"), .def = n });
+	ts_push(b.m->arena, &f->body.args, arg);
+	b.b = &f->body;
+	TsAttr *at = ts_attrs_new(b.m, TS_OP_slice);
+	TsDim start = f->symbol, stop = ts_dim_add(b.m->dims, start, ts_dim_const(b.m->dims, 1));
+	at[0] = (TsAttr){ .kind = TS_A_DIMS, .n = 1, .dims = &start };
+	at[1] = (TsAttr){ .kind = TS_A_DIMS, .n = 1, .dims = &stop };
+	TsNode *one = ts_add_op(b.m, b.g, b.b, TS_OP_slice, 1, &s, at, NULL, (TsSpan){ 0 });
+	TsVal sum = build_op(&b, grows ? TS_OP_concat : TS_OP_add, "", 2, (TsVal[]){ arg, one->out[0] });
+	ts_push(b.m->arena, &f->body.results, sum);
+	bool ok = ts_infer(b.m, b.g, n);
+	if (grows) refused("a-carried-value-keeps-its-type", &b, ok, "E_LOOP_TYPE", "f32[4], yielded as f32[5]");
+	else is("for", &b, ok ? n->out[0] : 0, "f32[4]");
+	if (!grows) checks("demands-of-each-iteration-wait", &b, 2); /* 2 <= S and 3 <= S; 1 <= S is known */
 	ts_ctx_free(b.cx);
 }
 
@@ -181,6 +209,8 @@ int main(void)
 	test_move();
 	test_random();
 	test_sizes();
+	test_for(false);
+	test_for(true);
 	test_verify();
 	return check_failed;
 }
