@@ -6,6 +6,7 @@
 #endif
 #include "ir/interp.h"
 #include "tsc/commands.h"
+#include "tsc/options.h"
 #include "tsc/tensor_file.h"
 #include <string.h>
 
@@ -16,6 +17,8 @@ static const TsArgSpec spec[] = {
 	{ INPUT, "--input", NULL, "X=FILE", "input x from FILE.npy, FILE.npz:key or FILE.safetensors:key (repeatable)" },
 	{ OUTPUT, "--output", NULL, "Y=FILE", "result y to FILE.npy or FILE.safetensors (repeatable); results not named are printed" },
 	{ DECLARED, "--declared", NULL, NULL, "round every operator to its declared type, in place of f64 throughout" },
+	{ TS_OPT_WEIGHTS_DIR, "--weights-dir", NULL, "DIR", "weight files lie here, not beside the model" },
+	{ TS_OPT_WEIGHTS_FILE, "--weights-file", NULL, "[W=]FILE", "weights W come from FILE (repeatable)" },
 	{ HELP, "--help", "-h", NULL, "this" },
 };
 
@@ -24,7 +27,7 @@ static const char usage[] =
 	"Evaluates a graph with the reference interpreter: what the graph means, slowly.\n";
 
 typedef struct { TsSym name, path; bool used; } Named;
-typedef struct { TsCtx *cx; const char *model, *graph; TsEvalMode mode; TS_VEC(Named) in, out; bool help, usage; } Eval;
+typedef struct { TsCtx *cx; const char *model, *graph; TsOptions options; TsEvalMode mode; TS_VEC(Named) in, out; bool help, usage; } Eval;
 
 static bool read_args(Eval *e, const TsArgList *args)
 {
@@ -44,6 +47,11 @@ static bool read_args(Eval *e, const TsArgList *args)
 			if (e->model) return ts_usage_error(e->cx, "one model at a time: '%s' and '%s'", e->model, a.value), false;
 			e->model = a.value;
 			break;
+		case TS_OPT_WEIGHTS_DIR: case TS_OPT_WEIGHTS_FILE: {
+			bool known;
+			if (!ts_options_take(&e->options, &a, id, &known)) return false;
+			break;
+		}
 		default: return false;
 		}
 	}
@@ -56,7 +64,10 @@ static TsModule *read_model(Eval *e)
 #ifdef HAVE_SEMA
 	uint32_t source;
 	TsTree *tree = ts_read_source(e->cx, e->model, &source) ? ts_parse(e->cx, source) : NULL;
-	return tree ? ts_module_from_tree(e->cx, tree, e->model) : NULL;
+	TsSemaFile *files = TS_NEW_N(ts_arena(e->cx), TsSemaFile, e->options.n_weights_from + 1);
+	for (uint32_t i = 0; i < e->options.n_weights_from; i++) files[i] = (TsSemaFile){ e->options.weights_from[i].name, e->options.weights_from[i].path };
+	TsSemaOptions o = { .weights_dir = e->options.weights_dir, .files = files, .n_files = e->options.n_weights_from, .graph = e->graph };
+	return tree ? ts_module_from_tree(e->cx, tree, e->model, &o) : NULL;
 #else
 	ts_error(e->cx, (TsSpan){ 0 }, "E_UNSUPPORTED", "this build does not read graphs yet");
 	return NULL;
@@ -141,6 +152,7 @@ static bool evaluate(Eval *e, TsModule *m, TsGraph *g)
 int ts_cmd_eval(TsCtx *cx, const TsArgList *args)
 {
 	Eval e = { .cx = cx, .mode = TS_EVAL_F64 };
+	ts_options_init(&e.options);
 	if (!read_args(&e, args)) return ts_usage_status(cx);
 	if (e.help) return ts_args_help(usage, spec, sizeof spec / sizeof *spec, stdout), 0;
 	TsModule *m = read_model(&e);
