@@ -16,7 +16,6 @@ TsGraph *ts_graph_new(TsModule *m, TsSym name)
 	TsGraph *g = TS_NEW(m->arena, TsGraph);
 	g->name = name;
 	ts_push(m->arena, &g->vals, (TsValue){ 0 });
-	ts_push(m->arena, &m->graphs, g);
 	return g;
 }
 

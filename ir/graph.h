@@ -84,7 +84,7 @@ struct TsModule {
 };
 
 TsModule *ts_module_new(TsCtx *cx);
-TsGraph *ts_graph_new(TsModule *m, TsSym name);
+TsGraph *ts_graph_new(TsModule *m, TsSym name); /* empty; the caller adds it to m->graphs when it is one of the module's */
 /* Building. Each appends a node to `b` and infers its result types (ts_infer); on a type error it reports at `at` and returns NULL. */
 TsNode *ts_node_new(TsModule *m, TsGraph *g, TsOp op, uint32_t nin, const TsVal *in, uint32_t nout); /* in no block, types open; for `for` */
 /* Attributes of op at their defaults, to be changed and given to ts_add_op (which copies; NULL means these). A required one is

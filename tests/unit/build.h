@@ -12,6 +12,7 @@ static inline Build build_new(void)
 	Build b = { .cx = ts_ctx_new() };
 	b.m = ts_module_new(b.cx);
 	b.g = ts_graph_new(b.m, ts_intern(b.cx, "f"));
+	ts_push(b.m->arena, &b.m->graphs, b.g);
 	b.b = &b.g->body;
 	return b;
 }
