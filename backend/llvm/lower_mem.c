@@ -377,25 +377,34 @@ typedef enum { BY_MASK, BY_ELEMENT, BY_BOX } RaggedWay;
 
 static RaggedWay ragged_way(const Access *a)
 {
+	enum { FEW = 4 }; /* registers: masks for many cost more than a copy now and then */
 	int bits = a->w->target->mask_bits;
-	if (a->form == ROW && bits && ts_dtype_bits(a->view->elem) >= bits) return BY_MASK;
-	if (a->view->gathers || a->at->regs * (a->form == ONE ? 1 : a->at->lanes) <= 4) return BY_ELEMENT;
+	if (a->form == ROW && bits && ts_dtype_bits(a->view->elem) >= bits && (a->at->regs <= FEW || a->view->gathers)) return BY_MASK;
+	if (a->view->gathers || a->at->regs * (a->form == ONE ? 1 : a->at->lanes) <= FEW) return BY_ELEMENT;
 	return BY_BOX;
+}
+
+/* the tile's box moved between memory and a buffer; returns the buffer */
+static Val copy_box(const Access *a, const int64_t *extent, bool storing)
+{
+	Lower *w = a->w;
+	TsDtype t = a->view->elem;
+	int64_t n = 1;
+	Val count[TS_LAY_RANK];
+	for (int d = 0; d < a->at->rank; d++) {
+		n *= extent[d];
+		count[d] = a->left[d] ? a->left[d] : lw_i64(w, extent[d]);
+	}
+	Val buf = spill(w, packed(t) ? n : ts_dtype_bytes(t, n));
+	lw_copy_box(w, t, buf, a->view->memory, a->view->base, a->view->step, count, extent, a->at->rank, storing ? NULL : as_memory(w, t, a->pad));
+	return buf;
 }
 
 static void load_ragged(const Access *a, RaggedWay way, const int64_t *extent, Frag *out)
 {
 	Lower *w = a->w;
 	if (way == BY_BOX) {
-		int64_t n = 1;
-		Val count[TS_LAY_RANK], pad = as_memory(w, a->view->elem, a->pad);
-		for (int d = 0; d < a->at->rank; d++) {
-			n *= extent[d];
-			count[d] = a->left[d] ? a->left[d] : lw_i64(w, extent[d]);
-		}
-		Val buf = spill(w, packed(a->view->elem) ? n : ts_dtype_bytes(a->view->elem, n));
-		lw_copy_box(w, a->view->elem, buf, a->view->memory, a->view->base, a->view->step, count, extent, a->at->rank, pad);
-		View v = buffer_view(w, a->view->elem, buf, extent, a->at->rank);
+		View v = buffer_view(w, a->view->elem, copy_box(a, extent, false), extent, a->at->rank);
 		Access from = access_of(w, NULL, &v, a->at);
 		load_all(&from, out);
 		return;
@@ -469,6 +478,48 @@ static Frag load_scalar(Lower *w, const TsTree *call, const View *v)
 	return f;
 }
 
+/* What of memory or buffer is used from where the two ways meet: values would all be live there at once, an address is one register. */
+static View either(Lower *w, const View *a, const View *b, Val (*pick)(Lower *, Val, Val, const void *), const void *user)
+{
+	View v = *a;
+	v.elem = b->elem;
+	v.memory = pick(w, a->memory, b->memory, user);
+	v.base = lw_i64(w, 0);
+	for (int d = 0; d < v.rank; d++) v.step[d] = a->step[d] == b->step[d] ? a->step[d] : pick(w, a->step[d], b->step[d], user);
+	return v;
+}
+
+static Val pick_phi(Lower *w, Val a, Val b, const void *user)
+{
+	const Fork *f = user;
+	Val phi = LLVMBuildPhi(w->b, LLVMTypeOf(a), "");
+	LLVMAddIncoming(phi, &a, (Block *)&f->yes, 1);
+	LLVMAddIncoming(phi, &b, (Block *)&f->no, 1);
+	return phi;
+}
+
+static Val pick_select(Lower *w, Val a, Val b, const void *user) { return LLVMBuildSelect(w->b, (Val)user, a, b, ""); }
+
+/* the view with its first element as memory */
+static View rebased(const Access *a)
+{
+	View v = *a->view;
+	v.memory = a->origin;
+	return v;
+}
+
+static void load_boxed(Access *a, Val whole, const int64_t *extent, Frag *out)
+{
+	Lower *w = a->w;
+	Fork f = fork_on(w, whole);
+	second_way(w, &f);
+	View memory = rebased(a), buffer = buffer_view(w, a->view->elem, copy_box(a, extent, false), extent, a->at->rank);
+	ways_meet(w, &f);
+	View v = either(w, &memory, &buffer, pick_phi, &f);
+	Access from = access_of(w, NULL, &v, a->at);
+	load_all(&from, out);
+}
+
 Frag lw_load(Lower *w, const TsTree *call, const TsTType *type)
 {
 	View v = view_of(w, call->kid[1]);
@@ -484,6 +535,7 @@ Frag lw_load(Lower *w, const TsTree *call, const TsTType *type)
 	a.pad = pad_of(w, call, v.elem);
 	RaggedWay way = ragged_way(&a);
 	if (way == BY_MASK && out.n == 1) return load_ragged(&a, way, extent, &out), out;
+	if (way == BY_BOX && !packed(v.elem)) return load_boxed(&a, whole, extent, &out), out;
 	if (way == BY_ELEMENT && out.n * (a.form == ONE ? 1 : out.lanes) == 1) return load_ragged(&a, way, extent, &out), out;
 	Fork f = fork_on(w, whole);
 	load_all(&a, &out);
@@ -556,17 +608,10 @@ static void store_ragged(const Access *a, RaggedWay way, const int64_t *extent, 
 {
 	Lower *w = a->w;
 	if (way == BY_BOX) {
-		int64_t n = 1;
-		Val count[TS_LAY_RANK];
-		for (int d = 0; d < a->at->rank; d++) {
-			n *= extent[d];
-			count[d] = a->left[d] ? a->left[d] : lw_i64(w, extent[d]);
-		}
-		Val buf = spill(w, packed(a->view->elem) ? n : ts_dtype_bytes(a->view->elem, n));
-		View v = buffer_view(w, a->view->elem, buf, extent, a->at->rank);
+		View v = buffer_view(w, a->view->elem, spill(w, 0), extent, a->at->rank);
 		Access to = access_of(w, NULL, &v, a->at);
 		store_all(&to, x);
-		lw_copy_box(w, a->view->elem, buf, a->view->memory, a->view->base, a->view->step, count, extent, a->at->rank, NULL);
+		copy_box(a, extent, true);
 		return;
 	}
 	Access each = by_lanes(a);
@@ -575,6 +620,20 @@ static void store_ragged(const Access *a, RaggedWay way, const int64_t *extent, 
 		else if (a->form == ONE) store_element(a, r, 0, lw_extract(w, x->v[r], 0), lw_extract(w, mask_of(a, r), 0));
 		else store_each(&each, r, x->v[r], mask_of(a, r));
 	}
+}
+
+/* One set of stores, to memory or to the buffer, which is then copied out. */
+static void store_boxed(Access *a, Val whole, const int64_t *extent, const Frag *x)
+{
+	Lower *w = a->w;
+	View memory = rebased(a), buffer = buffer_view(w, a->view->elem, spill(w, 0), extent, a->at->rank);
+	View v = either(w, &memory, &buffer, pick_select, whole);
+	Access to = access_of(w, NULL, &v, a->at);
+	store_all(&to, x);
+	Fork f = fork_on(w, whole);
+	second_way(w, &f);
+	copy_box(a, extent, true);
+	ways_meet(w, &f);
 }
 
 static void store_scalar(Lower *w, const View *v, Val x)
@@ -598,6 +657,7 @@ void lw_store(Lower *w, const TsTree *call)
 	if (!whole) return store_all(&a, &x);
 	RaggedWay way = ragged_way(&a);
 	if (way == BY_MASK && x.n == 1) return store_ragged(&a, way, extent, &x);
+	if (way == BY_BOX && !packed(v.elem)) return store_boxed(&a, whole, extent, &x);
 	if (way == BY_ELEMENT && x.n * (a.form == ONE ? 1 : x.lanes) == 1) return store_ragged(&a, way, extent, &x);
 	Fork f = fork_on(w, whole);
 	store_all(&a, &x);
