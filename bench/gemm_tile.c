@@ -1,5 +1,6 @@
-/* Speed of the AVX-512 matmul text: `gemm_tile FILE.tile [M N K]` compiles it, runs it at 1024^3, and prints GFLOP/s beside the peak of
- * fused multiply-adds measured before and after. Needs a machine with AVX-512. */
+/* Speed of the AVX-512 matmul text: `gemm_tile FILE.tile [M N K [level]]` compiles it, runs it, by default at 1024^3, prints GFLOP/s of
+ * this thread's own time beside the peak of fused multiply-adds measured between the runs, and checks the result against double sums.
+ * Needs a machine with AVX-512. */
 #include "tests/unit/kernel_so.h"
 #include <math.h>
 #include <stdio.h>
@@ -57,21 +58,18 @@ int main(int argc, char **argv)
 	text[size] = 0;
 	fclose(f);
 	int64_t m = argc > 4 ? atoll(argv[2]) : 1024, n = argc > 4 ? atoll(argv[3]) : 1024, k = argc > 4 ? atoll(argv[4]) : 1024;
-	double t0 = now();
 	KernelSo so = kernel_so(text, "x86-64-v4", argc > 5 ? atoi(argv[5]) : 2), po = kernel_so(peak_text, "x86-64-v4", 2);
-	printf("compile %.1f ms\n", (now() - t0) * 1e3);
-	KernelFn *fn = kernel_fn(&so, "linear_gelu"), *pf = kernel_fn(&po, "peak");
+	KernelFn *fn = kernel_fn(&so, "matmul"), *pf = kernel_fn(&po, "peak");
 	if (!fn || !pf) return 1;
 	int mc = 0, nc = 0;
 	const char *grid = strstr(text, "grid mb in ");
 	if (!grid || sscanf(grid, "grid mb in 0..M step %d, ns in 0..N step %d", &mc, &nc) != 2 || mc < 1 || nc < 1) return fputs("no grid\n", stderr), 2;
 	int64_t nb = (n + 63) / 64, cells = ((m + mc - 1) / mc) * ((n + nc - 1) / nc);
-	float *a = aligned_alloc(64, (size_t)(m * k * 4 + 64) / 64 * 64), *bp = aligned_alloc(64, (size_t)(nb * k * 64 * 4)), *bias = aligned_alloc(64, (size_t)(n * 4 + 64) / 64 * 64), *c = aligned_alloc(64, (size_t)(m * n * 4 + 64) / 64 * 64);
+	float *a = aligned_alloc(64, (size_t)(m * k * 4 + 64) / 64 * 64), *bp = aligned_alloc(64, (size_t)(nb * k * 64 * 4)), *c = aligned_alloc(64, (size_t)(m * n * 4 + 64) / 64 * 64);
 	void *scratch = aligned_alloc(64, 1 << 20);
 	for (int64_t i = 0; i < m * k; i++) a[i] = value(i);
 	for (int64_t i = 0; i < nb * k * 64; i++) bp[i] = value(i + 12345);
-	for (int64_t i = 0; i < n; i++) bias[i] = value(i + 99);
-	void *ptr[] = { a, bp, bias, c };
+	void *ptr[] = { a, bp, c };
 	int64_t num[] = { m, n, k };
 	double p0 = peak(pf), best = 1e9, total = 0;
 	int runs = 0;
@@ -84,19 +82,19 @@ int main(int argc, char **argv)
 		double p = peak(pf);
 		if (p > p0) p0 = p;
 	}
-	double p1 = p0, work = 2.0 * (double)m * (double)n * (double)k * 1e-9, p = p0 > p1 ? p0 : p1, worst = 0;
+	double work = 2.0 * (double)m * (double)n * (double)k * 1e-9, p = p0, worst = 0;
 	for (int64_t i = 0; i < m; i += 37)
 		for (int64_t j = 0; j < n; j += 41) {
-			double s = bias[j], sum = 0;
+			double s = 0, sum = 0;
 			for (int64_t q = 0; q < k; q++) {
 				double x = (double)a[i * k + q] * bp[(j / 64 * k + q) * 64 + j % 64];
 				s += x;
 				sum += fabs(x);
 			}
-			double want = s / 2 * (1 + tanh(0.7978845608028654 * (s + 0.044715 * s * s * s))), e = fabs(want - c[i * n + j]) / (sum * 6e-8 * (double)k + 1e-6);
+			double e = fabs(s - c[i * n + j]) / (sum * 0x1p-24 * (double)(k + 8) + 1e-30);
 			if (e > worst) worst = e;
 		}
-	printf("peak %.1f %.1f GFLOP/s; best %.1f (%.1f%%), mean %.1f (%.1f%%) over %d runs; error %.3f of the bound\n", p0, p1, work / best, 100 * work / best / p,
-		work * runs / total, 100 * work * runs / total / p, runs, worst);
+	printf("peak %.1f GFLOP/s, best %.1f (%.1f %%), mean %.1f (%.1f %%) over %d runs, error %.3f of the bound\npercent %.2f\n", p, work / best, 100 * work / best / p,
+		work * runs / total, 100 * work * runs / total / p, runs, worst, 100 * work / best / p);
 	return worst > 1;
 }
