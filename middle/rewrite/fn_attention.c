@@ -85,7 +85,8 @@ static bool peel_where(Attention *a, const TsNode *n, TsVal *s)
 	return false;
 }
 
-/* An additive mask where(c, 0, low) with nothing else in it is a mask when every row keeps a column, or when low is -inf. */
+/* An additive mask where(c, 0, low), or a table of such, with nothing else in it is a mask when every row keeps a column, or when low
+ * is -inf. */
 static bool bias_is_mask(Attention *a, TsVal b)
 {
 	TsMatch *m = a->m;
@@ -97,9 +98,11 @@ static bool bias_is_mask(Attention *a, TsVal b)
 		if (n->op == TS_OP_reshape && !ts_rw_broadcasts(m, ts_rw_type(m, in), ts_rw_type(m, b))) return false;
 		b = in;
 	}
+	TsBand band = a->band;
+	if (ts_band_add_table(m, &band, b, fmin(low, low_scaled / a->scale)) && ts_band_has_every_row(&band)) return a->band = band, true;
 	if (!ts_rw_is(m, b, TS_OP_where, &n)) return false;
 	for (uint32_t at = 1; at <= 2; at++) {
-		TsBand band = a->band;
+		band = a->band;
 		if (!ts_rw_uniform(m, ts_rw_in(m, n, at), &x) || !ts_rw_uniform(m, ts_rw_in(m, n, 3 - at), &zero) || zero != 0 || !(x <= low) || !(x * a->scale <= low_scaled)) continue;
 		if (!ts_band_add(m, &band, ts_rw_in(m, n, 0), at == 1)) continue;
 		if (!isinf(x) && !ts_band_has_every_row(&band)) continue;

@@ -114,24 +114,38 @@ static bool compare(TsMatch *m, TsBand *b, const TsNode *n, bool flipped)
 	return set_limit(b, a);
 }
 
-/* A literal table [.., S, T] that holds true exactly where j <= i + offset. */
-static bool table(TsMatch *m, TsBand *b, TsVal v, bool flipped)
+/* What a literal table holds at one place: 1 the column counts, 0 it does not, -1 neither. Bias: 0 counts, very low does not. */
+static int table_entry(const TsNode *n, TsDtype t, int64_t i, double lowest)
+{
+	double x = ts_elem_get(t, n->data, i);
+	if (t == TS_BOOL) return x != 0;
+	return x == 0 ? 1 : x <= lowest ? 0 : -1;
+}
+
+/* Only repetition, and axes of size 1 that come or go in front: elements stay where they are in the last two axes. */
+static bool keeps_places(TsMatch *m, const TsNode *view)
+{
+	const TsType *from = ts_rw_type(m, ts_rw_in(m, view, 0)), *to = ts_rw_type(m, view->out[0]);
+	return ts_rw_broadcasts(m, from, to) || (view->op == TS_OP_reshape && ts_rw_broadcasts(m, to, from));
+}
+
+/* A literal table [.., S, T] in which row i counts exactly the columns j <= i + offset. */
+static bool table(TsMatch *m, TsBand *b, TsVal v, bool flipped, double lowest)
 {
 	TsNode *n;
 	const TsType *t = ts_rw_type(m, v);
 	int64_t size[2] = { 0 }, first = 0;
-	while (ts_rw_is(m, v, TS_OP_broadcast, &n) || ts_rw_is(m, v, TS_OP_reshape, &n)) v = ts_rw_in(m, n, 0), t = ts_rw_type(m, v);
-	if (!ts_rw_is(m, v, TS_OP_const, &n) || t->rank < 2 || t->elem != TS_BOOL) return false;
+	while ((ts_rw_is(m, v, TS_OP_broadcast, &n) || ts_rw_is(m, v, TS_OP_reshape, &n)) && keeps_places(m, n)) v = ts_rw_in(m, n, 0), t = ts_rw_type(m, v);
+	if (!ts_rw_is(m, v, TS_OP_const, &n) || t->rank < 2 || !(t->elem == TS_BOOL || ts_dtype_is_float(t->elem)) || ts_dtype_bits(t->elem) % 8) return false;
 	for (int i = 0; i < t->rank - 2; i++)
 		if (!is_one(m, t->dim[i])) return false;
 	for (int i = 0; i < 2; i++)
 		if (!ts_dim_is_const(m->rw->m->dims, t->dim[t->rank - 2 + i], &size[i]) || size[i] < 1 || size[i] > 1 << 12) return false;
-	const uint8_t *bit = n->data;
-	while (first < size[1] && (bit[first] != 0) != flipped) first++;
+	while (first < size[1] && table_entry(n, t->elem, first, lowest) == !flipped) first++;
 	if (first == size[1] && size[0] > 1) return false;
 	for (int64_t i = 0; i < size[0]; i++)
 		for (int64_t j = 0; j < size[1]; j++)
-			if (((bit[i * size[1] + j] != 0) != flipped) != (j < i + first)) return false;
+			if (table_entry(n, t->elem, i * size[1] + j, lowest) != ((j < i + first) != flipped)) return false;
 	return set_upper(b, first - 1, 0);
 }
 
@@ -153,7 +167,7 @@ static bool add(TsMatch *m, TsBand *b, TsVal v, bool flipped, int depth)
 		TsBand was = *b;
 		if (c && (c->op == TS_OP_ge || c->op == TS_OP_gt || c->op == TS_OP_le || c->op == TS_OP_lt) && compare(m, b, c, flipped)) return true;
 		*b = was;
-		if (table(m, b, v, flipped)) return true;
+		if (table(m, b, v, flipped, 0)) return true;
 		*b = was;
 	}
 	if (b->nrest == 8) return false;
@@ -162,6 +176,8 @@ static bool add(TsMatch *m, TsBand *b, TsVal v, bool flipped, int depth)
 }
 
 bool ts_band_add(TsMatch *m, TsBand *b, TsVal mask, bool flipped) { return add(m, b, mask, flipped, 0); }
+
+bool ts_band_add_table(TsMatch *m, TsBand *b, TsVal bias, double lowest) { return table(m, b, bias, false, lowest); }
 
 bool ts_band_has_every_row(const TsBand *b)
 {

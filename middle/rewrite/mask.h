@@ -15,5 +15,7 @@ typedef struct {
 
 /* Adds the conjunction `mask` (true: counts; flipped: false counts) to the band. False when the two bands cannot be one. */
 bool ts_band_add(TsMatch *m, TsBand *b, TsVal mask, bool flipped);
+/* The same for a literal table to be added: 0 where a column counts, at most `lowest` where not. */
+bool ts_band_add_table(TsMatch *m, TsBand *b, TsVal bias, double lowest);
 /* Every row surely has a column: the band alone, offset known and >= 0. */
 bool ts_band_has_every_row(const TsBand *b);

@@ -103,13 +103,11 @@ static bool match_op(TsMatch *m, const TsPat *p, const TsNode *n)
 	return true;
 }
 
-/* A number of a pattern: the literal's value and, for a zero, its sign; in the value's own type. */
+/* A number of a pattern: the literal's value and sign. An integer zero has the sign +. */
 static bool match_number(TsMatch *m, const TsPat *p, TsVal v)
 {
 	double x;
-	TsDtype t = ts_rw_type(m, v)->elem;
-	if (!ts_rw_uniform(m, v, &x)) return false;
-	return x == p->num && (!ts_dtype_is_float(t) || signbit(x) == signbit(p->num));
+	return ts_rw_uniform(m, v, &x) && x == p->num && !signbit(x) == !signbit(p->num);
 }
 
 static bool match_value(TsMatch *m, const TsPat *p, TsVal v)

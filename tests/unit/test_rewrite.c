@@ -308,6 +308,41 @@ static void test_patterns(void)
 	becomes("rms-norm-other-axis", NEAR, x34, "(mul x (rsqrt (add (mean (mul x x) axis=0 keepdims=1) 1)))", "(mul x (rsqrt (add (mean (mul x x) axis=0 keepdims=1) 1)))");
 }
 
+/* softmax(q k^T / 4 + table) v and softmax(where(table, q k^T / 4, -inf)) v with a literal table of shape, read as [rows, 6]. */
+static void table_case(const char *name, const char *shape, const char *reshape, const double *x, bool additive, const char *want)
+{
+	Build b = build_new();
+	TsBuf got = { 0 };
+	TsVal q = build_param(&b, "q", TS_F32, "1 2 4 16"), k = build_param(&b, "k", TS_F32, "1 2 6 16"), v = build_param(&b, "v", TS_F32, "1 2 6 8");
+	TsType t = build_type(&b, additive ? TS_F32 : TS_BOOL, shape);
+	void *data = ts_alloc(ts_arena(b.cx), 24 * sizeof(float));
+	for (int i = 0; i < 24; i++) ts_elem_set(t.elem, data, i, x[i]);
+	TsVal table = OP_(&b, reshape, reshape, ts_add_const(b.m, b.g, b.b, t, data, (TsSpan){ 0 })), kt = OP_(&b, transpose, "", k), s = OP_(&b, matmul, "", q, kt);
+	s = OP_(&b, mul, "", s, ts_add_scalar(b.m, b.g, b.b, TS_F32, 0.25, (TsSpan){ 0 }));
+	s = additive ? OP_(&b, add, "", s, table) : OP_(&b, where, "", table, s, ts_add_scalar(b.m, b.g, b.b, TS_F32, -INFINITY, (TsSpan){ 0 }));
+	TsVal p = OP_(&b, softmax, "", s);
+	build_result(&b, "y", OP_(&b, matmul, "", p, v));
+	bool ok = ts_rewrite(b.m, NULL) && ts_verify(b.m, "rewrite");
+	print_value(&b, b.g->body.results.p[0], &got);
+	check(name, ok && !strncmp(got.p, want, strlen(want)), "%s, wanted %s", got.p, want);
+	ts_buf_free(&got);
+	ts_ctx_free(b.cx);
+}
+
+static void test_tables(void)
+{
+	double seen[24], bias[24], hole[24];
+	for (int i = 0; i < 4; i++)
+		for (int j = 0; j < 6; j++) seen[i * 6 + j] = j <= i + 2, bias[i * 6 + j] = j <= i + 2 ? 0 : -1e9;
+	memcpy(hole, seen, sizeof hole);
+	hole[6] = 0;
+	table_case("table-causal", "4 6", "shape=1,1,4,6", seen, false, "(attention q k v _ _ 2 causal=1)");
+	table_case("table-causal-bias", "1 1 4 6", "shape=4,6", bias, true, "(attention q k v _ _ 2 causal=1)");
+	table_case("table-with-a-hole", "4 6", "shape=1,1,4,6", hole, false, "(attention q k v ");
+	table_case("table-with-a-hole-is-a-mask", "4 6", "shape=4,6", hole, false, "(attention q k v 1");
+	table_case("table-of-other-rows", "6 4", "shape=4,6", seen, false, "(attention q k v 1");
+}
+
 static void test_attention(void)
 {
 	static const char qkv[] = "q f32 B 2 S 16; k f32 B 2 T 16; v f32 B 2 T 8; m bool B 1 1 T; b f32 2 S T";
@@ -317,6 +352,7 @@ static void test_attention(void)
 	becomes("attention-bias", NEAR, qkv, "(matmul (softmax (add b (mul (matmul q (transpose k)) 0.25))) v)", "(attention q k v _ b)");
 	becomes("attention-finite-mask", NEAR, qkv, "(matmul (softmax (where m (mul (matmul q (transpose k)) 0.25) -1e9)) v)", "(attention q k v _ (where m 0 -1e+09))");
 	becomes("attention-causal", NEAR, "q f32 1 2 S 4; k f32 1 2 S 4; v f32 1 2 S 4", "(matmul (softmax (where (ge (reshape (iota n=S) shape=S,1) (iota n=S)) (mul (matmul q (transpose k)) 0.5) -1e9)) v)", "(attention q k v causal=1)");
+	test_tables();
 	becomes("attention-softmax-other-axis", NEAR, qkv, "(matmul (softmax (matmul q (transpose k)) axis=2) v)", "(matmul (softmax (matmul q (transpose k perm=0,1,3,2)) axis=2) v)");
 	becomes("attention-rank-3", NEAR, "q f32 B S 16; k f32 B T 16; v f32 B T 8", "(matmul (softmax (div (matmul q (transpose k)) 4)) v)", "(reshape (attention (reshape q shape=B,1,S,16) (reshape k shape=B,1,T,16) (reshape v shape=B,1,T,8)) shape=B,S,8)");
 	becomes("attention-grouped", NEAR, "q f32 B 4 S 16; k f32 B 2 T 16; v f32 B 2 T 8", "(matmul (softmax (div (matmul q (transpose (reshape (broadcast (reshape k shape=B,2,1,T,16) shape=B,2,2,T,16) shape=B,4,T,16))) 4)) (reshape (broadcast (reshape v shape=B,2,1,T,8) shape=B,2,2,T,8) shape=B,4,T,8))", "(attention q k v)");
