@@ -93,13 +93,13 @@ static bool bias_is_mask(Attention *a, TsVal b)
 	TsNode *n;
 	double x, zero;
 	b = strip_float_cast(m, b);
+	TsBand band = a->band;
+	if (ts_band_add_table(m, &band, b, fmin(low, low_scaled / a->scale)) && ts_band_has_every_row(&band)) return a->band = band, true;
 	while (ts_rw_is(m, b, TS_OP_broadcast, &n) || ts_rw_is(m, b, TS_OP_reshape, &n)) {
 		TsVal in = ts_rw_in(m, n, 0);
 		if (n->op == TS_OP_reshape && !ts_rw_broadcasts(m, ts_rw_type(m, in), ts_rw_type(m, b))) return false;
 		b = in;
 	}
-	TsBand band = a->band;
-	if (ts_band_add_table(m, &band, b, fmin(low, low_scaled / a->scale)) && ts_band_has_every_row(&band)) return a->band = band, true;
 	if (!ts_rw_is(m, b, TS_OP_where, &n)) return false;
 	for (uint32_t at = 1; at <= 2; at++) {
 		band = a->band;
