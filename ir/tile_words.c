@@ -157,7 +157,7 @@ bool tv_pointwise(TsVerify *v, TvCall *c, int32_t op)
 	if (!tv_arity(v, c, info ? info->min_in : own, info ? info->nin : own) || !common_type(v, c, have, where, &shape, &elem)) return false;
 	if (elem == TS_DTYPE_NONE && c->nwant) elem = c->want[0].form == TS_TT_SCALAR || c->want[0].form == TS_TT_TILE ? c->want[0].elem : elem;
 	if (elem == TS_DTYPE_NONE) return tv_fail(v, c->call, "E_TILE_TYPE", "no operand of '%s' has an element type", name);
-	if (!accepts(info ? info->types : TS_T_FLOAT, elem)) return tv_fail(v, c->call, "E_TILE_TYPE", "'%s' does not take %s", name, ts_dtype_name(elem));
+	if (!where && !accepts(info ? info->types : TS_T_FLOAT, elem)) return tv_fail(v, c->call, "E_TILE_TYPE", "'%s' does not take %s", name, ts_dtype_name(elem));
 	for (uint32_t i = 0; i < c->narg; i++)
 		if (!tv_operand(v, c->arg[i], &have[i], where && i == 0 ? TS_BOOL : elem)) return false;
 	for (uint32_t i = 1 + c->narg; i < c->call->n; i++) {
@@ -197,7 +197,9 @@ static bool word_exp2(TsVerify *v, TvCall *c) { return tv_pointwise(v, c, TS_TIL
 static bool word_fill(TsVerify *v, TvCall *c)
 {
 	TsTType x, to;
-	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "") || !tv_expr(v, c->arg[0], NULL, &x) || !wanted_tile(v, c, 0, &to)) return false;
+	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "") || !tv_expr(v, c->arg[0], NULL, &x)) return false;
+	if (c->nwant && c->want[0].form == TS_TT_SCALAR) to = c->want[0]; /* a typed scalar from a literal or an idx */
+	else if (!wanted_tile(v, c, 0, &to)) return false;
 	if (x.form != TS_TT_IDX && x.form != TS_TT_SCALAR) return tv_fail(v, c->arg[0], "E_TILE_TYPE", "fill takes one scalar, this is %s", tv_type_text(v, &x));
 	return tv_operand(v, c->arg[0], &x, to.elem) && give(c, &to);
 }
@@ -398,7 +400,8 @@ static bool word_mma(TsVerify *v, TvCall *c)
 	TsTType acc;
 	const char *atom;
 	if (!tv_arity(v, c, 3, 3) || !tv_keywords(v, c, "atom zero_if") || !tv_string(v, c, "atom", "fma wgmma mma mfma wmma", "fma", &atom) || !tv_expr(v, c->arg[0], NULL, &acc)) return false;
-	if (acc.form != TS_TT_TILE || acc.rank != 2 || !ts_dtype_is_float(acc.elem)) return tv_fail(v, c->arg[0], "E_TILE_TYPE", "the accumulator is a float tile of two axes, this is %s", tv_type_text(v, &acc));
+	bool whole = ts_dtype_is_int(acc.elem) && ts_dtype_is_compute(acc.elem) && !strcmp(atom, "fma"); /* integers: multiply and add, wrapping */
+	if (acc.form != TS_TT_TILE || acc.rank != 2 || (!ts_dtype_is_float(acc.elem) && !whole)) return tv_fail(v, c->arg[0], "E_TILE_TYPE", "the accumulator is a tile of two axes that this atom adds into, this is %s", tv_type_text(v, &acc));
 	acc.decl = NULL;
 	if (strcmp(atom, "fma")) return tv_mma_gpu(v, c, atom, &acc);
 	if (tv_keyword(c, "zero_if")) return tv_fail(v, c->call, "E_TILE_ARGUMENT", "zero_if goes with wgmma only");

@@ -438,11 +438,13 @@ static Frag word_mma(Lower *w, const TsTree *call, const TsTType *type)
 	Frag c = tile_operand(w, call->kid[1]), a = tile_operand(w, call->kid[2]), b = tile_operand(w, call->kid[3]);
 	const TsTree *atom = lw_keyword(call, "atom");
 	if (atom && strcmp(atom->name, "fma")) lw_fail(w, call, "target %s has no mma atom '%s'", w->target->name, atom->name);
-	if ((c.elem != TS_F32 && c.elem != TS_F64) || a.elem != c.elem || b.elem != c.elem) lw_fail(w, call, "mma fma takes f32 or f64 tiles of one type");
+	bool whole = ts_dtype_is_int(c.elem);
+	if ((c.elem != TS_F32 && c.elem != TS_F64 && !whole) || a.elem != c.elem || b.elem != c.elem) lw_fail(w, call, "mma fma takes f32, f64 or integer tiles of one type");
 	Frag acc = lw_frag(w, type), x = lw_frag(w, type), y = lw_frag(w, type);
 	lw_gather(w, call, &a, rows, origin, &x);
 	lw_gather(w, call, &b, columns, origin, &y);
-	for (int r = 0; r < acc.n; r++) acc.v[r] = ts_math_fma(&w->math, x.v[r], y.v[r], c.v[r]);
+	for (int r = 0; r < acc.n; r++)
+		acc.v[r] = whole ? LLVMBuildAdd(w->b, LLVMBuildMul(w->b, x.v[r], y.v[r], ""), c.v[r], "") : ts_math_fma(&w->math, x.v[r], y.v[r], c.v[r]);
 	return acc;
 }
 

@@ -282,19 +282,18 @@ static void write_kernel(Attn *w, TsDim *cells)
 	TsKb *k = w->k;
 	TsTl *t = w->t;
 	TsDims *d = t->d;
-	TsBuf grid = { 0 };
+	const char *name[TS_MAX_ITER];
 	int rows = ROWS / w->mr * w->mr;
 	*cells = ts_dim_cdiv(d, w->S, ts_dim_const(d, rows));
 	for (uint32_t i = 0; i < w->nb; i++) {
-		ts_buf_fmt(&grid, "b%u in 0..%s, ", i, ts_kb_dim(k, w->r.size[i]));
+		name[i] = ts_kb_fmt(k, "b%u", i);
 		*cells = ts_dim_mul(d, *cells, w->r.size[i]);
 	}
 	ts_kb_line(k, "layout X[m, n] = v%d:1n r%d:%dn r%d:1m", w->lanes, w->regs, w->lanes, w->mr);
 	ts_kb_line(k, "layout XA[m] = v%d:_ r%d:1m", w->lanes, w->mr);
 	ts_kb_line(k, "layout XB[n] = v%d:1n r%d:%dn", w->lanes, w->regs, w->lanes);
 	ts_kb_line(k, "layout K1[n] = v16:1n r4:16n");
-	ts_kb_line(k, "grid %sib in 0..%s step %d", grid.p ? grid.p : "", ts_kb_dim(k, w->S), rows);
-	ts_buf_free(&grid);
+	ts_kb_grid(k, w->nb, name, w->r.size, ts_kb_fmt(k, "ib in 0..%s step %d", ts_kb_dim(k, w->S), rows), 1);
 	ts_kb_line(k, "smem kt: %s[%lld, 64]", w->cname, (long long)head_limit(t, w->D));
 	ts_kb_line(k, "smem sc_s: %s[%d, 64]", w->cname, w->mr);
 	ts_kb_line(k, "smem st_m: %s[%d]", w->cname, rows);

@@ -94,7 +94,8 @@ static bool is_row_major(TsTl *t, const TsParamView *v)
 static void print_param(TsKb *k, uint32_t i, TsBuf *to)
 {
 	const TsParamView v = k->params.p[i];
-	ts_buf_fmt(to, "%sP%u: %s[", i ? ", " : "", i, ts_dtype_name(k->t->e->bufs.p[v.buf].elem));
+	TsDtype elem = k->t->e->bufs.p[v.buf].elem;
+	ts_buf_fmt(to, "%sP%u: %s[", i ? ", " : "", i, ts_dtype_name(elem == TS_COMPLEX64 ? TS_INT64 : elem));
 	for (uint32_t j = 0; j < v.rank; j++) ts_buf_fmt(to, "%s%s", j ? ", " : "", ts_kb_dim(k, v.size[j]));
 	ts_buf_str(to, "]");
 	if (!v.rank || is_row_major(k->t, &v)) return;
@@ -132,7 +133,32 @@ uint32_t ts_add_kernel(TsTl *t, const char *name, const TsSym text[TS_CPU_CLONES
 	return s->kernels.n - 1;
 }
 
+void ts_kb_grid(TsKb *k, uint32_t n, const char *const *name, const TsDim *size, const char *rest, int rest_axes)
+{
+	TsDims *d = k->t->d;
+	uint32_t own = (uint32_t)(3 - rest_axes), merged = n > own ? n - own + 1 : 0;
+	TsBuf b = { 0 };
+	TsDim all = ts_dim_const(d, 1);
+	for (uint32_t i = 0; i < merged; i++) all = ts_dim_mul(d, all, size[i]);
+	if (merged) ts_buf_fmt(&b, "cell in 0..%s", ts_kb_dim(k, all));
+	for (uint32_t i = merged; i < n; i++) ts_buf_fmt(&b, "%s%s in 0..%s", i ? ", " : "", name[i], ts_kb_dim(k, size[i]));
+	if (*rest) ts_buf_fmt(&b, "%s%s", n ? ", " : "", rest);
+	ts_kb_line(k, "grid %s", b.p);
+	ts_buf_free(&b);
+	const char *left = "cell";
+	for (uint32_t i = merged; i > 0; i--) { /* the last of them varies fastest */
+		if (i == 1) { ts_kb_line(k, "%s: idx = %s", name[0], left); break; }
+		const char *s = ts_kb_dim(k, size[i - 1]), *next = ts_kb_tmp(k);
+		ts_kb_line(k, "%s: idx = %s %% %s", name[i - 1], left, s);
+		ts_kb_line(k, "%s: idx = %s // %s", next, left, s);
+		left = next;
+	}
+}
+
 TsDtype ts_reg_type(TsDtype t) { return t == TS_F16 || t == TS_BF16 ? TS_F32 : t; }
+
+/* Kernels move complex numbers as the 64 bits they are. */
+static TsDtype bits_type(TsDtype t) { return t == TS_COMPLEX64 ? TS_INT64 : t; }
 
 const char *ts_kb_type(TsKb *k, TsDtype t, uint32_t mask, const TsPlace *p)
 {
@@ -180,6 +206,13 @@ static const char *access(TsKb *k, const TsRegion *r, const TsRNode *n, const Ts
 		stride[rank++] = n->index_stride;
 		ts_buf_str(&at, extra);
 	}
+	TsDim offset = n->offset;
+	if (ts_dtype_bits(k->t->e->bufs.p[n->buf].elem) < 8 && offset) { /* half a byte has no address: the offset becomes an index */
+		ts_buf_fmt(&at, "%s%s", rank ? ", " : "", ts_kb_dim(k, offset));
+		size[rank] = ts_dim_add(k->t->d, offset, ts_dim_const(k->t->d, 1));
+		stride[rank++] = ts_dim_const(k->t->d, 1);
+		offset = 0;
+	}
 	for (uint32_t i = 0; i < r->niter; i++) {
 		if (!n->coef[i]) continue;
 		ts_buf_str(&at, rank ? ", " : "");
@@ -189,7 +222,7 @@ static const char *access(TsKb *k, const TsRegion *r, const TsRNode *n, const Ts
 		if (v < 0) ts_buf_str(&at, p->base[i]);
 		else ts_buf_fmt(&at, "%s:%s + %d", p->base[i], p->base[i], p->len[v]);
 	}
-	const char *name = ts_kb_param(k, n->buf, n->offset, rank, size, stride);
+	const char *name = ts_kb_param(k, n->buf, offset, rank, size, stride);
 	const char *s = rank ? ts_kb_fmt(k, "%s[%s]", name, at.p) : name;
 	ts_buf_free(&at);
 	return s;
@@ -207,45 +240,43 @@ static TsTileVal eval_load(TsKb *k, const TsRegion *r, const TsRNode *n, const T
 {
 	uint32_t mask = leaf_mask(n, p) | index_mask;
 	const char *t = ts_kb_tmp(k);
-	ts_kb_line(k, "%s: %s = load(%s%s)", t, ts_kb_type(k, n->elem, mask, p), access(k, r, n, p, index), valid_text(k, mask, p));
-	TsTileVal v = { t, mask, n->elem };
+	TsTileVal v = { t, mask, bits_type(n->elem) };
+	ts_kb_line(k, "%s: %s = load(%s%s)", t, ts_kb_type(k, v.elem, mask, p), access(k, r, n, p, index), valid_text(k, mask, p));
 	return n->elem == TS_F16 || n->elem == TS_BF16 ? ts_kb_cast(k, v, TS_F32, p) : v;
 }
 
-/* offset + sum coef * index, as an integer tile. */
+/* offset + sum coef * index, as integers, then in the leaf's type. */
 static TsTileVal eval_affine(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p)
 {
 	TsBuf b = { 0 };
 	ts_buf_str(&b, ts_kb_dim(k, n->offset));
 	for (uint32_t i = 0; i < r->niter; i++)
 		if (n->coef[i]) ts_buf_fmt(&b, " + %s*%s", ts_kb_dim(k, n->coef[i]), p->base[i]);
-	const char *base = ts_kb_tmp(k), *t;
+	const char *base = ts_kb_tmp(k);
 	ts_kb_line(k, "%s: idx = %s", base, b.p);
 	ts_buf_free(&b);
 	uint32_t mask = leaf_mask(n, p);
-	TsTileVal v = { NULL, 0, n->elem };
-	t = ts_kb_tmp(k);
-	ts_kb_line(k, "%s: %s = cast(%s, %s)", t, ts_kb_type(k, n->elem, 0, p), base, ts_dtype_name(n->elem));
-	v.name = t;
+	TsTileVal v = { ts_kb_tmp(k), 0, TS_INT64 };
+	ts_kb_line(k, "%s: int64[] = cast(%s, int64)", v.name, base);
 	for (int i = 0; i < p->nv; i++) {
 		if (!(mask & 1u << i)) continue;
 		TsDim c = n->coef[p->vdim[i]];
 		const char *io = ts_kb_tmp(k), *sum = ts_kb_tmp(k);
-		ts_kb_line(k, "%s: %s = iota(0)", io, ts_kb_type(k, n->elem, 1u << i, p));
+		ts_kb_line(k, "%s: %s = iota(0)", io, ts_kb_type(k, TS_INT64, 1u << i, p));
 		if (c != ts_dim_const(k->t->d, 1)) {
 			const char *cc = ts_kb_tmp(k), *m = ts_kb_tmp(k);
-			ts_kb_line(k, "%s: %s = cast(%s, %s)", cc, ts_kb_type(k, n->elem, 0, p), ts_kb_dim(k, c), ts_dtype_name(n->elem));
-			ts_kb_line(k, "%s: %s = mul(%s, %s)", m, ts_kb_type(k, n->elem, 1u << i, p), io, cc);
+			ts_kb_line(k, "%s: int64[] = cast(%s, int64)", cc, ts_kb_dim(k, c));
+			ts_kb_line(k, "%s: %s = mul(%s, %s)", m, ts_kb_type(k, TS_INT64, 1u << i, p), io, cc);
 			io = m;
 		}
-		TsTileVal part = { io, 1u << i, n->elem };
+		TsTileVal part = { io, 1u << i, TS_INT64 };
 		uint32_t both = v.mask | part.mask;
 		v = ts_kb_spread(k, v, both, p);
 		part = ts_kb_spread(k, part, both, p);
-		ts_kb_line(k, "%s: %s = add(%s, %s)", sum, ts_kb_type(k, n->elem, both, p), v.name, part.name);
-		v = (TsTileVal){ sum, both, n->elem };
+		ts_kb_line(k, "%s: %s = add(%s, %s)", sum, ts_kb_type(k, TS_INT64, both, p), v.name, part.name);
+		v = (TsTileVal){ sum, both, TS_INT64 };
 	}
-	return v;
+	return ts_kb_cast(k, ts_kb_cast(k, v, n->elem, p), ts_reg_type(n->elem), p);
 }
 
 /* The index of a gather, kept inside the table: max(min(i, size - 1), 0). */
@@ -271,7 +302,8 @@ static TsTileVal eval_gather(TsKb *k, const TsRegion *r, const TsRNode *n, const
 	const char *in = ts_kb_tmp(k), *t = ts_kb_tmp(k);
 	ts_kb_line(k, "%s: %s = eq(%s, %s)", in, ts_kb_type(k, TS_BOOL, i.mask, p), i.name, c.name);
 	TsTileVal inside = ts_kb_spread(k, (TsTileVal){ in, i.mask, TS_BOOL }, v.mask, p);
-	ts_kb_line(k, "%s: %s = where(%s, %s, 0)", t, ts_kb_type(k, v.elem, v.mask, p), inside.name, v.name);
+	const char *zero = v.elem == TS_BOOL ? "false" : ts_dtype_is_float(v.elem) ? "0.0" : "0";
+	ts_kb_line(k, "%s: %s = where(%s, %s, %s)", t, ts_kb_type(k, v.elem, v.mask, p), inside.name, v.name, zero);
 	return (TsTileVal){ t, v.mask, v.elem };
 }
 
@@ -321,11 +353,13 @@ static TsTileVal eval_const(TsKb *k, const TsRNode *n, const TsPlace *p)
 	const char *t = ts_kb_tmp(k);
 	if (n->elem == TS_BOOL) ts_buf_str(&b, n->ivalue ? "true" : "false");
 	else if (ts_dtype_is_int(n->elem)) ts_buf_fmt(&b, "%lld", (long long)n->ivalue);
+	else if (rt == TS_COMPLEX64) ts_buf_str(&b, "0");
 	else if (rt == TS_F64) ts_buf_f64(&b, n->value);
 	else ts_buf_f32(&b, (float)n->value);
-	ts_kb_line(k, "%s: %s = fill(%s)", t, ts_kb_type(k, rt, 0, p), b.p);
+	if (!ts_dtype_is_compute(rt) && ts_dtype_is_float(rt)) rt = TS_F32; /* the value is exact in f32; the store converts back */
+	ts_kb_line(k, "%s: %s = fill(%s)", t, ts_kb_type(k, bits_type(rt), 0, p), b.p);
 	ts_buf_free(&b);
-	return (TsTileVal){ t, 0, rt };
+	return (TsTileVal){ t, 0, bits_type(rt) };
 }
 
 TsTileVal ts_kb_eval(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p, TsTileVal *memo)
@@ -348,7 +382,7 @@ void ts_kb_store(TsKb *k, const TsRegion *r, uint32_t leaf, TsTileVal v, const T
 {
 	const TsRNode *n = &r->nodes.p[leaf];
 	uint32_t mask = leaf_mask(n, p);
-	v = ts_kb_cast(k, v, n->elem, p);
+	v = ts_kb_cast(k, v, bits_type(n->elem), p);
 	if (v.mask != mask) {
 		if (!v.mask) {
 			const char *t = ts_kb_tmp(k);

@@ -73,7 +73,9 @@ static void pack_at_run(Mm *mm, const TsReal *b, TsDim k_stride, TsDim n_stride)
 	TsDim per = ts_dim_mul(d, ts_dim_mul(d, panels(t, mm->n), mm->k), ts_dim_const(d, PANEL)), total = per, cells = panels(t, mm->n);
 	TsDim size[TS_MAX_ITER], src[TS_MAX_ITER], dst[TS_MAX_ITER];
 	uint32_t rank = 0;
-	TsBuf grid = { 0 }, at = { 0 };
+	TsBuf at = { 0 };
+	const char *name[TS_MAX_ITER];
+	TsDim batch[TS_MAX_ITER];
 	for (uint32_t i = mm->im; i > 0; i--) {
 		if (!mm->b_batch[i - 1]) continue;
 		mm->b_batch[i - 1] = total;
@@ -87,7 +89,8 @@ static void pack_at_run(Mm *mm, const TsReal *b, TsDim k_stride, TsDim n_stride)
 		src[rank] = b->stride[i];
 		dst[rank] = mm->b_batch[i];
 		cells = ts_dim_mul(d, cells, mm->r.size[i]);
-		ts_buf_fmt(&grid, "b%u in 0..%s, ", i, ts_kb_dim(&k, mm->r.size[i]));
+		name[rank] = ts_kb_fmt(&k, "b%u", i);
+		batch[rank] = mm->r.size[i];
 		ts_buf_fmt(&at, "b%u, ", i);
 		rank++;
 	}
@@ -109,14 +112,13 @@ static void pack_at_run(Mm *mm, const TsReal *b, TsDim k_stride, TsDim n_stride)
 	pstride[rank + 2] = one;
 	const char *to_name = ts_kb_param(&k, mm->b.buf, 0, rank + 3, psize, pstride);
 	ts_kb_line(&k, "layout V[n] = v16:1n r4:16n");
-	ts_kb_line(&k, "grid %sj in 0..%s", grid.p ? grid.p : "", ts_kb_dim(&k, psize[rank]));
+	ts_kb_grid(&k, rank, name, batch, ts_kb_fmt(&k, "j in 0..%s", ts_kb_dim(&k, psize[rank])), 1);
 	ts_kb_line(&k, "left: idx = %s - 64*j", ts_kb_dim(&k, mm->n));
 	ts_kb_open(&k, "for k in 0..%s", ts_kb_dim(&k, mm->k));
 	ts_kb_line(&k, "x: %s[64] @V = load(%s[%sk, 64*j:64*j + 64], valid = left)", ts_dtype_name(from), from_name, at.p ? at.p : "");
 	if (mm->be != from) ts_kb_line(&k, "y: %s[64] @V = cast(x, %s)", ts_dtype_name(mm->be), ts_dtype_name(mm->be));
 	ts_kb_line(&k, "store(%s[%sj, k, 0:64], %s)", to_name, at.p ? at.p : "", mm->be != from ? "y" : "x");
 	ts_kb_close(&k, "");
-	ts_buf_free(&grid);
 	ts_buf_free(&at);
 	TsChoice c = { .cells = cells };
 	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
@@ -270,16 +272,13 @@ static void write_kernel(Mm *mm, TsKb *k, int clone, int block_m, int block_n, T
 	ts_kb_line(k, "layout XB[n] = v%d:1n r%d:%dn", mi.lanes, mi.regs, mi.lanes);
 	ts_kb_line(k, "layout X1[m, n] = v%d:1n r%d:%dn", mi.lanes, mi.regs, mi.lanes);
 	ts_kb_line(k, "layout XA1[m] = v%d:_", mi.lanes);
-	TsBuf grid = { 0 };
 	*cells = ts_dim_mul(d, ts_dim_cdiv(d, mm->m, ts_dim_const(d, block_m)), ts_dim_cdiv(d, mm->n, ts_dim_const(d, block_n)));
 	for (uint32_t i = 0; i < mm->im; i++) {
 		mm->p.base[i] = ts_kb_fmt(k, "b%u", i);
-		ts_buf_fmt(&grid, "b%u in 0..%s, ", i, ts_kb_dim(k, mm->r.size[i]));
 		*cells = ts_dim_mul(d, *cells, mm->r.size[i]);
 	}
 	const char *m = ts_kb_dim(k, mm->m), *n = ts_kb_dim(k, mm->n);
-	ts_kb_line(k, "grid %smb in 0..%s step %d, nb in 0..%s step %d", grid.p ? grid.p : "", m, block_m, n, block_n);
-	ts_buf_free(&grid);
+	ts_kb_grid(k, mm->im, mm->p.base, mm->r.size, ts_kb_fmt(k, "mb in 0..%s step %d, nb in 0..%s step %d", m, block_m, n, block_n), 2);
 	if (b.blocked) ts_kb_line(k, "smem acc: %s[%d, %d]", ts_dtype_name(mm->ct), block_m, block_n);
 	ts_kb_line(k, "me: idx = min(mb + %d, %s)", block_m, m);
 	ts_kb_line(k, "mf: idx = mb + (me - mb) // %d * %d", mi.mr, mi.mr);

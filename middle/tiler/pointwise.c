@@ -27,28 +27,35 @@ static void write_kernel(TsTl *t, const TsRegion *r, uint32_t root, uint32_t lea
 	uint32_t last = r->niter - 1;
 	int len = tile_length(t, r->size[last]);
 	TsPlace p = { .nv = 1, .vdim = { (int)last }, .len = { len }, .lay = { NULL, "V" } };
-	TsBuf grid = { 0 };
 	const char *n = ts_kb_dim(k, r->size[last]);
 	ts_kb_line(k, "layout V[n] = v16:1n%s", len == 64 ? " r4:16n" : len == 32 ? " r2:16n" : "");
 	*cells = ts_dim_cdiv(t->d, r->size[last], ts_dim_const(t->d, CHUNK));
 	for (uint32_t i = 0; i < last; i++) {
 		p.base[i] = ts_kb_fmt(k, "i%u", i);
-		ts_buf_fmt(&grid, "%s in 0..%s, ", p.base[i], ts_kb_dim(k, r->size[i]));
 		*cells = ts_dim_mul(t->d, *cells, r->size[i]);
 	}
-	ts_kb_line(k, "grid %sc in 0..%s step %d", grid.p ? grid.p : "", n, CHUNK);
-	ts_buf_free(&grid);
+	bool serial = ts_dtype_bits(r->nodes.p[leaf].elem) < 8; /* cells would share bytes: one cell writes everything */
+	if (serial) {
+		*cells = ts_dim_const(t->d, 1);
+		ts_kb_line(k, "grid cell in 0..1");
+		for (uint32_t i = 0; i < last; i++) ts_kb_open(k, "for %s in 0..%s", p.base[i], ts_kb_dim(k, r->size[i]));
+		ts_kb_open(k, "for c in 0..%s step %d", n, CHUNK);
+	} else {
+		ts_kb_grid(k, last, p.base, r->size, ts_kb_fmt(k, "c in 0..%s step %d", n, CHUNK), 1);
+	}
 	ts_kb_line(k, "e: idx = min(c + %d, %s)", CHUNK, n);
 	ts_kb_line(k, "f: idx = c + (e - c) // %d * %d", len, len);
 	ts_kb_open(k, "for n in c..f step %d", len);
 	body(k, r, root, leaf, &p, "n", NULL);
 	ts_kb_close(k, "");
 	int64_t size;
-	if (ts_dim_is_const(t->d, r->size[last], &size) && size % len == 0) return;
-	ts_kb_open(k, "if f < e");
-	ts_kb_line(k, "left: idx = e - f");
-	body(k, r, root, leaf, &p, "f", "left");
-	ts_kb_close(k, "");
+	if (!ts_dim_is_const(t->d, r->size[last], &size) || size % len) {
+		ts_kb_open(k, "if f < e");
+		ts_kb_line(k, "left: idx = e - f");
+		body(k, r, root, leaf, &p, "f", "left");
+		ts_kb_close(k, "");
+	}
+	for (uint32_t i = 0; serial && i <= last; i++) ts_kb_close(k, "");
 }
 
 void ts_sched_pointwise(TsTl *t, TsVal root, const TsReal *out)

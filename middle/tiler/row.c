@@ -340,7 +340,6 @@ static void write_kernel(Row *w, const Roots *roots, TsDim *cells)
 	TsTl *t = w->t;
 	TsKb *k = &w->k;
 	TsRegion *r = &w->r;
-	TsBuf grid = { 0 };
 	uint32_t last = w->split - 1;
 	w->along = runs_along(t, r, r->niter - 1) || !runs_along(t, r, last);
 	w->p = (TsPlace){ .nv = 1, .vdim = { (int)(w->along ? r->niter - 1 : last) }, .len = { TILE }, .lay = { NULL, "V" } };
@@ -349,11 +348,10 @@ static void write_kernel(Row *w, const Roots *roots, TsDim *cells)
 	for (uint32_t i = 0; i < w->split; i++) {
 		bool across = !w->along && i == last;
 		w->p.base[i] = ts_kb_fmt(k, "i%u", i);
-		ts_buf_fmt(&grid, "%s%s in 0..%s%s", i ? ", " : "", w->p.base[i], ts_kb_dim(k, r->size[i]), across ? " step 64" : "");
 		*cells = ts_dim_mul(t->d, *cells, across ? ts_dim_cdiv(t->d, r->size[i], ts_dim_const(t->d, TILE)) : r->size[i]);
 	}
-	ts_kb_line(k, "grid %s", grid.p);
-	ts_buf_free(&grid);
+	if (w->along) ts_kb_grid(k, w->split, w->p.base, r->size, "", 0);
+	else ts_kb_grid(k, last, w->p.base, r->size, ts_kb_fmt(k, "i%u in 0..%s step 64", last, ts_kb_dim(k, r->size[last])), 1);
 	if (!w->along) {
 		int64_t n;
 		if (!ts_dim_is_const(t->d, r->size[last], &n) || n % TILE) {

@@ -73,6 +73,8 @@ const char *ts_kb_param(TsKb *k, uint32_t buf, TsDim offset, uint32_t rank, cons
 TsSym ts_kb_finish(TsKb *k, const char *target);
 /* Adds (or finds) a kernel by its texts. */
 uint32_t ts_add_kernel(TsTl *t, const char *name, const TsSym text[TS_CPU_CLONES]);
+/* `grid` over dims name[i] in 0..size[i], then `rest` (more axes, as text); a grid has three axes at most, so the first dims may share one. */
+void ts_kb_grid(TsKb *k, uint32_t n, const char *const *name, const TsDim *size, const char *rest, int rest_axes);
 /* Writes node `id` of the region at a place; memo: one name per DAG node, cleared by the caller for each place. */
 TsTileVal ts_kb_eval(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p, TsTileVal *memo);
 TsTileVal ts_kb_cast(TsKb *k, TsTileVal v, TsDtype to, const TsPlace *p);

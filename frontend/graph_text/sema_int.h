@@ -1,0 +1,81 @@
+/* Inside of the semantic pass, shared by sema*.c. */
+#pragma once
+#include "frontend/graph_text/sema.h"
+#include "support/map.h"
+
+/* What a name or an expression is. */
+typedef enum {
+	ENT_UNKNOWN,   /* something failed and was reported */
+	ENT_VALUE,     /* v */
+	ENT_SIZE,      /* d: an integer expression of sizes */
+	ENT_INT,       /* i: a literal without type */
+	ENT_FLOAT,     /* f */
+	ENT_BOOL,      /* i */
+	ENT_STR,       /* s */
+	ENT_DTYPE,     /* i */
+	ENT_NONE,
+	ENT_LIST,      /* item, n */
+	ENT_WEIGHTS,   /* set, s = name pattern with one `*`, or "*" */
+	ENT_FN,        /* tree */
+	ENT_MULTI,     /* several results: item, n */
+} EntKind;
+typedef struct Ent Ent;
+struct Ent {
+	EntKind kind;
+	TsSpan at;
+	TsVal v;
+	TsDim d;
+	int64_t i;
+	double f;
+	TsSym s;
+	uint32_t set, n;
+	Ent *item;
+	TsTree *tree;
+};
+
+typedef struct Scope { struct Scope *up; TsMap names; /* name -> Ent * */ bool is_call; } Scope; /* is_call: names above it are the file's only */
+typedef struct OpenFor { struct OpenFor *up; TsFor *f; } OpenFor;
+
+typedef struct {
+	TsCtx *cx;
+	TsArena *a;
+	TsModule *m;
+	TsDims *d;
+	const TsSemaOptions *o;
+	TsTree *file;
+	Scope top;                   /* dims, consts, weights, graphs, fns, kernels */
+	Scope *scope;
+	TsGraph *g;
+	TsBlock *b;
+	const TsNumerics *num;
+	OpenFor *loops;
+	uint32_t calls;              /* depth of inlining */
+	TS_VEC(TsTree *) active;     /* fns being inlined, to refuse recursion */
+} Sema;
+
+#define ENT(k, where, ...) ((Ent){ .kind = (k), .at = (where), __VA_ARGS__ })
+Ent ts_s_unknown(TsSpan at);
+Ent ts_s_fail(Sema *s, TsSpan at, const char *code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+Ent ts_s_not_yet(Sema *s, TsSpan at, const char *what);
+Ent *ts_s_find(Sema *s, TsSym name);
+bool ts_s_bind(Sema *s, TsSym name, TsSpan at, Ent e);          /* reports E_ASSIGNED_TWICE */
+
+Ent ts_s_expr(Sema *s, TsTree *t);
+Ent ts_s_call(Sema *s, TsTree *t);
+Ent ts_s_op(Sema *s, TsOp op, TsSpan at, uint32_t n, const Ent *in, const TsAttr *attr);
+Ent ts_s_fn(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const Ent *arg, const TsSym *kw);
+Ent ts_s_index(Sema *s, TsTree *t);
+Ent ts_s_weight(Sema *s, TsTree *t, Ent set);                   /* x."name" */
+bool ts_s_size(Sema *s, TsTree *t, TsDim *out);                 /* a size expression; reports */
+bool ts_s_int(Sema *s, TsTree *t, int64_t *out);                /* a compile-time integer */
+/* The entity as a graph value: literals take the type `want` (TS_DTYPE_NONE: f32 for floats, int64 for integers). 0 after reporting. */
+TsVal ts_s_value(Sema *s, Ent e, TsDtype want);
+bool ts_s_type(Sema *s, TsTree *t, TsType *out);                /* a tensor type; reports */
+/* a == b now (true), reports when it can't be, else a check at call time. what: "x axis 1" */
+bool ts_s_demand(Sema *s, TsDim wanted, TsDim found, TsSpan at, const char *what);
+void ts_s_block(Sema *s, TsTree *block, Ent *results, uint32_t *nyield, uint32_t *nemit, uint32_t room);
+void ts_s_statement(Sema *s, TsTree *t);
+void ts_s_dim_item(Sema *s, TsTree *dim);
+const TsNumerics *ts_s_numerics(Sema *s, TsTree *attrs, const TsNumerics *outer);
+Ent ts_s_for(Sema *s, TsTree *t);
+bool ts_s_weights_item(Sema *s, TsTree *t);

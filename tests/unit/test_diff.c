@@ -1,0 +1,344 @@
+/* Every operator x element type: interpreted and compiled, compared; the table of what ran, and of what was refused with a message.
+ * Usage: test_diff [SEED [ONLY-OP]] */
+#include "tests/unit/diff.h"
+
+static int passed, failed;
+static TsOptions options;
+static const char *only;
+
+static const int64_t sizes[] = { 0, 1, 2, 3, 5, 7, 8, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129 };
+static int64_t pick_size(Rng *r) { return sizes[rng_below(r, sizeof sizes / sizeof *sizes)]; }
+
+typedef struct { TsDtype elem; TsOp op; Fill fill; int64_t below; bool special; double ulps; } Case;
+
+/* A random shape of rank lo..hi whose element count stays small; some sizes are symbols. */
+static int random_shape(Build *b, int lo, int hi, int64_t *size, TsDim *dim, int64_t limit)
+{
+	int rank = lo + (int)rng_below(b->rng, (uint32_t)(hi - lo + 1));
+	for (int i = rank - 1; i >= 0; i--) {
+		size[i] = pick_size(b->rng);
+		if (size[i] > limit) size[i] = 1 + (int64_t)rng_below(b->rng, 3);
+		limit = size[i] ? limit / size[i] : limit;
+		dim[i] = build_dim(b, size[i], rng_below(b->rng, 3) == 0);
+	}
+	return rank;
+}
+
+static double bound_ulps(const TsOpInfo *info)
+{
+	if (!strncmp(info->bound, "ulp", 3)) return atof(info->bound + 3);
+	if (!strcmp(info->bound, "exact")) return 0;
+	return 1;
+}
+
+static TsVal one(Build *b, TsOp op, TsAttr *a, TsVal x) { return build_op(b, op, a, 1, &x); }
+
+/* The value of one case; inputs are the graph's parameters. 0 when the operator's types refuse. */
+static TsVal make_case(Build *b, Case *c)
+{
+	const TsOpInfo *info = ts_op_info(b->cx, c->op);
+	int64_t size[8];
+	TsDim dim[8], d2[8];
+	TsAttr *a = build_attrs(b, c->op);
+	int rank;
+	switch (info->cls) {
+	case TS_CLS_POINTWISE: {
+		TsVal in[3];
+		rank = random_shape(b, 0, 4, size, dim, 4000);
+		for (int i = 0; i < info->nin; i++) {
+			int drop = rank ? (int)rng_below(b->rng, 2) * (int)rng_below(b->rng, (uint32_t)rank) : 0;
+			memcpy(d2, dim + drop, (size_t)(rank - drop) * sizeof *dim);
+			for (int k = 0; k < rank - drop; k++)
+				if (i && !rng_below(b->rng, 5)) d2[k] = ts_dim_const(b->m->dims, 1);
+			bool cond = c->op == TS_OP_where && i == 0;
+			in[i] = build_param(b, cond ? TS_BOOL : c->elem, i ? rank - drop : rank, i ? d2 : dim);
+		}
+		if (c->op == TS_OP_cast) {
+			static const TsDtype to[] = { TS_F32, TS_F64, TS_F16, TS_BF16, TS_INT64, TS_INT32, TS_BOOL, TS_INT16, TS_INT8, TS_UINT8, TS_INT4, TS_FP8_E4M3, TS_FP8_E5M2, TS_FP6_E2M3, TS_FP6_E3M2, TS_FP4_E2M1 };
+			build_attr(b, a, c->op, "dtype")->t = to[rng_below(b->rng, sizeof to / sizeof *to)];
+		}
+		if (c->op == TS_OP_gelu && rng_below(b->rng, 2)) a[0].s = ts_intern(b->cx, "none");
+		return build_op(b, c->op, a, info->nin, in);
+	}
+	case TS_CLS_REDUCE:
+	case TS_CLS_ROW: {
+		TsVal in[3];
+		rank = random_shape(b, 1, 4, size, dim, 6000);
+		in[0] = build_param(b, c->elem, rank, dim);
+		int64_t axis[4];
+		uint32_t n = 0;
+		int at = ts_op_attr_index(info, "axis");
+		if (c->op == TS_OP_argmax) {
+			axis[n++] = (int64_t)rng_below(b->rng, (uint32_t)rank);
+		} else {
+			for (int i = 0; i < rank; i++)
+				if (rng_below(b->rng, 2)) axis[n++] = i;
+			if (!n) axis[n++] = rank - 1;
+		}
+		for (uint32_t i = 0; i < n; i++) /* the largest of nothing has no place */
+			if (c->op == TS_OP_argmax && size[axis[i]] == 0) return build_op(b, TS_OP_sum, NULL, 1, in);
+		if (at >= 0) attr_ints(b, &a[at], n, axis);
+		if (info->cls == TS_CLS_REDUCE) build_attr(b, a, c->op, "keepdims")->i = rng_below(b->rng, 2);
+		for (int i = 1; i < info->nin; i++) in[i] = rng_below(b->rng, 3) ? build_param(b, c->elem, 1, dim + rank - 1) : 0;
+		if (info->nin > 1 && !in[1]) in[2] = 0;
+		return build_op(b, c->op, a, info->nin, in);
+	}
+	case TS_CLS_CONTRACT: {
+		static const int64_t ks[] = { 0, 1, 3, 64, 65, 127, 384, 385, 500 };
+		int64_t m = pick_size(b->rng), n = pick_size(b->rng), k = ks[rng_below(b->rng, 9)], batch = 1 + (int64_t)rng_below(b->rng, 3);
+		TsDim da[3], db[3];
+		da[0] = db[0] = build_dim(b, batch, rng_below(b->rng, 2));
+		da[1] = build_dim(b, m, rng_below(b->rng, 2));
+		da[2] = db[1] = build_dim(b, k, rng_below(b->rng, 3) == 0);
+		db[2] = build_dim(b, n, rng_below(b->rng, 3) == 0);
+		uint32_t how = rng_below(b->rng, 4);
+		bool turn = rng_below(b->rng, 2);
+		if (turn) { TsDim t = db[1]; db[1] = db[2]; db[2] = t; }
+		TsVal in[2];
+		in[0] = build_param(b, c->elem, how & 1 ? 3 : 2, how & 1 ? da : da + 1);
+		in[1] = build_param(b, c->elem, how & 2 ? 3 : 2, how & 2 ? db : db + 1);
+		if (turn) {
+			TsAttr *ta = build_attrs(b, TS_OP_transpose);
+			int64_t p3[] = { 0, 2, 1 }, p2[] = { 1, 0 };
+			attr_ints(b, &ta[0], how & 2 ? 3 : 2, how & 2 ? p3 : p2);
+			in[1] = one(b, TS_OP_transpose, ta, in[1]);
+		}
+		if (!ts_dtype_is_compute(c->elem)) build_attr(b, a, c->op, "out")->t = TS_F32;
+		return build_op(b, c->op, a, 2, in);
+	}
+	case TS_CLS_ATTENTION: {
+		static const int64_t ds[] = { 1, 8, 32, 40, 64, 80, 128 };
+		int64_t B = 1 + rng_below(b->rng, 2), G = 1 + rng_below(b->rng, 2), H = G * (1 + rng_below(b->rng, 2)), S = pick_size(b->rng), T = pick_size(b->rng), D = ds[rng_below(b->rng, 7)];
+		TsDim one_ = ts_dim_const(b->m->dims, 1), dB = build_dim(b, B, rng_below(b->rng, 2)), dS = build_dim(b, S, rng_below(b->rng, 2)), dT = build_dim(b, T, rng_below(b->rng, 2)), dD = build_dim(b, D, rng_below(b->rng, 4) == 0);
+		TsDim q[4] = { dB, ts_dim_const(b->m->dims, H), dS, dD }, kv[4] = { dB, ts_dim_const(b->m->dims, G), dT, dD };
+		TsDim mask[4] = { rng_below(b->rng, 2) ? dB : one_, one_, rng_below(b->rng, 2) ? dS : one_, dT }, bias[4] = { one_, ts_dim_const(b->m->dims, H), dS, dT };
+		TsVal in[6] = { build_param(b, c->elem, 4, q), build_param(b, c->elem, 4, kv), build_param(b, c->elem, 4, kv), 0, 0, 0 };
+		if (rng_below(b->rng, 2)) in[3] = build_param(b, TS_BOOL, 4, mask);
+		if (rng_below(b->rng, 3) == 0) in[4] = build_param(b, c->elem, 4, bias);
+		build_attr(b, a, c->op, "causal")->i = rng_below(b->rng, 2);
+		if (rng_below(b->rng, 3) == 0) build_attr(b, a, c->op, "window")->i = 1 + (int64_t)rng_below(b->rng, 70);
+		return build_op(b, c->op, a, 6, in);
+	}
+	case TS_CLS_GATHER: {
+		rank = c->op == TS_OP_embedding ? random_shape(b, 2, 2, size, dim, 3000) : random_shape(b, 1, 3, size, dim, 3000);
+		int axis = c->op == TS_OP_embedding ? 0 : (int)rng_below(b->rng, (uint32_t)rank);
+		int64_t is[4];
+		TsVal in[2];
+		in[0] = build_param(b, c->elem, rank, dim);
+		c->fill = FILL_INDEX;
+		c->below = size[axis];
+		int ir = random_shape(b, 1, 2, is, d2, 40);
+		in[1] = build_param(b, rng_below(b->rng, 2) ? TS_INT64 : TS_INT32, ir, d2);
+		if (c->op == TS_OP_gather) build_attr(b, a, c->op, "axis")->i = axis;
+		return build_op(b, c->op, a, 2, in);
+	}
+	default:
+		break;
+	}
+	rank = random_shape(b, 1, 4, size, dim, 4000);
+	if (c->op == TS_OP_iota) {
+		build_attr(b, a, c->op, "n")->dims = ts_memdup(b->m->arena, dim + rank - 1, sizeof *dim);
+		a[ts_op_attr_index(info, "n")].n = 1;
+		build_attr(b, a, c->op, "dtype")->t = c->elem;
+		build_param(b, c->elem, rank, dim);
+		return build_op(b, c->op, a, 0, NULL);
+	}
+	if (info->cls == TS_CLS_RANDOM) {
+		TsDim two = ts_dim_const(b->m->dims, 2);
+		TsVal key = build_param(b, TS_INT64, 1, &two);
+		if (rank != 4) build_param(b, c->elem, rank, dim);
+		else rank = 1, dim[0] = ts_dim_const(b->m->dims, 1000);
+		attr_dims(b, build_attr(b, a, c->op, "shape"), (uint32_t)rank, dim);
+		build_attr(b, a, c->op, "dtype")->t = c->elem;
+		build_attr(b, a, c->op, "stream")->i = 3;
+		if (c->op == TS_OP_randint) { build_attr(b, a, c->op, "low")->i = -5; build_attr(b, a, c->op, "high")->i = 100; }
+		return build_op(b, c->op, a, 1, &key);
+	}
+	TsVal x = build_param(b, c->elem, rank, dim);
+	switch (c->op) {
+	case TS_OP_reshape: {
+		TsDim all = ts_dim_const(b->m->dims, 1), tail[2];
+		for (int i = 0; i < rank; i++) all = ts_dim_mul(b->m->dims, all, dim[i]);
+		tail[0] = ts_dim_const(b->m->dims, 1);
+		tail[1] = all;
+		attr_dims(b, &a[0], 1 + rng_below(b->rng, 2), tail[0] && rng_below(b->rng, 2) ? tail + 1 : tail);
+		if (a[0].n == 1) attr_dims(b, &a[0], 1, tail + 1);
+		else attr_dims(b, &a[0], 2, tail);
+		return one(b, c->op, a, x);
+	}
+	case TS_OP_transpose: {
+		int64_t p[4] = { 0, 1, 2, 3 };
+		for (int i = rank - 1; i > 0; i--) { int j = (int)rng_below(b->rng, (uint32_t)i + 1); int64_t t = p[i]; p[i] = p[j]; p[j] = t; }
+		attr_ints(b, &a[0], (uint32_t)rank, p);
+		return one(b, c->op, a, x);
+	}
+	case TS_OP_broadcast: {
+		TsDim to[5] = { ts_dim_const(b->m->dims, 3) };
+		memcpy(to + 1, dim, (size_t)rank * sizeof *dim);
+		attr_dims(b, &a[0], (uint32_t)rank + 1, to);
+		return one(b, c->op, a, x);
+	}
+	case TS_OP_slice: {
+		TsDim start[4], stop[4];
+		int64_t step[4];
+		for (int i = 0; i < rank; i++) {
+			int64_t lo = size[i] ? (int64_t)rng_below(b->rng, (uint32_t)size[i]) : 0, hi = lo + (int64_t)rng_below(b->rng, (uint32_t)(size[i] - lo) + 1);
+			start[i] = ts_dim_const(b->m->dims, lo);
+			stop[i] = hi == size[i] ? dim[i] : ts_dim_const(b->m->dims, hi);
+			step[i] = 1 + (int64_t)rng_below(b->rng, 2);
+		}
+		attr_dims(b, build_attr(b, a, c->op, "start"), (uint32_t)rank, start);
+		attr_dims(b, build_attr(b, a, c->op, "stop"), (uint32_t)rank, stop);
+		attr_ints(b, build_attr(b, a, c->op, "step"), (uint32_t)rank, step);
+		return one(b, c->op, a, x);
+	}
+	case TS_OP_concat: {
+		uint32_t axis = rng_below(b->rng, (uint32_t)rank);
+		memcpy(d2, dim, sizeof d2 / 2);
+		d2[axis] = ts_dim_const(b->m->dims, pick_size(b->rng) % 40);
+		TsVal in[3] = { x, build_param(b, c->elem, rank, d2), x };
+		build_attr(b, a, c->op, "axis")->i = axis;
+		return build_op(b, c->op, a, 2 + rng_below(b->rng, 2), in);
+	}
+	case TS_OP_pad: {
+		TsDim before[4], after[4];
+		for (int i = 0; i < rank; i++) {
+			before[i] = ts_dim_const(b->m->dims, rng_below(b->rng, 4));
+			after[i] = ts_dim_const(b->m->dims, rng_below(b->rng, 4));
+		}
+		attr_dims(b, build_attr(b, a, c->op, "before"), (uint32_t)rank, before);
+		attr_dims(b, build_attr(b, a, c->op, "after"), (uint32_t)rank, after);
+		return one(b, c->op, a, x);
+	}
+	case TS_OP_one_hot:
+		c->fill = FILL_INDEX;
+		c->below = 9;
+		build_attr(b, a, c->op, "n")->dims = TS_NEW(b->m->arena, TsDim);
+		a[ts_op_attr_index(info, "n")].dims[0] = ts_dim_const(b->m->dims, 10);
+		a[ts_op_attr_index(info, "n")].n = 1;
+		return one(b, c->op, a, x);
+	case TS_OP_split: {
+		memcpy(d2, dim, sizeof d2 / 2);
+		TsVal y = build_param(b, c->elem, rank, (d2[rank - 1] = ts_dim_mul(b->m->dims, dim[rank - 1], ts_dim_const(b->m->dims, 3)), d2));
+		build_attr(b, a, c->op, "n")->i = 3;
+		TsNode *q = ts_add_op(b->m, b->g, &b->g->body, c->op, 1, &y, a, &b->m->numerics, (TsSpan){ 0 });
+		if (!q) return 0;
+		build_result(b, q->out[2]);
+		return q->out[0];
+	}
+	default:
+		return build_op(b, c->op, a, 1, &x);
+	}
+}
+
+/* ok 1, failed 0, refused -1 (message in `why`), not a type of the operator -2. */
+static int run_case(Rng *rng, TsOp op, TsDtype elem, int turn, char *why, size_t room)
+{
+	Build b = build_begin(rng);
+	Case c = { .elem = elem, .op = op, .special = turn == 1 };
+	int verdict = 0;
+	why[0] = 0;
+	const TsOpInfo *info = ts_op_info(b.cx, op);
+	c.ulps = bound_ulps(info);
+	if (info->cls == TS_CLS_CONTRACT || info->cls == TS_CLS_ATTENTION || info->cls == TS_CLS_ROW) c.special = false;
+	TsVal v = make_case(&b, &c);
+	TsTensor in[16] = { 0 }, f64[8] = { 0 }, dec[8] = { 0 }, out[8] = { 0 };
+	uint32_t ni = b.g->params.n, no = 0;
+	Artifact art = { 0 };
+	if (!v) { verdict = -2; goto done; }
+	build_result(&b, v);
+	no = b.g->body.results.n;
+	if (!ts_verify(b.m, "test")) { snprintf(why, room, "graph does not verify"); goto done; }
+	for (uint32_t i = 0; i < ni; i++) {
+		const TsType *ty = &ts_val(b.g, b.g->params.p[i])->type;
+		int64_t dim[TS_MAX_RANK], syms[256];
+		for (uint32_t s = 0; s < ts_dim_symbol_count(b.m->dims); s++) syms[s] = atoll(ts_dim_symbol_info(b.m->dims, s)->name + 1);
+		for (int k = 0; k < ty->rank; k++) ts_dim_eval(b.m->dims, ty->dim[k], syms, &dim[k]);
+		if (!ts_tensor_new(b.cx, "input", ty->elem, ty->rank, dim, &in[i])) goto done;
+		fill_tensor(rng, &in[i], c.fill && !ts_dtype_is_float(ty->elem) ? c.fill : FILL_NORMAL, c.below, c.special);
+	}
+	if (!ts_eval(b.m, b.g, TS_EVAL_F64, in, f64) || !ts_eval(b.m, b.g, TS_EVAL_DECLARED, in, dec)) { snprintf(why, room, "interpreter refused"); goto done; }
+	snprintf(art.path, sizeof art.path, "/tmp/tsdiff-%ld.so", (long)getpid());
+	options.output = art.path;
+	ts_compile_module(b.cx, &options, b.m);
+	if (ts_error_count(b.cx)) {
+		TsBuf t = { 0 };
+		ts_diag_text(b.cx, &t);
+		snprintf(why, room, "%s", t.p);
+		verdict = strstr(why, "E_NO_SCHEDULE") ? -1 : 0;
+		ts_buf_free(&t);
+		goto done;
+	}
+	TesseraError e = { 0 };
+	const char *wrong = artifact_open(&art, &e, 2);
+	for (uint32_t i = 0; !wrong && i < no; i++)
+		if (!ts_tensor_new(b.cx, "output", dec[i].elem, dec[i].rank, dec[i].dim, &out[i])) wrong = "memory";
+	for (uint32_t i = 0; i < no; i++)
+		if (out[i].data) memset(out[i].data, 0xa5, (size_t)out[i].bytes);
+	if (!wrong) wrong = artifact_run(&art, ni, in, no, out, &e);
+	if (wrong) { snprintf(why, room, "%s", wrong); goto done; }
+	verdict = 1;
+	for (uint32_t i = 0; i < no; i++) {
+		Verdict q = compare(&out[i], &f64[i], &dec[i], c.ulps, 0);
+		if (!q.bad) continue;
+		snprintf(why, room, "element %lld: want %.9g, got %.9g (declared %.9g), error %.3g over %.3g", (long long)q.at, q.want, q.got, q.declared, q.worst, q.limit);
+		verdict = 0;
+	}
+done:
+	artifact_close(&art);
+	for (uint32_t i = 0; i < 16; i++) ts_tensor_free(&in[i]);
+	for (uint32_t i = 0; i < 8; i++) { ts_tensor_free(&f64[i]); ts_tensor_free(&dec[i]); ts_tensor_free(&out[i]); }
+	if (verdict == 0) {
+		printf("  shapes:");
+		for (uint32_t i = 0; i < ni; i++) {
+			TsBuf t = { 0 };
+			ts_type_print(b.m, &ts_val(b.g, b.g->params.p[i])->type, &t);
+			printf(" %s", t.p);
+			ts_buf_free(&t);
+		}
+		printf("\n");
+	}
+	ts_ctx_free(b.cx);
+	return verdict;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+	only = argc > 2 ? argv[2] : NULL;
+	ts_options_init(&options);
+	options.emit = TS_EMIT_SO;
+	options.clones = TS_CLONE_V4 | TS_CLONE_V3;
+	TsCtx *names = ts_ctx_new();
+	static char table[TS_OP_COUNT][TS_DTYPE_COUNT];
+	for (TsOp op = (TsOp)1; op < TS_OP_COUNT; op = (TsOp)(op + 1)) {
+		const TsOpInfo *info = ts_op_info(names, op);
+		if (info->cls == TS_CLS_LEAF || info->cls == TS_CLS_CONTROL || (only && strcmp(only, info->name))) continue;
+		for (int t = 0; t < TS_DTYPE_COUNT; t++) {
+			int ran = 0, bad = 0;
+			table[op][t] = '.';
+			for (int turn = 0; turn < 3 && !bad; turn++) {
+				char why[600];
+				Rng rng = { seed * 1000003 + (uint64_t)op * 1009 + (uint64_t)t * 31 + (uint64_t)turn };
+				int v = run_case(&rng, op, (TsDtype)t, turn, why, sizeof why);
+				if (v == -2) break;
+				if (v == -1) { table[op][t] = 'r'; if (!turn) printf("refused %s %s: %s\n", info->name, ts_dtype_name((TsDtype)t), why); ran = -1; break; }
+				ran++;
+				if (!v) { bad = 1; printf("FAIL %s %s turn %d: %s\n", info->name, ts_dtype_name((TsDtype)t), turn, why); }
+			}
+			if (ran > 0) { table[op][t] = bad ? 'F' : '+'; if (bad) failed++; else { passed++; printf("ok %s %s\n", info->name, ts_dtype_name((TsDtype)t)); } }
+		}
+	}
+	printf("\n# operator x type on cpu: + ran and agreed with the interpreter, r refused with a message, . not a type of the operator\n# %-12s", "");
+	for (int t = 0; t < TS_DTYPE_COUNT; t++) printf(" %-9s", ts_dtype_name((TsDtype)t));
+	printf("\n");
+	for (TsOp op = (TsOp)1; op < TS_OP_COUNT; op = (TsOp)(op + 1)) {
+		const TsOpInfo *info = ts_op_info(names, op);
+		if (info->cls == TS_CLS_LEAF || info->cls == TS_CLS_CONTROL) continue;
+		printf("# %-12s", info->name);
+		for (int t = 0; t < TS_DTYPE_COUNT; t++) printf(" %-9c", table[op][t] ? table[op][t] : '-');
+		printf("\n");
+	}
+	fprintf(stderr, "%d passed, %d failed\n", passed, failed);
+	return failed != 0;
+}

@@ -1,0 +1,307 @@
+#include "tsc/pipeline.h"
+#include "backend/llvm/backend.h"
+#include "emit/plan_write.h"
+#include "frontend/graph_text/parse.h"
+#include "frontend/graph_text/print.h"
+#include "frontend/graph_text/print_graph.h"
+#include "frontend/graph_text/sema.h"
+#include "ir/tile_abi.h"
+#include "middle/rewrite/rewrite.h"
+#include "support/file.h"
+#include "tsc/tile_input.h"
+#include <string.h>
+#include <time.h>
+
+typedef struct {
+	TsCtx *cx;
+	const TsOptions *o;
+	const char *path;
+	TsTree *tree;                     /* of the input */
+	TsModule *module;
+	TsSched *sched;
+	TS_VEC(const TsTree *) kernels;   /* per TsKernel and clone: its verified KERNEL tree */
+	TS_VEC(TsTree *) files;           /* the FILE trees that hold them */
+	TsBuf *objects;
+	uint32_t n_objects;
+	TsPlanned planned;
+} State;
+
+/* ---- the stages ---- */
+
+/* Text to syntax tree.  needs: nothing.  reports: every syntax error. */
+static bool read_source(State *s)
+{
+	TsFile f;
+	if (!ts_file_map(s->cx, s->path, &f)) return false;
+	if (f.size > 0x7fffffff) {
+		ts_error(s->cx, (TsSpan){ 0 }, "E_LIMIT", "'%s' is too large: texts end at 2^31 bytes", s->path);
+		ts_file_unmap(&f);
+		return false;
+	}
+	uint32_t src = ts_source_add(s->cx, s->path, (const char *)f.p, f.size);
+	ts_file_unmap(&f);
+	s->tree = ts_parse(s->cx, src);
+	return s->tree != NULL;
+}
+
+/* Syntax tree to verified Graph IR.  keeps: names, places.  reports: names, types, shapes, weights. */
+static bool read_graph(State *s)
+{
+	s->module = ts_module_from_tree(s->cx, s->tree, s->path);
+	if (!s->module) return false;
+	if (s->o->name) s->module->name = ts_intern(s->cx, s->o->name);
+	return ts_verify(s->module, "read-graph");
+}
+
+/* Graph to graph by the rules.  keeps: results, names of results. */
+static bool rewrite(State *s)
+{
+	TsRewriteOptions r = { .disabled = s->o->disabled, .ndisabled = s->o->n_disabled, .print = s->o->print_rewrites ? stderr : NULL };
+	return ts_rewrite(s->module, &r) && ts_verify(s->module, "rewrite");
+}
+
+/* Graph to schedule: kernels as text, their order, where bytes lie. */
+static bool schedule(State *s) { return (s->sched = ts_schedule(s->module)) != NULL; }
+
+/* Kernel texts to verified Tile IR. Equal texts are parsed once. */
+static bool read_tiles(State *s)
+{
+	TsMap seen = { 0 };
+	TsArena *a = ts_arena(s->cx);
+	for (uint32_t i = 0; i < s->sched->kernels.n; i++)
+		for (int c = 0; c < TS_CPU_CLONES; c++) {
+			const TsKernel *k = &s->sched->kernels.p[i];
+			bool fresh;
+			uintptr_t *at = ts_map_put(a, &seen, k->text[c], &fresh);
+			if (fresh) {
+				char *name = ts_printf(a, "<%s.tile>", k->name);
+				TsTree *file = ts_parse(s->cx, ts_source_add(s->cx, name, k->text[c], strlen(k->text[c])));
+				if (!file || !ts_tile_verify(s->cx, file)) {
+					ts_bug(s->cx, (TsSpan){ 0 }, "tile: the schedule of kernel %s is not valid Tile IR", k->name);
+				}
+				ts_push(a, &s->files, file);
+				*at = (uintptr_t)file->kid[file->n - 1];
+			}
+			ts_push(a, &s->kernels, (const TsTree *)*at);
+		}
+	return true;
+}
+
+static void print_kernel(TsCtx *cx, const TsTree *tree, TsBuf *to)
+{
+	(void)cx;
+	ts_print_tree(tree, to, false);
+}
+
+static const char *clone_name(int c)
+{
+	static const char *const name[TS_CPU_CLONES] = { "x86-64-v2", "x86-64-v3", "x86-64-v4" };
+	return name[c];
+}
+
+/* The code that clone c runs: its own, or, where that was not asked for, the nearest weaker one that was, else the weakest. */
+static int clone_for(const State *s, int c)
+{
+	for (int k = c; k >= 0; k--)
+		if (s->o->clones & 1u << k) return k;
+	for (int k = c; k < TS_CPU_CLONES; k++)
+		if (s->o->clones & 1u << k) return k;
+	return c;
+}
+
+static TsBackendOptions backend_options(const State *s, TsBackendForm form)
+{
+	return (TsBackendOptions){ .opt_level = s->o->opt_level, .form = form, .jobs = s->o->jobs, .print = print_kernel };
+}
+
+/* Tile IR to objects, one symbol per kernel and clone, and the table of them that the runtime reads. */
+static bool generate(State *s)
+{
+	TsArena *a = ts_arena(s->cx);
+	uint32_t n = s->kernels.n, n_units = 0;
+	TsUnit *units = TS_NEW_N(a, TsUnit, n);
+	const char **symbols = TS_NEW_N(a, const char *, n);
+	for (uint32_t i = 0; i < n; i++) {
+		int c = (int)(i % TS_CPU_CLONES), use = clone_for(s, c);
+		symbols[i] = ts_printf(a, "k%u_v%d", i / TS_CPU_CLONES, use + 2);
+		if (c == use) units[n_units++] = (TsUnit){ s->kernels.p[i], symbols[i], ts_target_find(clone_name(c)) };
+	}
+	TsBackendOptions bo = backend_options(s, TS_FORM_OBJECT);
+	TsBuf *objects = NULL, table = { 0 };
+	uint32_t count = 0;
+	if (n_units && !ts_backend_compile_all(s->cx, units, n_units, &bo, &objects, &count)) return false;
+	if (!ts_backend_table(s->cx, "ts_kernels", symbols, n, &table)) return false;
+	s->objects = TS_NEW_N(a, TsBuf, count + 1);
+	if (count) memcpy(s->objects, objects, count * sizeof *objects);
+	s->objects[count] = table;
+	s->n_objects = count + 1;
+	return true;
+}
+
+/* The host program as data. */
+static bool plan(State *s)
+{
+	int64_t *scratch = TS_NEW_N(ts_arena(s->cx), int64_t, s->sched->kernels.n + 1);
+	for (uint32_t i = 0; i < s->kernels.n; i++) {
+		int64_t b = ts_tile_scratch_bytes(s->kernels.p[i]), *most = &scratch[i / TS_CPU_CLONES];
+		if (b > *most) *most = b;
+	}
+	TsPlanOptions po = { .external = s->o->external_weights, .scratch = scratch, .producer = "tsc " TS_VERSION };
+	return ts_write_plan(s->sched, &po, &s->planned);
+}
+
+/* ---- what is asked for ---- */
+
+static bool write_text(State *s, TsBuf *text)
+{
+	bool ok = ts_write_file(s->cx, s->o->output, text->p ? text->p : "", text->n);
+	ts_buf_free(text);
+	return ok;
+}
+
+static bool emit_graph(State *s)
+{
+	TsBuf b = { 0 };
+	ts_print_module(s->module, &b);
+	return write_text(s, &b);
+}
+
+static bool emit_tile(State *s)
+{
+	TsBuf b = { 0 };
+	for (uint32_t i = 0; i < s->sched->kernels.n; i++) {
+		const TsKernel *k = &s->sched->kernels.p[i];
+		for (int c = 0; c < TS_CPU_CLONES; c++) {
+			if (c && k->text[c] == k->text[c - 1]) continue;
+			bool all = k->text[0] == k->text[TS_CPU_CLONES - 1];
+			ts_buf_fmt(&b, "# kernel %s%s%s\n", k->name, all ? "" : " for ", all ? "" : clone_name(c));
+			ts_print_tree(s->kernels.p[i * TS_CPU_CLONES + (uint32_t)c], &b, false);
+			ts_buf_char(&b, '\n');
+		}
+	}
+	return write_text(s, &b);
+}
+
+/* LLVM IR or assembly of every kernel for the strongest clone asked for. */
+static bool emit_target(State *s, TsBackendForm form)
+{
+	TsArena *a = ts_arena(s->cx);
+	uint32_t n = s->kernels.n / TS_CPU_CLONES;
+	TsUnit *units = TS_NEW_N(a, TsUnit, n);
+	for (uint32_t i = 0; i < n; i++)
+		units[i] = (TsUnit){ s->kernels.p[i * TS_CPU_CLONES + TS_CPU_CLONES - 1], s->sched->kernels.p[i].name, ts_target_find(clone_name(TS_CPU_CLONES - 1)) };
+	TsBackendOptions bo = backend_options(s, form);
+	TsBuf b = { 0 };
+	return ts_backend_compile(s->cx, units, n, &bo, &b) && write_text(s, &b);
+}
+
+static bool emit_artifact(State *s, TsArtifactKind kind)
+{
+	TsArena *a = ts_arena(s->cx);
+	TsBuf ops = { 0 }, meta = { 0 };
+	ts_print_module(s->module, &ops);
+	ts_buf_fmt(&meta, "producer: tsc %s\nllvm: 22\narch: x86-64-v2 x86-64-v3 x86-64-v4\nweights: %s\n", TS_VERSION, s->o->external_weights ? "external" : "embedded");
+	TsBytes *objects = TS_NEW_N(a, TsBytes, s->n_objects + 1);
+	for (uint32_t i = 0; i < s->n_objects; i++) objects[i] = (TsBytes){ s->objects[i].p, s->objects[i].n };
+	TsArtifact art = { .kind = kind, .name = s->module->name, .objects = objects, .n_objects = s->n_objects, .plan = s->planned.plan,
+		.ops = { ops.p, ops.n }, .meta = { meta.p, meta.n }, .weights = s->planned.pieces, .n_weights = s->planned.n_pieces, .weight_bytes = s->planned.weight_bytes };
+	bool ok = ts_emit_artifact(s->cx, &art, s->o->output);
+	if (ok && (kind == TS_ARTIFACT_SO || kind == TS_ARTIFACT_OBJ)) ok = ts_emit_header_beside(s->cx, s->planned.plan, s->o->output);
+	ts_buf_free(&ops);
+	ts_buf_free(&meta);
+	return ok;
+}
+
+static bool emit_header(State *s)
+{
+	const char *text = ts_emit_header(s->cx, s->planned.plan);
+	return ts_write_file(s->cx, s->o->output, text, strlen(text));
+}
+
+/* ---- the pipeline ---- */
+
+typedef enum { LV_SOURCE, LV_TREE, LV_GRAPH, LV_SCHED, LV_TILE, LV_CODE, LV_PLAN } Level;
+typedef struct { const char *name; bool (*run)(State *); Level from, to; } Pass;
+
+static const Pass pipeline[] = { /* the whole compiler in order */
+	{ "parse",    read_source, LV_SOURCE, LV_TREE },
+	{ "graph",    read_graph,  LV_TREE,   LV_GRAPH },
+	{ "rewrite",  rewrite,     LV_GRAPH,  LV_GRAPH },
+	{ "schedule", schedule,    LV_GRAPH,  LV_SCHED },
+	{ "tile",     read_tiles,  LV_SCHED,  LV_TILE },
+	{ "generate", generate,    LV_TILE,   LV_CODE },
+	{ "plan",     plan,        LV_CODE,   LV_PLAN },
+};
+
+/* What is printed or written, and the level it needs. */
+static Level level_of(TsEmit e)
+{
+	switch (e) {
+	case TS_EMIT_GRAPH: return LV_GRAPH;
+	case TS_EMIT_SCHEDULE: return LV_SCHED;
+	case TS_EMIT_TILE: case TS_EMIT_LLVM: case TS_EMIT_ASM: return LV_TILE;
+	default: return LV_PLAN;
+	}
+}
+
+static bool finish(State *s)
+{
+	switch (s->o->emit) {
+	case TS_EMIT_GRAPH: return emit_graph(s);
+	case TS_EMIT_SCHEDULE: return emit_schedule(s);
+	case TS_EMIT_COUNT: break;
+	case TS_EMIT_TILE: return emit_tile(s);
+	case TS_EMIT_LLVM: return emit_target(s, TS_FORM_LLVM_IR);
+	case TS_EMIT_ASM: return emit_target(s, TS_FORM_ASM);
+	case TS_EMIT_OBJ: return emit_artifact(s, TS_ARTIFACT_OBJ);
+	case TS_EMIT_SO: return emit_artifact(s, TS_ARTIFACT_SO);
+	case TS_EMIT_EXE: return emit_artifact(s, TS_ARTIFACT_EXE);
+	case TS_EMIT_TSR: return emit_artifact(s, TS_ARTIFACT_TSR);
+	case TS_EMIT_HEADER: return emit_header(s);
+	}
+	return false;
+}
+
+static double now_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static void run(void *user)
+{
+	State *s = user;
+	Level want = level_of(s->o->emit);
+	for (size_t i = 0; i < sizeof pipeline / sizeof *pipeline; i++) {
+		const Pass *p = &pipeline[i];
+		if (p->to > want) break;
+		if (s->module && p->from < LV_GRAPH) continue;
+		double from = now_ms();
+		bool ok = p->run(s) && !ts_error_count(s->cx);
+		if (s->o->time_report) fprintf(stderr, "%-10s %8.1f ms\n", p->name, now_ms() - from);
+		if (!ok) return;
+		if (s->tree && s->tree->name == ts_intern(s->cx, "tile")) { ts_compile_tile(s->cx, s->o, s->tree); return; }
+	}
+	double from = now_ms();
+	finish(s);
+	if (s->o->time_report) fprintf(stderr, "%-10s %8.1f ms\n", "emit", now_ms() - from);
+}
+
+static void compile(State *s)
+{
+	ts_guard(s->cx, run, s);
+	for (uint32_t i = 0; i < s->n_objects; i++) ts_buf_free(&s->objects[i]);
+}
+
+void ts_compile(TsCtx *cx, const TsOptions *o)
+{
+	State s = { .cx = cx, .o = o, .path = o->input };
+	compile(&s);
+}
+
+void ts_compile_module(TsCtx *cx, const TsOptions *o, TsModule *m)
+{
+	State s = { .cx = cx, .o = o, .module = m };
+	compile(&s);
+}
