@@ -175,7 +175,7 @@ static uint32_t weight_id(Writer *w, const TsGraph *g, const TsBuffer *b, TsSym 
 		name = ts_intern_fmt(w->m->cx, "const.%u", w->consts++);
 	} else {
 		const TsWeights *set = &w->m->weights.p[n->weights];
-		const TsTensorInfo *info = ts_map_get(&set->by_name, name);
+		const TsTensorInfo *info = ts_weights_find(set, name);
 		if (!info) ts_bug(w->m->cx, n->at, "plan: weight '%s' is gone", name);
 		int64_t skip = b->packing.offset * ts_dtype_bits(b->elem) / 8;
 		rec.file_offset = info->offset + (uint64_t)skip;

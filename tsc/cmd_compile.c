@@ -2,9 +2,7 @@
 #include "emit/version.h"
 #include "tsc/commands.h"
 #include "tsc/options.h"
-#if __has_include("tsc/pipeline.h")
 #include "tsc/pipeline.h"
-#endif
 
 static void print_version(void)
 {
@@ -25,10 +23,6 @@ int ts_cmd_compile(TsCtx *cx, const TsArgList *args)
 	case TS_ASK_OPS: ts_list_ops(cx, stdout); return 0;
 	case TS_ASK_NOTHING: break;
 	}
-#if __has_include("tsc/pipeline.h")
 	ts_compile(cx, &o);
-#else
-	ts_error(cx, (TsSpan){ 0 }, "E_UNSUPPORTED", "this build does not compile models yet");
-#endif
 	return ts_exit_code(cx);
 }

@@ -1,9 +1,6 @@
 /* tsc eval: a graph by the reference interpreter. */
 #include "frontend/graph_text/parse.h"
-#if __has_include("frontend/graph_text/sema.h")
 #include "frontend/graph_text/sema.h"
-#define HAVE_SEMA 1
-#endif
 #include "ir/interp.h"
 #include "tsc/commands.h"
 #include "tsc/options.h"
@@ -61,17 +58,12 @@ static bool read_args(Eval *e, const TsArgList *args)
 
 static TsModule *read_model(Eval *e)
 {
-#ifdef HAVE_SEMA
 	uint32_t source;
 	TsTree *tree = ts_read_source(e->cx, e->model, &source) ? ts_parse(e->cx, source) : NULL;
 	TsSemaFile *files = TS_NEW_N(ts_arena(e->cx), TsSemaFile, e->options.n_weights_from + 1);
 	for (uint32_t i = 0; i < e->options.n_weights_from; i++) files[i] = (TsSemaFile){ e->options.weights_from[i].name, e->options.weights_from[i].path };
 	TsSemaOptions o = { .weights_dir = e->options.weights_dir, .files = files, .n_files = e->options.n_weights_from, .graph = e->graph };
 	return tree ? ts_module_from_tree(e->cx, tree, e->model, &o) : NULL;
-#else
-	ts_error(e->cx, (TsSpan){ 0 }, "E_UNSUPPORTED", "this build does not read graphs yet");
-	return NULL;
-#endif
 }
 
 static TsGraph *choose_graph(Eval *e, TsModule *m)

@@ -1,8 +1,6 @@
 #include "tsc/model_file.h"
 #include "support/file.h"
-#if __has_include("tsc/pipeline.h")
 #include "tsc/pipeline.h"
-#endif
 #include <dirent.h>
 #include <elf.h>
 #include <errno.h>
@@ -46,11 +44,7 @@ bool ts_model_open(TsCtx *cx, const char *input, TsOptions *o, TsModelFile *out)
 	o->input = input;
 	o->output = out->path = ts_printf(ts_arena(cx), "%s/model.so", out->folder);
 	o->emit = TS_EMIT_SO;
-#if __has_include("tsc/pipeline.h")
 	ts_compile(cx, o);
-#else
-	ts_error(cx, (TsSpan){ 0 }, "E_UNSUPPORTED", "this build does not compile models yet");
-#endif
 	if (!ts_error_count(cx)) return true;
 	ts_model_close(out);
 	return false;

@@ -47,7 +47,10 @@ static bool read_source(State *s)
 /* Syntax tree to verified Graph IR.  keeps: names, places.  reports: names, types, shapes, weights. */
 static bool read_graph(State *s)
 {
-	s->module = ts_module_from_tree(s->cx, s->tree, s->path);
+	TsSemaFile *files = TS_NEW_N(ts_arena(s->cx), TsSemaFile, s->o->n_weights_from);
+	for (uint32_t i = 0; i < s->o->n_weights_from; i++) files[i] = (TsSemaFile){ s->o->weights_from[i].name, s->o->weights_from[i].path };
+	TsSemaOptions so = { .weights_dir = s->o->weights_dir, .files = files, .n_files = s->o->n_weights_from, .graph = s->o->graph };
+	s->module = ts_module_from_tree(s->cx, s->tree, s->path, &so);
 	if (!s->module) return false;
 	if (s->o->name) s->module->name = ts_intern(s->cx, s->o->name);
 	return ts_verify(s->module, "read-graph");
@@ -248,7 +251,7 @@ static bool finish(State *s)
 {
 	switch (s->o->emit) {
 	case TS_EMIT_GRAPH: return emit_graph(s);
-	case TS_EMIT_SCHEDULE: return emit_schedule(s);
+	case TS_EMIT_SCHEDULE: ts_error(s->cx, (TsSpan){ 0 }, "E_NOT_YET", "--emit schedule is not in this release; --emit tile prints the kernels"); break;
 	case TS_EMIT_COUNT: break;
 	case TS_EMIT_TILE: return emit_tile(s);
 	case TS_EMIT_LLVM: return emit_target(s, TS_FORM_LLVM_IR);

@@ -73,7 +73,8 @@ void ts_sched_pointwise(TsTl *t, TsVal root, const TsReal *out)
 	ts_kb_init(&k, t, NULL);
 	write_kernel(t, &r, value, leaf, &k, &c.cells);
 	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
-	c.kernel = ts_add_kernel(t, ts_op_info(t->cx, ts_val(t->g, root)->def->op)->name, all);
+	bool bytes = t->real[root].how == TS_REAL_VIEW;
+	c.kernel = ts_add_kernel(t, bytes ? "copy" : ts_op_info(t->cx, ts_val(t->g, root)->def->op)->name, all);
 	ts_emit_step(t, root, &k, &c, 1);
 }
 

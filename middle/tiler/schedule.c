@@ -19,7 +19,7 @@ void ts_emit_step(TsTl *t, TsVal what, const TsKb *k, const TsChoice *choices, u
 {
 	TsStep st = { .kind = TS_SCHED_LAUNCH };
 	if (what) {
-		st.at = ts_val(t->g, what)->def->at;
+		if (ts_val(t->g, what)->def) st.at = ts_val(t->g, what)->def->at;
 		st.what = ts_val(t->g, what)->name;
 	}
 	for (uint32_t i = 0; i < n; i++) ts_push(t->a, &st.choices, choices[i]);
