@@ -135,6 +135,7 @@ static void graph(Sema *s, TsTree *t)
 		ts_push(s->a, &s->g->body.results, out[i].v);
 		ts_push(s->a, &s->g->result_names, results->kid[i]->name);
 	}
+	ts_push(s->a, &s->m->graphs, s->g);
 }
 
 /* The model's name: the file's, without folder and ending, as a C identifier. */
@@ -163,7 +164,6 @@ TsModule *ts_module_from_tree(TsCtx *cx, TsTree *file, const char *path, const T
 	s.b = &scratch->body;
 	s.num = &s.m->numerics;
 	items(&s);
-	s.m->graphs.n = 0;
 	for (uint32_t i = 0; i < file->n; i++) {
 		TsTree *t = file->kid[i];
 		if (t->kind != TS_TREE_GRAPH || (s.o->graph && strcmp(s.o->graph, t->name))) continue;

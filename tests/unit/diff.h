@@ -35,6 +35,7 @@ static inline Build build_begin(Rng *rng)
 	b.m = ts_module_new(b.cx);
 	b.m->name = ts_intern(b.cx, "model");
 	b.g = ts_graph_new(b.m, ts_intern(b.cx, "f"));
+	ts_push(b.m->arena, &b.m->graphs, b.g);
 	return b;
 }
 

@@ -50,6 +50,7 @@ static void begin(void)
 	cx = ts_ctx_new();
 	m = ts_module_new(cx);
 	g = ts_graph_new(m, ts_intern(cx, "f"));
+	ts_push(m->arena, &m->graphs, g);
 }
 
 static void finish(const char *name, TsVal result)
