@@ -192,6 +192,18 @@ static TsVal make(TsMatch *m, const TsMake *k)
 	return ts_rw_op(m, op, k->nin, in, attr);
 }
 
+/* A written accumulator (bf16@f32) is part of the type: a new value gets it, an old one must have it. */
+static bool keeps_type(TsMatch *m, TsVal v)
+{
+	TsType *t = &ts_val(m->rw->g, v)->type;
+	const TsType *want = ts_rw_type(m, m->root->out[0]);
+	bool made = false;
+	for (uint32_t i = 0; i < m->made.nodes.n; i++) made |= m->made.nodes.p[i] == ts_rw_def(m, v);
+	if (!ts_type_eq(t, want)) return false;
+	if (made) t->accum = want->accum;
+	return t->accum == want->accum;
+}
+
 static TsVal try_rule(TsRw *rw, const TsRule *r, TsNode *n, TsBlock *made)
 {
 	TsMatch m = { .rw = rw, .root = n };
@@ -206,7 +218,7 @@ static TsVal try_rule(TsRw *rw, const TsRule *r, TsNode *n, TsBlock *made)
 	TsVal v = make(&m, &rule_makes[r->make]);
 	/* what the new nodes demand, the old ones demanded: no new run-time checks */
 	rw->g->checks.n = checks;
-	if (!v || v == n->out[0] || !ts_type_eq(ts_rw_type(&m, v), ts_rw_type(&m, n->out[0]))) {
+	if (!v || v == n->out[0] || !keeps_type(&m, v)) {
 		rw->g->vals.n = vals;
 		return 0;
 	}

@@ -61,6 +61,7 @@ void ts_rw_dce(TsRw *rw);
 void ts_rw_hoist(TsRw *rw);
 void ts_rw_fold(TsRw *rw, int64_t most);   /* results of at most `most` elements */
 void ts_rw_names(TsRw *rw);
+TsSym ts_rw_name_base(TsCtx *cx, TsSym name);   /* y.12 -> y; a name without number is its own base, NULL is NULL */
 
 /* ---- for the functions of rules ---- */
 #define RW_COND(name) bool ts_rw_cond_##name(__attribute__((unused)) TsMatch *m, __attribute__((unused)) const TsArg *a)

@@ -6,8 +6,7 @@
 
 typedef struct { TsRw *rw; TsMap taken; TS_VEC(TsVal) vals; } Names;
 
-/* y.12 -> y; a name without number is its own base. */
-static TsSym base_of(TsCtx *cx, TsSym name)
+TsSym ts_rw_name_base(TsCtx *cx, TsSym name)
 {
 	const char *dot = name ? strrchr(name, '.') : NULL;
 	if (!dot || dot == name || !dot[1] || dot[1 + strspn(dot + 1, "0123456789")]) return name;
@@ -52,7 +51,7 @@ static void name_block(Names *s, const TsBlock *b)
 	TsSym base = g->result_names.n ? g->result_names.p[0] : ts_intern(s->rw->cx, "t");
 	for (uint32_t i = last; i-- > first;) {
 		TsValue *v = ts_val(g, s->vals.p[i]);
-		TsSym own = base_of(s->rw->cx, v->name);
+		TsSym own = ts_rw_name_base(s->rw->cx, v->name);
 		bool fixed = v->def && v->def->op == TS_OP_param;
 		if (own) base = own;
 		step[i - first] = !fixed && own != v->name;
@@ -66,7 +65,7 @@ static void name_block(Names *s, const TsBlock *b)
 	for (uint32_t i = first; i < last; i++) {
 		TsValue *v = ts_val(g, s->vals.p[i]);
 		if (!step[i - first]) continue;
-		v->name = step_name(s, &next, base_of(s->rw->cx, v->name));
+		v->name = step_name(s, &next, ts_rw_name_base(s->rw->cx, v->name));
 		*ts_map_put(s->rw->a, &s->taken, v->name, NULL) = 1;
 	}
 	for (uint32_t i = 0; i < b->nodes.n; i++)

@@ -55,23 +55,31 @@ static void grow(TsRw *rw)
 
 static void sweep_block(TsRw *rw, TsBlock *b);
 
-/* Old stands for a new value: a value that is new takes the name, unless the text never shows it. */
+/* A new value takes the name, and so does a step of the same statement: y.1 becomes y. */
+static bool takes_name(TsRw *rw, TsVal by, TsSym name, const TsBlock *made)
+{
+	const TsValue *v = ts_val(rw->g, by);
+	if (!name || !v->def || ts_op_info(rw->cx, v->def->op)->cls == TS_CLS_LEAF) return false;
+	if (!v->name || (v->name != name && ts_rw_name_base(rw->cx, v->name) == name)) return true;
+	for (uint32_t i = 0; i < made->nodes.n; i++)
+		if (made->nodes.p[i] == v->def) return true;
+	return false;
+}
+
+/* From now on `by` stands for old's result. */
 static void replace(TsRw *rw, const TsNode *old, TsVal by, const TsBlock *made)
 {
 	TsSym name = ts_val(rw->g, old->out[0])->name;
-	TsNode *def = ts_val(rw->g, by)->def;
 	grow(rw);
 	rw->repl.p[old->out[0]] = by;
 	rw->uses.p[by] += rw->uses.p[old->out[0]];
 	for (uint32_t i = 0; i < old->nin; i++)
 		if (rw->uses.p[ts_rw_now(rw, old->in[i])]) rw->uses.p[ts_rw_now(rw, old->in[i])]--;
-	for (uint32_t i = 0; i < made->nodes.n; i++) {
-		TsNode *n = made->nodes.p[i];
-		for (uint32_t k = 0; k < n->nin; k++) rw->uses.p[n->in[k]]++;
-		if (n != def || !n->nin) continue;
-		n->doc = old->doc;
-		ts_val(rw->g, by)->name = name;
-	}
+	for (uint32_t i = 0; i < made->nodes.n; i++)
+		for (uint32_t k = 0; k < made->nodes.p[i]->nin; k++) rw->uses.p[made->nodes.p[i]->in[k]]++;
+	if (!takes_name(rw, by, name, made)) return;
+	ts_val(rw->g, by)->name = name;
+	if (!ts_val(rw->g, by)->def->doc) ts_val(rw->g, by)->def->doc = old->doc;
 }
 
 static void settle(TsRw *rw, TsBlock *out, TsNode *n, int depth)
