@@ -64,6 +64,33 @@ HOSTILE = {
     "name-twice": safetensors(b'{"b":%s,"b":%s}' % ((json.dumps(tensor()).encode(),) * 2), bytes(8)),
     "no-shape": safetensors(b'{"b":{"dtype":"F32","data_offsets":[0,8]}}', bytes(8)),
 }
+# what is said of each: E_SAFETENSORS_code, text
+REFUSED = {
+    "empty": ("HEADER", "0 bytes are too few for a header"),
+    "seven-bytes": ("HEADER", "7 bytes are too few for a header"),
+    "header-past-the-end": ("HEADER", "a header of 10000 bytes in a file of 77: it is cut off"),
+    "header-length-2-to-the-63": ("HEADER", "a header of 9223372036854775808 bytes, at most 100000000 are allowed"),
+    "header-length-all-ones": ("HEADER", "a header of 18446744073709551615 bytes, at most 100000000 are allowed"),
+    "header-is-no-json": ("HEADER", "the header is no valid JSON at byte 9: expected a string"),
+    "header-is-a-list": ("HEADER", "the header is no valid JSON at byte 8: expected '{'"),
+    "header-cut-off": ("HEADER", "the header is no valid JSON at byte 40: expected a string"),
+    "header-nested-deep": ("HEADER", "the header is no valid JSON at byte 13: expected '{'"),
+    "data-cut-off": ("RANGE", '"b" lies at bytes 0 to 8, the file has 7 bytes of tensors'),
+    "data-missing": ("RANGE", '"b" lies at bytes 0 to 8, the file has 0 bytes of tensors'),
+    "bytes-left-over": ("RANGE", "1 bytes at the end belong to no tensor"),
+    "overlap": ("OVERLAP", '"a" and "b" overlap'),
+    "gap": ("RANGE", '4 bytes before "b" belong to no tensor'),
+    "offsets-swapped": ("RANGE", '"b" lies at bytes 8 to 0, the file has 8 bytes of tensors'),
+    "offset-negative": ("HEADER", "the header is no valid JSON at byte 56: expected a whole number of at least 0"),
+    "offset-2-to-the-64": ("HEADER", "the header is no valid JSON at byte 96: a number is too large"),
+    "size-is-wrong": ("SIZE", '"b" has 8 bytes, its type and shape need 12'),
+    "shape-overflows": ("SHAPE", '"b" has more than 2^62 elements'),
+    "shape-is-negative": ("HEADER", "the header is no valid JSON at byte 41: expected a whole number of at least 0"),
+    "rank-17": ("SHAPE", '"b" has more than 16 axes'),
+    "type-is-unknown": ("DTYPE", '"b" has the unknown element type "F33"'),
+    "name-twice": ("DUPLICATE", '"b" is there twice'),
+    "no-shape": ("HEADER", '"b" has no "shape"'),
+}
 
 
 # ---- bad command lines -------------------------------------------------------------------------------------------------------
@@ -197,6 +224,49 @@ def bad_command_lines(ctx):
         yield name, not wrong, wrong
 
 
+def hostile_weights(ctx):
+    """Every hostile file is refused at the line that names it, and nothing is written."""
+    def one(name):
+        folder = ctx.tmp / ("weights-" + name)
+        put(folder, {"m.tg": WITH_WEIGHTS, "w.safetensors": HOSTILE[name]})
+        result = ctx.run([ctx.tsc, "m.tg", "-o", "m.so"], cwd=folder, timeout=20)
+        code, text = REFUSED[name]
+        wanted = [("m.tg", "3", "E_SAFETENSORS_" + code, "w.safetensors: " + text)]
+        found = [(file, line, code, text) for file, line, _, code, text in errors_of(result)]
+        left = sorted(os.listdir(folder)) != ["m.tg", "w.safetensors"]
+        good = found == wanted and result.code == 1 and not left
+        return "weights/" + name, good, "%s\nexpected %s\n%s" % (found, wanted, result.err) + (" left something behind" if left else "")
+
+    yield "weights/all-have-an-answer", set(HOSTILE) == set(REFUSED), str(set(HOSTILE) ^ set(REFUSED))
+    yield from ctx.map(one, sorted(HOSTILE))
+
+
+# ---- full disks --------------------------------------------------------------------------------------------------------------
+def full_disks(ctx):
+    folder = ctx.tmp / "full"
+    big = safetensors({"b": tensor((1 << 20,), (0, 4 << 20))}, bytes(4 << 20))
+    put(folder, {"m.tg": MODEL, "w.tg": WITH_WEIGHTS.replace("[B, 2]", "[B, 1048576]"), "w.safetensors": big})
+    result = ctx.run([ctx.tsc, "m.tg", "--emit", "graph", "-o", "/dev/full"], cwd=folder)
+    good = result.code == 3 and [e[3] for e in errors_of(result)] == ["E_FILE"] and "No space left" in result.err
+    yield "full/device", good, "%d %s" % (result.code, result.err)
+    if os.geteuid() != 0:
+        yield "full/disk", None, "mount takes root"
+        return
+    disk = folder / "disk"
+    disk.mkdir()
+    mounted = ctx.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", disk])
+    if mounted.code:
+        yield "full/disk", None, "no tmpfs can be mounted: " + mounted.err
+        return
+    try:
+        for kind, name in (("so", "w.so"), ("obj", "w.o"), ("exe", "w"), ("tsr", "w.tsr")):
+            result = ctx.run([ctx.tsc, "w.tg", "--emit", kind, "-o", disk / name], cwd=folder)
+            good = result.code == 3 and [e[3] for e in errors_of(result)] == ["E_FILE"] and not os.listdir(disk)
+            yield "full/disk-" + kind, good, "%d %s left: %s" % (result.code, result.err, os.listdir(disk))
+    finally:
+        ctx.run(["umount", disk])
+
+
 # ---- good ones ---------------------------------------------------------------------------------------------------------------
 def on_one_screen(text):
     lines = text.splitlines()
@@ -241,5 +311,7 @@ def formatting(ctx):
 
 def run(ctx):
     yield from bad_command_lines(ctx)
+    yield from hostile_weights(ctx)
+    yield from full_disks(ctx)
     yield from questions(ctx)
     yield from formatting(ctx)
