@@ -24,8 +24,8 @@ static const TsArgSpec spec[] = {
 
 static const char usage[] =
 	"usage: tsc test FILE.tg ...\n"
-	"Runs the test blocks of each file by the interpreter and by compiled code; every expectation must hold for both, and compiled code\n"
-	"must be as near to the interpreter in f64 as the operators' bounds say. Exit status 1 when a test fails.\n";
+	"Runs the test blocks of each file by the interpreter and by compiled code: every expectation must hold for both,\n"
+	"and compiled code must be as near to the interpreter in f64 as it has to be. Exit status 1 when a test fails.\n";
 
 typedef struct {
 	TsCtx *cx;
@@ -130,7 +130,7 @@ static bool expect(void *user, TsSpan at, const TsTensor *got, const TsTensor *w
 		double v = fabs(ts_elem_get(want->elem, want->data, i));
 		if (isfinite(v) && v > largest) largest = v;
 	}
-	return ts_tensor_expect(t->cx, at, ts_printf(ts_arena(t->cx), "the left side, %s,", t->by), "the right side", got, want, (TsTolerance){ within * (1 + largest), 0 }, &d);
+	return ts_tensor_expect(t->cx, at, ts_printf(ts_arena(t->cx), "%s: the left side", t->by), "the right side", got, want, (TsTolerance){ within * (1 + largest), 0 }, &d);
 }
 
 /* The code of the last error reported; compiled code reports every refusal as E_RUN. */

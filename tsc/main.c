@@ -9,6 +9,7 @@ static const Command commands[] = {
 	{ "compile", ts_cmd_compile }, /* what happens without a command's name */
 	{ "fmt", ts_cmd_fmt },
 	{ "eval", ts_cmd_eval },
+	{ "test", ts_cmd_test },
 	{ "run", ts_cmd_run },
 	{ "inspect", ts_cmd_inspect },
 	{ "explain", ts_cmd_explain },

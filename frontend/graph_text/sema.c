@@ -148,33 +148,39 @@ static TsSym model_name(Sema *s, const char *path)
 	return ts_intern(s->cx, *n ? n : "model");
 }
 
-TsModule *ts_module_from_tree(TsCtx *cx, TsTree *file, const char *path, const TsSemaOptions *o)
+TsModule *ts_s_module(Sema *s, TsCtx *cx, TsTree *file, const char *path, const TsSemaOptions *o)
 {
 	static const TsSemaOptions plain;
-	Sema s = { .cx = cx, .a = ts_arena(cx), .file = file, .o = o ? o : &plain };
+	*s = (Sema){ .cx = cx, .a = ts_arena(cx), .file = file, .o = o ? o : &plain };
 	uint32_t errors = ts_error_count(cx), done = 0;
-	s.m = ts_module_new(cx);
-	s.d = s.m->dims;
-	s.scope = &s.top;
-	s.m->path = ts_intern(cx, path);
-	s.m->name = model_name(&s, path);
-	s.m->source = file;
-	TsGraph *scratch = ts_graph_new(s.m, ts_intern(cx, "")); /* constants of items are worked out in it */
-	s.g = scratch;
-	s.b = &scratch->body;
-	s.num = &s.m->numerics;
-	items(&s);
+	s->m = ts_module_new(cx);
+	s->d = s->m->dims;
+	s->scope = &s->top;
+	s->m->path = ts_intern(cx, path);
+	s->m->name = model_name(s, path);
+	s->m->source = file;
+	TsGraph *scratch = ts_graph_new(s->m, ts_intern(cx, "")); /* constants of items are worked out in it */
+	s->g = scratch;
+	s->b = &scratch->body;
+	s->num = &s->m->numerics;
+	items(s);
 	for (uint32_t i = 0; i < file->n; i++) {
 		TsTree *t = file->kid[i];
-		if (t->kind != TS_TREE_GRAPH || (s.o->graph && strcmp(s.o->graph, t->name))) continue;
+		if (t->kind != TS_TREE_GRAPH || (s->o->graph && strcmp(s->o->graph, t->name))) continue;
 		done++;
-		graph(&s, t);
+		graph(s, t);
 	}
 	if (ts_error_count(cx) != errors) return NULL;
 	if (!done) {
-		if (s.o->graph) ts_error(cx, file->at, "E_NO_GRAPH", "no graph named '%s'", s.o->graph);
+		if (s->o->graph) ts_error(cx, file->at, "E_NO_GRAPH", "no graph named '%s'", s->o->graph);
 		else ts_error(cx, file->at, "E_NO_GRAPH", "this file has no graph to compile");
 		return NULL;
 	}
-	return s.m;
+	return s->m;
+}
+
+TsModule *ts_module_from_tree(TsCtx *cx, TsTree *file, const char *path, const TsSemaOptions *o)
+{
+	Sema s;
+	return ts_s_module(&s, cx, file, path, o);
 }
