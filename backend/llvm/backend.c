@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Error.h>
+#include <llvm-c/ErrorHandling.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -150,19 +152,50 @@ static bool write_all(int fd, const void *p, size_t n)
 	return true;
 }
 
-_Noreturn static void child_main(TsCtx *cx, const TsTarget *t, const TsBackendOptions *o, Fill *fill, const void *user, int fd)
+/* where a child writes its answer: a fixed number, so that LLVM's error handler, which has no argument of its own, finds it */
+enum { ANSWER_FD = 197, CPU_SECONDS = 300 };
+static const rlim_t memory_limit = (rlim_t)12 << 30;
+
+_Noreturn static void answer(bool ok, bool bug, TsSpan at, const void *p, size_t n)
 {
+	Answer a = { ok, bug, at };
+	_exit(write_all(ANSWER_FD, &a, sizeof a) && write_all(ANSWER_FD, p, n) ? 0 : 3);
+}
+
+static void llvm_failed(const char *why) { answer(false, true, (TsSpan){ 0 }, why, strlen(why)); }
+
+typedef struct { TsCtx *cx; const TsTarget *target; const TsBackendOptions *o; Fill *fill; const void *user; } Work;
+
+static void child_work(void *user)
+{
+	const Work *k = user;
 	TsBuf out = { 0 };
-	static const Job none;
-	Job *j = malloc(sizeof *j);
-	if (!j) _exit(3);
-	*j = none;
-	j->o = o;
+	Job *j = TS_NEW(ts_arena(k->cx), Job);
+	j->o = k->o;
 	j->out = &out;
-	bool ok = start(j, cx, t) && fill(j, user) && optimise(j) && emit(j);
-	Answer a = { ok, j->bug, j->at };
-	ok = write_all(fd, &a, sizeof a) && (a.ok ? write_all(fd, out.p, out.n) : write_all(fd, j->why, strlen(j->why)));
-	_exit(ok ? 0 : 3);
+	LLVMInstallFatalErrorHandler(llvm_failed);
+	if (start(j, k->cx, k->target) && k->fill(j, k->user) && optimise(j) && emit(j)) answer(true, false, j->at, out.p, out.n);
+	answer(false, j->bug, j->at, j->why, strlen(j->why));
+}
+
+/* Under a guard of its own: the parent's would send the child back into the driver. */
+_Noreturn static void child_main(Work *k, int fd)
+{
+	TsBuf why = { 0 };
+	struct rlimit cpu = { CPU_SECONDS, CPU_SECONDS + 1 }, memory = { memory_limit, memory_limit };
+	if (dup2(fd, ANSWER_FD) < 0) _exit(3);
+	close(fd);
+	signal(SIGPIPE, SIG_IGN);
+	setrlimit(RLIMIT_CPU, &cpu);
+#ifndef __SANITIZE_ADDRESS__ /* which reserves terabytes */
+	setrlimit(RLIMIT_AS, &memory);
+#else
+	(void)memory;
+#endif
+	ts_diag_reset(k->cx);
+	ts_guard(k->cx, child_work, k);
+	ts_diag_text(k->cx, &why);
+	answer(false, true, (TsSpan){ 0 }, why.p, why.n);
 }
 
 static bool child_start(TsCtx *cx, const TsTarget *t, const TsBackendOptions *o, Fill *fill, const void *user, Child *c)
@@ -178,8 +211,7 @@ static bool child_start(TsCtx *cx, const TsTarget *t, const TsBackendOptions *o,
 	}
 	if (!c->pid) {
 		close(ends[0]);
-		signal(SIGPIPE, SIG_IGN);
-		child_main(cx, t, o, fill, user, ends[1]);
+		child_main(&(Work){ cx, t, o, fill, user }, ends[1]);
 	}
 	close(ends[1]);
 	c->fd = ends[0];
@@ -236,6 +268,10 @@ _Noreturn static void report_bug(const Group *g, const TsTarget *t, const char *
 static bool child_result(const Group *g, const TsTarget *t, Child *c, int status, TsBuf *out)
 {
 	Answer a = { 0 };
+	if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL)) {
+		ts_error(g->cx, g->n ? g->units[0].kernel->at : (TsSpan){ 0 }, "E_TILE_SIZE", "code generation for %s takes too long or too much memory; make tiles or unrolled loops smaller", t->name);
+		return false;
+	}
 	if (WIFSIGNALED(status)) report_bug(g, t, ts_printf(ts_arena(g->cx), "died of signal %d", WTERMSIG(status)));
 	if (c->got.n < sizeof a || WEXITSTATUS(status)) {
 		if (WIFEXITED(status) && WEXITSTATUS(status) == 3) return ts_env_error(g->cx, "E_PROCESS", "code generation ran out of memory"), false;

@@ -4,6 +4,7 @@
 #include "backend/llvm/backend.h"
 #include "emit/lld_shim.h"
 #include "frontend/graph_text/parse.h"
+#include "support/file.h"
 #include "ir/tile_abi.h"
 #include <dlfcn.h>
 #include <stdlib.h>
