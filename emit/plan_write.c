@@ -313,7 +313,8 @@ static uint32_t add_tensor(Writer *w, TsSym name, const TsType *ty, TsSpan at)
 	const char *where = NULL;
 	if (at.file) {
 		ts_source_line_col(w->m->cx, at.file, at.begin, &line, &col);
-		where = ts_printf(w->a, "%s:%u:%u", ts_source_name(w->m->cx, at.file), line, col);
+		const char *path = ts_source_name(w->m->cx, at.file), *slash = strrchr(path, '/');
+		where = ts_printf(w->a, "%s:%u:%u", slash ? slash + 1 : path, line, col); /* an artifact does not depend on folders */
 	}
 	return ts_plan_add_tensor(w->b, name, plan_dtype(ty->elem), ty->rank, dims, (uint32_t)(ts_dtype_bits(ty->elem) + 7) / 8, where);
 }

@@ -1,6 +1,7 @@
 #include "ir/weights.h"
 #include "ir/json.h"
 #include "ir/safetensors.h"
+#include "support/elf_read.h"
 #include "support/file.h"
 #include <stdlib.h>
 #include <string.h>
@@ -118,14 +119,42 @@ static bool open_index(Open *o)
 	return true;
 }
 
+/* Where the safetensors image lies: all of a file, or in a pack (.tsr) where its metadata say `image NAME: OFFSET SIZE` of these weights. */
+static bool find_image(Open *o, TsSym path, const TsFile *f, uint64_t *at, uint64_t *size)
+{
+	TsElfFile elf;
+	TsElfSection meta, weights;
+	*at = 0;
+	*size = f->size;
+	if (f->size < 4 || memcmp(f->p, "\177ELF", 4)) return true;
+	char *line = ts_printf(o->m->arena, "image %s: ", o->w->name);
+	const char *wrong = ts_elf_open(&elf, f->p, f->size);
+	if (!wrong && (!ts_elf_find(&elf, ".tessera.meta", &meta) || !ts_elf_find(&elf, ".tessera.weights", &weights))) wrong = "it holds no weights";
+	if (!wrong) {
+		const char *text = ts_strndup(o->m->arena, (const char *)f->p + meta.offset, meta.size), *p = text;
+		while ((p = strstr(p, line)) && p != text && p[-1] != '\n') p++;
+		char *end = NULL;
+		*at = p ? strtoull(p + strlen(line), &end, 10) : 0;
+		*size = end && *end == ' ' ? strtoull(end + 1, &end, 10) : 0;
+		if (!p || !end || *end != '\n') wrong = "it holds no such weights";
+		else if (*at > weights.size || *size > weights.size - *at) wrong = "they lie outside of it";
+		else *at += weights.offset;
+	}
+	if (wrong) ts_error(o->m->cx, o->w->at, "E_PACK_BAD", "cannot read weights '%s' from '%s': %s", o->w->name, path, wrong);
+	return !wrong;
+}
+
 static bool read_file(Open *o, uint32_t file)
 {
 	TsSafeTensors all;
 	TsFile f;
 	TsSym path = o->w->files.p[file];
-	if (!map_file(o, path, &f) || !ts_safetensors_read(o->m->cx, o->w->at, path, f.p, f.size, &all)) return false;
-	for (uint32_t i = 0; i < all.n; i++)
+	uint64_t at, size;
+	if (!map_file(o, path, &f) || !find_image(o, path, &f, &at, &size) || !ts_safetensors_read(o->m->cx, o->w->at, path, f.p + at, size, &all)) return false;
+	for (uint32_t i = 0; i < all.n; i++) {
+		all.p[i].offset += at;
 		if (!add_tensor(o, &all.p[i], file)) return false;
+	}
 	return true;
 }
 

@@ -8,6 +8,8 @@
 #include "ir/tile_abi.h"
 #include "middle/rewrite/rewrite.h"
 #include "support/file.h"
+#include "tsc/commands.h"
+#include "tsc/pack.h"
 #include "tsc/tile_input.h"
 #include <string.h>
 #include <time.h>
@@ -16,6 +18,8 @@ typedef struct {
 	TsCtx *cx;
 	const TsOptions *o;
 	const char *path;
+	bool is_pack;                     /* the input is a .tsr */
+	TsSym name;                       /* of the model, as the pack has it */
 	TsTree *tree;                     /* of the input */
 	TsModule *module;
 	TsSched *sched;
@@ -28,30 +32,35 @@ typedef struct {
 
 /* ---- the stages ---- */
 
-/* Text to syntax tree.  needs: nothing.  reports: every syntax error. */
+/* Text, or the text inside a pack, to syntax tree.  needs: nothing.  reports: every syntax error. */
 static bool read_source(State *s)
 {
 	TsFile f;
+	uint32_t source;
 	if (!ts_file_map(s->cx, s->path, &f)) return false;
-	if (f.size > 0x7fffffff) {
-		ts_error(s->cx, (TsSpan){ 0 }, "E_LIMIT", "'%s' is too large: texts end at 2^31 bytes", s->path);
-		ts_file_unmap(&f);
-		return false;
-	}
-	uint32_t src = ts_source_add(s->cx, s->path, (const char *)f.p, f.size);
+	s->is_pack = ts_is_elf(f.p, f.size);
 	ts_file_unmap(&f);
-	s->tree = ts_parse(s->cx, src);
+	if (!(s->is_pack ? ts_pack_read(s->cx, s->path, &source, &s->name) : ts_read_source(s->cx, s->path, &source))) return false;
+	s->tree = ts_parse(s->cx, source);
 	return s->tree != NULL;
+}
+
+static TsSemaOptions weight_files(const State *s)
+{
+	TsSemaFile *files = TS_NEW_N(ts_arena(s->cx), TsSemaFile, s->o->n_weights_from);
+	if (s->is_pack) return ts_pack_weights(s->cx, s->path, s->tree);
+	for (uint32_t i = 0; i < s->o->n_weights_from; i++) files[i] = (TsSemaFile){ s->o->weights_from[i].name, s->o->weights_from[i].path };
+	return (TsSemaOptions){ .weights_dir = s->o->weights_dir, .files = files, .n_files = s->o->n_weights_from };
 }
 
 /* Syntax tree to verified Graph IR.  keeps: names, places.  reports: names, types, shapes, weights. */
 static bool read_graph(State *s)
 {
-	TsSemaFile *files = TS_NEW_N(ts_arena(s->cx), TsSemaFile, s->o->n_weights_from);
-	for (uint32_t i = 0; i < s->o->n_weights_from; i++) files[i] = (TsSemaFile){ s->o->weights_from[i].name, s->o->weights_from[i].path };
-	TsSemaOptions so = { .weights_dir = s->o->weights_dir, .files = files, .n_files = s->o->n_weights_from, .graph = s->o->graph };
+	TsSemaOptions so = weight_files(s);
+	so.graph = s->o->graph;
 	s->module = ts_module_from_tree(s->cx, s->tree, s->path, &so);
 	if (!s->module) return false;
+	if (s->name) s->module->name = s->name;
 	if (s->o->name) s->module->name = ts_intern(s->cx, s->o->name);
 	return ts_verify(s->module, "read-graph");
 }
@@ -259,7 +268,7 @@ static bool finish(State *s)
 	case TS_EMIT_OBJ: return emit_artifact(s, TS_ARTIFACT_OBJ);
 	case TS_EMIT_SO: return emit_artifact(s, TS_ARTIFACT_SO);
 	case TS_EMIT_EXE: return emit_artifact(s, TS_ARTIFACT_EXE);
-	case TS_EMIT_TSR: return emit_artifact(s, TS_ARTIFACT_TSR);
+	case TS_EMIT_TSR: return ts_pack_write(s->module, s->tree, s->o->output);
 	case TS_EMIT_HEADER: return emit_header(s);
 	}
 	return false;

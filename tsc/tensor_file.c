@@ -2,6 +2,7 @@
 #include "ir/npy.h"
 #include "ir/safetensors.h"
 #include "support/file.h"
+#include "tsc/safetensors_header.h"
 #include <string.h>
 
 bool ts_has_ending(const char *path, const char *ending)
@@ -106,65 +107,16 @@ bool ts_tensor_read(TsCtx *cx, const char *spec, TsSym name, TsDtype as, TsTenso
 
 /* ---- writing ---- */
 
-static const char *safe_name(TsDtype t)
-{
-	switch (t) {
-	case TS_F64: return "F64";
-	case TS_F32: return "F32";
-	case TS_F16: return "F16";
-	case TS_BF16: return "BF16";
-	case TS_FP8_E4M3: return "F8_E4M3";
-	case TS_FP8_E5M2: return "F8_E5M2";
-	case TS_INT64: return "I64";
-	case TS_INT32: return "I32";
-	case TS_INT16: return "I16";
-	case TS_INT8: return "I8";
-	case TS_UINT8: return "U8";
-	case TS_BOOL: return "BOOL";
-	case TS_COMPLEX64: return "C64";
-	default: return NULL;
-	}
-}
-
-static void json_string(TsBuf *b, const char *s)
-{
-	ts_buf_char(b, '"');
-	for (; *s; s++) {
-		if (*s == '"' || *s == '\\') ts_buf_char(b, '\\');
-		if ((unsigned char)*s < 32) ts_buf_fmt(b, "\\u%04x", *s);
-		else ts_buf_char(b, *s);
-	}
-	ts_buf_char(b, '"');
-}
-
-static bool header(TsCtx *cx, const char *path, uint32_t n, const TsSym *names, const TsTensor *const *t, TsBuf *b)
-{
-	uint64_t at = 0;
-	ts_buf_space(b, 8);
-	for (uint32_t i = 0; i < n; i++) {
-		if (!safe_name(t[i]->elem)) {
-			ts_error(cx, (TsSpan){ 0 }, "E_TENSOR_FILE", "cannot write '%s': safetensors has no place for %s ('%s')", path, ts_dtype_name(t[i]->elem), names[i]);
-			return false;
-		}
-		ts_buf_char(b, i ? ',' : '{');
-		json_string(b, names[i]);
-		ts_buf_fmt(b, ":{\"dtype\":\"%s\",\"shape\":[", safe_name(t[i]->elem));
-		for (int k = 0; k < t[i]->rank; k++) ts_buf_fmt(b, k ? ",%lld" : "%lld", (long long)t[i]->dim[k]);
-		ts_buf_fmt(b, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at, (unsigned long long)at + (uint64_t)t[i]->bytes);
-		at += (uint64_t)t[i]->bytes;
-	}
-	ts_buf_str(b, n ? "}" : "{}");
-	while (b->n % 8) ts_buf_char(b, ' ');
-	uint64_t size = b->n - 8;
-	memcpy(b->p, &size, 8);
-	return true;
-}
-
 bool ts_safetensors_write(TsCtx *cx, const char *path, uint32_t n, const TsSym *names, const TsTensor *const *tensors)
 {
 	TsBuf b = { 0 };
 	TsOut out;
-	bool ok = header(cx, path, n, names, tensors, &b) && ts_out_open(cx, path, &out);
+	TsHeaderTensor *t = TS_NEW_N(ts_arena(cx), TsHeaderTensor, n + 1);
+	for (uint32_t i = 0; i < n; i++) {
+		t[i] = (TsHeaderTensor){ .name = names[i], .elem = tensors[i]->elem, .rank = tensors[i]->rank, .bytes = (uint64_t)tensors[i]->bytes };
+		memcpy(t[i].dim, tensors[i]->dim, sizeof t[i].dim);
+	}
+	bool ok = ts_safetensors_header(cx, path, n, t, &b) && ts_out_open(cx, path, &out);
 	if (ok) {
 		ok = ts_out_write(cx, &out, b.p, b.n);
 		for (uint32_t i = 0; ok && i < n; i++) ok = ts_out_write(cx, &out, tensors[i]->data, (size_t)tensors[i]->bytes);

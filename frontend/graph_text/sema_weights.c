@@ -10,10 +10,16 @@ enum { MAX_NAME = 4096, MAX_VARS = 8 };
 
 /* ---- items ---- */
 
-static TsSym file_path(Sema *s, TsSym set, const char *name)
+/* The file that the options give in the place of all files of a set, or NULL. */
+static TsSym given_path(Sema *s, TsSym set)
 {
 	for (uint32_t i = 0; i < s->o->n_files; i++)
 		if (!s->o->files[i].name || s->o->files[i].name == set) return ts_intern(s->cx, s->o->files[i].path);
+	return NULL;
+}
+
+static TsSym file_path(Sema *s, const char *name)
+{
 	if (s->o->weights_dir && name[0] != '/') return ts_intern_fmt(s->cx, "%s/%s", s->o->weights_dir, name);
 	return ts_intern(s->cx, ts_path_beside(s->a, s->m->path, name));
 }
@@ -49,9 +55,10 @@ bool ts_s_weights_item(Sema *s, TsTree *t)
 	TsWeights w = { .name = t->name, .at = t->at, .trainable = t->i };
 	TsTree *files = t->kid[0], *manifest = t->kid[2];
 	if (t->i || t->kid[1]) { ts_s_not_yet(s, t->at, "trainable weights"); return false; }
-	for (uint32_t i = 0; files && i < files->n; i++) {
+	TsSym given = given_path(s, t->name);
+	for (uint32_t i = 0; files && i < files->n && !(given && i); i++) {
 		ts_push(s->a, &w.file_names, files->kid[i]->name);
-		ts_push(s->a, &w.files, file_path(s, t->name, files->kid[i]->name));
+		ts_push(s->a, &w.files, given ? given : file_path(s, files->kid[i]->name));
 	}
 	for (uint32_t i = 0; manifest && i < manifest->n; i++) {
 		TsType ty;

@@ -1,0 +1,112 @@
+#include "tsc/pack.h"
+#include "emit/emit.h"
+#include "emit/version.h"
+#include "frontend/graph_pack/tsr.h"
+#include "frontend/graph_text/print.h"
+#include "tsc/safetensors_header.h"
+#include <elf.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool ts_is_elf(const void *p, size_t size) { return size >= SELFMAG && !memcmp(p, ELFMAG, SELFMAG); }
+
+/* ---- reading ---- */
+
+/* The value of `key: value` among lines; NULL when there is none. */
+static TsSym meta_value(TsCtx *cx, const char *p, size_t n, const char *key)
+{
+	size_t k = strlen(key);
+	for (const char *end = p + n; p < end;) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p)), *stop = nl ? nl : end;
+		if ((size_t)(stop - p) > k + 2 && !memcmp(p, key, k) && p[k] == ':') return ts_intern_n(cx, p + k + 2, (size_t)(stop - p) - k - 2);
+		p = stop + 1;
+	}
+	return NULL;
+}
+
+bool ts_pack_read(TsCtx *cx, const char *path, uint32_t *source, TsSym *name)
+{
+	TsTsr t;
+	if (!ts_tsr_open(cx, path, &t)) return false;
+	bool ok = !t.has_code && t.text_size <= INT32_MAX;
+	if (ok) {
+		*source = ts_source_add(cx, path, t.text, t.text_size);
+		*name = t.meta ? meta_value(cx, t.meta, t.meta_size, "name") : NULL;
+	} else {
+		ts_error(cx, (TsSpan){ 0 }, "E_PACK_BAD", "'%s' is compiled already: its weights are laid out for its code", path);
+		ts_hint(cx, "compile from the text or from a pack (--emit tsr)");
+	}
+	ts_tsr_close(&t);
+	return ok;
+}
+
+TsSemaOptions ts_pack_weights(TsCtx *cx, const char *path, const TsTree *file)
+{
+	TsSemaFile *files = TS_NEW_N(ts_arena(cx), TsSemaFile, file->n + 1);
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < file->n; i++)
+		if (file->kid[i]->kind == TS_TREE_WEIGHTS) files[n++] = (TsSemaFile){ file->kid[i]->name, ts_intern(cx, path) };
+	return (TsSemaOptions){ .files = files, .n_files = n };
+}
+
+/* ---- writing ---- */
+
+typedef struct { TsWeightPiece *piece; uint32_t n, cap; uint64_t at; TsBuf *meta; } Images;
+
+static uint64_t align64(uint64_t x) { return (x + 63) & ~UINT64_C(63); }
+
+/* One set of weights: header, then the tensors' bytes from their files. */
+static bool add_image(TsModule *m, const TsWeights *w, Images *im)
+{
+	TsBuf head = { 0 };
+	uint32_t n = w->tensors.n;
+	uint64_t begin = align64(im->at), at;
+	TsHeaderTensor *t = TS_NEW_N(m->arena, TsHeaderTensor, n + 1);
+	for (uint32_t i = 0; i < n; i++) {
+		const TsTensorInfo *info = &w->tensors.p[i];
+		t[i] = (TsHeaderTensor){ .name = info->name, .elem = info->type.elem, .rank = info->type.rank, .bytes = info->size };
+		for (int k = 0; k < info->type.rank; k++)
+			if (!ts_dim_is_const(m->dims, info->type.dim[k], &t[i].dim[k])) ts_bug(m->cx, info->at, "pack: a weight without fixed size");
+	}
+	if (!ts_safetensors_header(m->cx, "the pack", n, t, &head)) return false;
+	im->piece[im->n++] = (TsWeightPiece){ .at = begin, .size = head.n, .data = ts_memdup(m->arena, head.p, head.n) };
+	at = begin + head.n;
+	ts_buf_free(&head);
+	for (uint32_t i = 0; i < n; i++) {
+		const TsTensorInfo *info = &w->tensors.p[i];
+		if (info->size) im->piece[im->n++] = (TsWeightPiece){ .at = at, .size = info->size, .path = w->files.p[info->file], .path_offset = info->offset };
+		at += info->size;
+	}
+	ts_buf_fmt(im->meta, "image %s: %llu %llu\n", w->name, (unsigned long long)begin, (unsigned long long)(at - begin));
+	im->at = at;
+	return true;
+}
+
+/* The text without comments and tests, whose files stay behind. */
+static void print_text(TsModule *m, const TsTree *tree, TsBuf *to)
+{
+	TsTree copy = *tree;
+	copy.kid = TS_NEW_N(m->arena, TsTree *, tree->n + 1);
+	copy.n = copy.cap = 0;
+	for (uint32_t i = 0; i < tree->n; i++)
+		if (tree->kid[i]->kind != TS_TREE_TEST) copy.kid[copy.n++] = tree->kid[i];
+	ts_print_tree(&copy, to, false);
+}
+
+bool ts_pack_write(TsModule *m, const TsTree *tree, const char *path)
+{
+	TsBuf text = { 0 }, meta = { 0 };
+	uint32_t room = 0;
+	for (uint32_t i = 0; i < m->weights.n; i++) room += m->weights.p[i].tensors.n + 1;
+	Images im = { .piece = TS_NEW_N(m->arena, TsWeightPiece, room + 1), .meta = &meta };
+	ts_buf_fmt(&meta, "producer: tsc %s\nname: %s\n", TS_VERSION, m->name);
+	bool ok = true;
+	for (uint32_t i = 0; ok && i < m->weights.n; i++)
+		if (m->weights.p[i].files.n) ok = add_image(m, &m->weights.p[i], &im);
+	print_text(m, tree, &text);
+	TsArtifact a = { .kind = TS_ARTIFACT_TSR, .name = m->name, .ops = { text.p, text.n }, .meta = { meta.p, meta.n }, .weights = im.piece, .n_weights = im.n, .weight_bytes = im.at };
+	ok = ok && ts_emit_artifact(m->cx, &a, path);
+	ts_buf_free(&text);
+	ts_buf_free(&meta);
+	return ok;
+}
