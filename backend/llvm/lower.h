@@ -1,4 +1,4 @@
-/* The lowering's own interface: what lower.c (statements, idx, loops), lower_tile.c (moves, reductions, matmul), lower_word.c
+/* The lowering's own interface: what lower.c (statements, idx, loops), lower_tile.c (moves, reductions, outer products), lower_word.c
  * (pointwise), lower_mem.c (memory) and the target files share. A tile is an array of LLVM values, one per register of its layout, each a
  * scalar or a vector over the layout's v digits; idx and uniform scalars are one value. Element types live in registers as follows:
  * f32 f64 as such, bool as i1, integers as iN, and everything else as its bits (f16 bf16 i16; int4 fp4 fp6 fp8 i8; complex64 i64).
@@ -94,10 +94,25 @@ Frag lw_tile_word(Lower *w, const TsTree *call, const TsTType *type);
 void lw_tile_words(Lower *w, const TsTree *call, Frag *out, uint32_t n); /* words of several results */
 
 /* lower_mem.c */
+/* base + sum step[a] * coordinate[a] + sum of gathers, in elements */
+typedef struct { Frag index; int axis; Val stride; } Indexed;
+typedef struct {
+	TsDtype elem;
+	int rank, gathers;
+	Val memory, base, step[TS_LAY_RANK]; /* step NULL: the axis belongs to a gather */
+	Indexed gather[TS_LAY_RANK];
+} View;
+View lw_view(Lower *w, const TsTree *x);
+bool lw_packed(TsDtype t);                                /* two elements a byte */
+LLVMTypeRef lw_memory_type(Lower *w, TsDtype t, int lanes);
+Val lw_load_at(Lower *w, TsDtype t, Val p, int lanes);
+void lw_store_at(Lower *w, TsDtype t, Val x, Val p);
+Val lw_pad(Lower *w, const TsTree *call, TsDtype t);
+Val lw_dummy(Lower *w);                                   /* where masked-off elements go */
 Frag lw_load(Lower *w, const TsTree *call, const TsTType *type);
 void lw_store(Lower *w, const TsTree *call);
 void lw_prefetch(Lower *w, const TsTree *call);
-void lw_pack(Lower *w, const TsTree *call);
+void lw_pack(Lower *w, const TsTree *call);               /* lower_pack.c */
 /* copy.c: the slow path of ragged accesses (pad NULL: store), and packed 4-bit elements */
 void lw_copy_box(Lower *w, TsDtype t, Val buf, Val base, Val at, const Val *stride, const Val *count, const int64_t *extent, int rank, Val pad);
 Val lw_nibble_get(Lower *w, Val base, Val at);

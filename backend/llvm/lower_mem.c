@@ -4,15 +4,6 @@
 #include "backend/llvm/lower.h"
 #include <string.h>
 
-/* base + sum step[a] * coordinate[a] + sum of gathers, in elements */
-typedef struct { Frag index; int axis; Val stride; } Indexed;
-typedef struct {
-	TsDtype elem;
-	int rank, gathers;
-	Val memory, base, step[TS_LAY_RANK]; /* step NULL: the axis belongs to a gather */
-	Indexed gather[TS_LAY_RANK];
-} View;
-
 typedef enum { ONE /* one element for all lanes */, ROW /* consecutive elements */, EACH } LaneForm;
 
 typedef struct {
@@ -28,14 +19,14 @@ typedef struct {
 	Val pad;
 } Access;
 
-static bool packed(TsDtype t) { return ts_dtype_bits(t) < 8; }
+bool lw_packed(TsDtype t) { return ts_dtype_bits(t) < 8; }
 
-static LLVMTypeRef memory_type(Lower *w, TsDtype t, int lanes)
+LLVMTypeRef lw_memory_type(Lower *w, TsDtype t, int lanes)
 {
 	return lw_type(w, t == TS_BOOL ? TS_UINT8 : t, lanes);
 }
 
-static unsigned align_of(TsDtype t) { return packed(t) ? 1 : (unsigned)ts_dtype_bits(t) / 8; }
+static unsigned align_of(TsDtype t) { return lw_packed(t) ? 1 : (unsigned)ts_dtype_bits(t) / 8; }
 
 static Val as_register(Lower *w, TsDtype t, Val x)
 {
@@ -75,11 +66,11 @@ static void view_axis(Lower *w, View *v, const TsTree *at, Val stride)
 	}
 }
 
-static View view_of(Lower *w, const TsTree *x)
+View lw_view(Lower *w, const TsTree *x)
 {
 	const TsTree *of = x->kind == TS_TREE_INDEX ? x->kid[0] : x;
 	if (x->kind == TS_TREE_FIELD && x->kid[0]->kind == TS_TREE_INDEX) {
-		View v = view_of(w, x->kid[0]);
+		View v = lw_view(w, x->kid[0]);
 		if (v.gathers || strcmp(x->name, "T")) lw_fail(w, x, "no such memory on target %s", w->target->name);
 		Val first = v.step[0];
 		v.step[0] = v.step[1];
@@ -100,7 +91,7 @@ static View view_of(Lower *w, const TsTree *x)
 /* the box of the tile in a compact buffer */
 static View buffer_view(Lower *w, TsDtype t, Val memory, const int64_t *extent, int rank)
 {
-	View v = { .elem = packed(t) ? TS_UINT8 : t, .rank = rank, .memory = memory, .base = lw_i64(w, 0) };
+	View v = { .elem = lw_packed(t) ? TS_UINT8 : t, .rank = rank, .memory = memory, .base = lw_i64(w, 0) };
 	int64_t weight = 1;
 	for (int a = rank; a-- > 0; weight *= extent[a]) v.step[a] = lw_i64(w, weight);
 	return v;
@@ -158,7 +149,7 @@ static Access access_of(Lower *w, const TsTree *where, const View *v, const Plac
 	a.form = lane_form(&a);
 	if (v->gathers) lay_indices(&a, where);
 	if (a.form == EACH) lane_offsets(&a);
-	if (!packed(v->elem)) a.origin = LLVMBuildGEP2(w->b, memory_type(w, v->elem, 1), v->memory, (Val[]){ v->base }, 1, "");
+	if (!lw_packed(v->elem)) a.origin = LLVMBuildGEP2(w->b, lw_memory_type(w, v->elem, 1), v->memory, (Val[]){ v->base }, 1, "");
 	return a;
 }
 
@@ -205,7 +196,7 @@ static Val element_offset(const Access *a, int r, int v)
 static Val address(const Access *a, int r, int v)
 {
 	Lower *w = a->w;
-	LLVMTypeRef type = memory_type(w, a->view->elem, 1);
+	LLVMTypeRef type = lw_memory_type(w, a->view->elem, 1);
 	int64_t fixed, c;
 	Val moving = offset_of(a, r, v, &fixed), p = a->origin, by;
 	if (!lw_is_const(moving, &c) || c) p = LLVMBuildGEP2(w->b, type, p, &moving, 1, "");
@@ -213,14 +204,14 @@ static Val address(const Access *a, int r, int v)
 	return fixed ? LLVMBuildGEP2(w->b, type, p, &by, 1, "") : p;
 }
 
-static Val load_at(Lower *w, TsDtype t, Val p, int lanes)
+Val lw_load_at(Lower *w, TsDtype t, Val p, int lanes)
 {
-	Val x = LLVMBuildLoad2(w->b, memory_type(w, t, lanes), p, "");
+	Val x = LLVMBuildLoad2(w->b, lw_memory_type(w, t, lanes), p, "");
 	LLVMSetAlignment(x, align_of(t));
 	return as_register(w, t, x);
 }
 
-static void store_at(Lower *w, TsDtype t, Val x, Val p)
+void lw_store_at(Lower *w, TsDtype t, Val x, Val p)
 {
 	LLVMSetAlignment(LLVMBuildStore(w->b, as_memory(w, t, x), p), align_of(t));
 }
@@ -289,7 +280,7 @@ static Val mask_of(const Access *a, int r)
 	return LLVMIsConstant(uniform) ? mask : LLVMBuildAnd(w->b, mask, lw_splat(w, uniform, lanes), "");
 }
 
-static Val dummy(Lower *w)
+Val lw_dummy(Lower *w)
 {
 	if (!w->dummy) w->dummy = lw_at_entry(w, w->i8, 16, 16);
 	return w->dummy;
@@ -324,16 +315,16 @@ static Val load_element(const Access *a, int r, int v, Val inside)
 {
 	Lower *w = a->w;
 	TsDtype t = a->view->elem;
-	if (packed(t)) {
+	if (lw_packed(t)) {
 		Val at = element_offset(a, r, v), base = a->view->memory;
 		if (inside) at = LLVMBuildSelect(w->b, inside, at, lw_i64(w, 0), "");
-		if (inside) base = LLVMBuildSelect(w->b, inside, base, dummy(w), "");
+		if (inside) base = LLVMBuildSelect(w->b, inside, base, lw_dummy(w), "");
 		Val x = lw_nibble_get(w, base, at);
 		return inside ? LLVMBuildSelect(w->b, inside, x, a->pad, "") : x;
 	}
 	Val p = address(a, r, v);
-	if (inside) p = LLVMBuildSelect(w->b, inside, p, dummy(w), "");
-	Val x = load_at(w, t, p, 1);
+	if (inside) p = LLVMBuildSelect(w->b, inside, p, lw_dummy(w), "");
+	Val x = lw_load_at(w, t, p, 1);
 	return inside ? LLVMBuildSelect(w->b, inside, x, a->pad, "") : x;
 }
 
@@ -353,7 +344,7 @@ static void load_all(const Access *a, Frag *out)
 	for (int r = 0; r < out->n; r++) {
 		if (a->form == ONE) out->v[r] = lw_splat(w, load_element(a, r, 0, NULL), out->lanes);
 		else if (a->form == EACH) out->v[r] = load_each(a, r, NULL);
-		else out->v[r] = packed(a->view->elem) ? load_row_packed(a, r) : load_at(w, a->view->elem, address(a, r, 0), out->lanes);
+		else out->v[r] = lw_packed(a->view->elem) ? load_row_packed(a, r) : lw_load_at(w, a->view->elem, address(a, r, 0), out->lanes);
 	}
 }
 
@@ -367,7 +358,7 @@ static Val load_masked(const Access *a, int r)
 {
 	Lower *w = a->w;
 	TsDtype t = a->view->elem;
-	LLVMTypeRef type = memory_type(w, t, a->at->lanes), over[] = { type, w->ptr };
+	LLVMTypeRef type = lw_memory_type(w, t, a->at->lanes), over[] = { type, w->ptr };
 	Val args[] = { address(a, r, 0), mask_of(a, r), lw_splat(w, as_memory(w, t, a->pad), a->at->lanes) };
 	return as_register(w, t, with_align(w, lw_intrinsic(w, "llvm.masked.load", over, 2, args, 3), 1, align_of(t)));
 }
@@ -395,7 +386,7 @@ static Val copy_box(const Access *a, const int64_t *extent, bool storing)
 		n *= extent[d];
 		count[d] = a->left[d] ? a->left[d] : lw_i64(w, extent[d]);
 	}
-	Val buf = spill(w, packed(t) ? n : ts_dtype_bytes(t, n));
+	Val buf = spill(w, lw_packed(t) ? n : ts_dtype_bytes(t, n));
 	lw_copy_box(w, t, buf, a->view->memory, a->view->base, a->view->step, count, extent, a->at->rank, storing ? NULL : as_memory(w, t, a->pad));
 	return buf;
 }
@@ -451,7 +442,7 @@ static Val whole_condition(const Access *a, const int64_t *extent)
 {
 	Lower *w = a->w;
 	Val whole = a->limited ? all_inside(a, extent) : NULL;
-	if (!packed(a->view->elem) || a->form != ROW) return whole;
+	if (!lw_packed(a->view->elem) || a->form != ROW) return whole;
 	Val even = evenly_placed(a);
 	return whole ? LLVMBuildAnd(w->b, whole, even, "") : even;
 }
@@ -459,11 +450,11 @@ static Val whole_condition(const Access *a, const int64_t *extent)
 /* packed rows with a gather, or of an odd number of lanes, have no whole way */
 static void settle_form(Access *a)
 {
-	if (!packed(a->view->elem) || a->form != ROW || (!a->view->gathers && a->at->lanes % 2 == 0)) return;
+	if (!lw_packed(a->view->elem) || a->form != ROW || (!a->view->gathers && a->at->lanes % 2 == 0)) return;
 	*a = by_lanes(a);
 }
 
-static Val pad_of(Lower *w, const TsTree *call, TsDtype t)
+Val lw_pad(Lower *w, const TsTree *call, TsDtype t)
 {
 	const TsTree *pad = lw_keyword(call, "pad");
 	return pad ? lw_operand(w, pad, t) : LLVMConstNull(lw_elem_type(w, t));
@@ -473,8 +464,8 @@ static Frag load_scalar(Lower *w, const TsTree *call, const View *v)
 {
 	Frag f = { .elem = v->elem, .n = 1, .lanes = 1, .v = TS_NEW(w->arena, Val) };
 	(void)call;
-	if (packed(v->elem)) f.v[0] = lw_nibble_get(w, v->memory, v->base);
-	else f.v[0] = load_at(w, v->elem, LLVMBuildGEP2(w->b, memory_type(w, v->elem, 1), v->memory, (Val[]){ v->base }, 1, ""), 1);
+	if (lw_packed(v->elem)) f.v[0] = lw_nibble_get(w, v->memory, v->base);
+	else f.v[0] = lw_load_at(w, v->elem, LLVMBuildGEP2(w->b, lw_memory_type(w, v->elem, 1), v->memory, (Val[]){ v->base }, 1, ""), 1);
 	return f;
 }
 
@@ -522,7 +513,7 @@ static void load_boxed(Access *a, Val whole, const int64_t *extent, Frag *out)
 
 Frag lw_load(Lower *w, const TsTree *call, const TsTType *type)
 {
-	View v = view_of(w, call->kid[1]);
+	View v = lw_view(w, call->kid[1]);
 	if (type->form != TS_TT_TILE) return load_scalar(w, call, &v);
 	Frag out = lw_frag(w, type), other = lw_frag(w, type);
 	int64_t extent[TS_LAY_RANK];
@@ -532,10 +523,10 @@ Frag lw_load(Lower *w, const TsTree *call, const TsTType *type)
 	read_limits(&a, call, extent);
 	Val whole = whole_condition(&a, extent);
 	if (!whole) return load_all(&a, &out), out;
-	a.pad = pad_of(w, call, v.elem);
+	a.pad = lw_pad(w, call, v.elem);
 	RaggedWay way = ragged_way(&a);
 	if (way == BY_MASK && out.n == 1) return load_ragged(&a, way, extent, &out), out;
-	if (way == BY_BOX && !packed(v.elem)) return load_boxed(&a, whole, extent, &out), out;
+	if (way == BY_BOX && !lw_packed(v.elem)) return load_boxed(&a, whole, extent, &out), out;
 	if (way == BY_ELEMENT && out.n * (a.form == ONE ? 1 : out.lanes) == 1) return load_ragged(&a, way, extent, &out), out;
 	Fork f = fork_on(w, whole);
 	load_all(&a, &out);
@@ -555,16 +546,16 @@ Frag lw_load(Lower *w, const TsTree *call, const TsTType *type)
 static void store_element(const Access *a, int r, int v, Val x, Val inside)
 {
 	Lower *w = a->w;
-	if (packed(a->view->elem)) {
+	if (lw_packed(a->view->elem)) {
 		Val at = element_offset(a, r, v), base = a->view->memory;
 		if (inside) at = LLVMBuildSelect(w->b, inside, at, lw_i64(w, 0), "");
-		if (inside) base = LLVMBuildSelect(w->b, inside, base, dummy(w), "");
+		if (inside) base = LLVMBuildSelect(w->b, inside, base, lw_dummy(w), "");
 		lw_nibble_set(w, base, at, x);
 		return;
 	}
 	Val p = address(a, r, v);
-	if (inside) p = LLVMBuildSelect(w->b, inside, p, dummy(w), "");
-	store_at(w, a->view->elem, x, p);
+	if (inside) p = LLVMBuildSelect(w->b, inside, p, lw_dummy(w), "");
+	lw_store_at(w, a->view->elem, x, p);
 }
 
 static void store_row_packed(const Access *a, int r, Val x)
@@ -590,8 +581,8 @@ static void store_all(const Access *a, const Frag *x)
 	for (int r = 0; r < x->n; r++) {
 		if (a->form == ONE) store_element(a, r, 0, lw_extract(a->w, x->v[r], 0), NULL);
 		else if (a->form == EACH) store_each(a, r, x->v[r], NULL);
-		else if (packed(a->view->elem)) store_row_packed(a, r, x->v[r]);
-		else store_at(a->w, a->view->elem, x->v[r], address(a, r, 0));
+		else if (lw_packed(a->view->elem)) store_row_packed(a, r, x->v[r]);
+		else lw_store_at(a->w, a->view->elem, x->v[r], address(a, r, 0));
 	}
 }
 
@@ -599,7 +590,7 @@ static void store_masked(const Access *a, int r, Val x)
 {
 	Lower *w = a->w;
 	TsDtype t = a->view->elem;
-	LLVMTypeRef over[] = { memory_type(w, t, a->at->lanes), w->ptr };
+	LLVMTypeRef over[] = { lw_memory_type(w, t, a->at->lanes), w->ptr };
 	Val args[] = { as_memory(w, t, x), address(a, r, 0), mask_of(a, r) };
 	with_align(w, lw_intrinsic(w, "llvm.masked.store", over, 2, args, 3), 2, align_of(t));
 }
@@ -638,13 +629,13 @@ static void store_boxed(Access *a, Val whole, const int64_t *extent, const Frag 
 
 static void store_scalar(Lower *w, const View *v, Val x)
 {
-	if (packed(v->elem)) lw_nibble_set(w, v->memory, v->base, x);
-	else store_at(w, v->elem, x, LLVMBuildGEP2(w->b, memory_type(w, v->elem, 1), v->memory, (Val[]){ v->base }, 1, ""));
+	if (lw_packed(v->elem)) lw_nibble_set(w, v->memory, v->base, x);
+	else lw_store_at(w, v->elem, x, LLVMBuildGEP2(w->b, lw_memory_type(w, v->elem, 1), v->memory, (Val[]){ v->base }, 1, ""));
 }
 
 void lw_store(Lower *w, const TsTree *call)
 {
-	View v = view_of(w, call->kid[1]);
+	View v = lw_view(w, call->kid[1]);
 	const TsTInfo *info = ts_tinfo(call->kid[2]);
 	if (!info || info->type.form != TS_TT_TILE) return store_scalar(w, &v, lw_operand(w, call->kid[2], v.elem));
 	Frag x = lw_expr(w, call->kid[2]);
@@ -657,7 +648,7 @@ void lw_store(Lower *w, const TsTree *call)
 	if (!whole) return store_all(&a, &x);
 	RaggedWay way = ragged_way(&a);
 	if (way == BY_MASK && x.n == 1) return store_ragged(&a, way, extent, &x);
-	if (way == BY_BOX && !packed(v.elem)) return store_boxed(&a, whole, extent, &x);
+	if (way == BY_BOX && !lw_packed(v.elem)) return store_boxed(&a, whole, extent, &x);
 	if (way == BY_ELEMENT && x.n * (a.form == ONE ? 1 : x.lanes) == 1) return store_ragged(&a, way, extent, &x);
 	Fork f = fork_on(w, whole);
 	store_all(&a, &x);
@@ -671,18 +662,18 @@ void lw_prefetch(Lower *w, const TsTree *call)
 {
 	enum { LINE = 64, MAX_LINES = 96 };
 	const TsTree *place = call->kid[1], *write = lw_keyword(call, "write");
-	View v = view_of(w, place);
+	View v = lw_view(w, place);
 	const TsTType *type = &ts_tinfo(place)->type;
 	int row = -1, lines = 0;
 	int64_t step, rows = 1, per_row = 1;
-	if (packed(v.elem) || v.gathers) return; /* a hint may be dropped */
+	if (lw_packed(v.elem) || v.gathers) return; /* a hint may be dropped */
 	for (int d = 0; d < v.rank; d++)
 		if (lw_is_const(v.step[d], &step) && step == 1) row = d;
 	for (int d = 0; d < v.rank; d++) {
 		if (d == row) per_row = (ts_dtype_bytes(v.elem, type->extent[d]) + LINE - 1) / LINE;
 		else rows *= type->extent[d];
 	}
-	Val origin = LLVMBuildGEP2(w->b, memory_type(w, v.elem, 1), v.memory, (Val[]){ v.base }, 1, "");
+	Val origin = LLVMBuildGEP2(w->b, lw_memory_type(w, v.elem, 1), v.memory, (Val[]){ v.base }, 1, "");
 	LLVMTypeRef over[] = { w->ptr };
 	for (int64_t r = 0; r < rows; r++) {
 		Val at = lw_i64(w, 0);
@@ -692,108 +683,11 @@ void lw_prefetch(Lower *w, const TsTree *call)
 			at = lw_add(w, at, lw_mul(w, v.step[d], lw_i64(w, rest % type->extent[d])));
 			rest /= type->extent[d];
 		}
-		Val p = LLVMBuildGEP2(w->b, memory_type(w, v.elem, 1), origin, &at, 1, "");
+		Val p = LLVMBuildGEP2(w->b, lw_memory_type(w, v.elem, 1), origin, &at, 1, "");
 		for (int64_t l = 0; l < per_row && lines < MAX_LINES; l++, lines++) {
 			Val by = lw_i64(w, l * LINE);
 			Val args[] = { LLVMBuildGEP2(w->b, w->i8, p, &by, 1, ""), lw_i32(w, write && write->kind == TS_TREE_TRUE), lw_i32(w, 3), lw_i32(w, 1) };
 			lw_intrinsic(w, "llvm.prefetch", over, 1, args, 4);
 		}
 	}
-}
-
-/* ---- pack ---- */
-typedef struct { Lower *w; const View *to, *from; int64_t rows, cols; Val rows_in, cols_in, pad; } Pack;
-
-static Val view_address(Lower *w, const View *v, Val i, Val j)
-{
-	Val at = lw_add(w, v->base, lw_add(w, lw_mul(w, i, v->step[0]), lw_mul(w, j, v->step[1])));
-	return LLVMBuildGEP2(w->b, memory_type(w, v->elem, 1), v->memory, &at, 1, "");
-}
-
-typedef struct { Val at; Block body, done; } Count;
-
-/* for at = lo; at < hi; at += step, entered only if it has a turn */
-static Count count_begin(Lower *w, Val lo, Val hi)
-{
-	Count c = { .body = lw_block(w, "pack"), .done = lw_block(w, "packed") };
-	Block pre = LLVMGetInsertBlock(w->b);
-	LLVMBuildCondBr(w->b, LLVMBuildICmp(w->b, LLVMIntSLT, lo, hi, ""), c.body, c.done);
-	LLVMPositionBuilderAtEnd(w->b, c.body);
-	c.at = LLVMBuildPhi(w->b, w->i64, "");
-	LLVMAddIncoming(c.at, &lo, &pre, 1);
-	return c;
-}
-
-static void count_end(Lower *w, Count *c, Val hi, int64_t step)
-{
-	Val next = LLVMBuildAdd(w->b, c->at, lw_i64(w, step), "");
-	Block latch = LLVMGetInsertBlock(w->b);
-	LLVMAddIncoming(c->at, &next, &latch, 1);
-	LLVMBuildCondBr(w->b, LLVMBuildICmp(w->b, LLVMIntSLT, next, hi, ""), c->body, c->done);
-	LLVMPositionBuilderAtEnd(w->b, c->done);
-}
-
-/* whole blocks of `lanes` columns: rows come in as vectors, and go out as the same number of vectors with rows running fastest */
-static void pack_blocks(const Pack *p, int lanes, Val until)
-{
-	Lower *w = p->w;
-	TsDtype t = p->from->elem;
-	int rows = (int)p->rows;
-	Val *in = TS_NEW_N(w->arena, Val, (size_t)rows);
-	Count c = count_begin(w, lw_i64(w, 0), until);
-	for (int i = 0; i < rows; i++) in[i] = load_at(w, t, view_address(w, p->from, lw_i64(w, i), c.at), lanes);
-	Val out = view_address(w, p->to, c.at, lw_i64(w, 0));
-	int *mask = TS_NEW_N(w->arena, int, (size_t)lanes);
-	for (int o = 0; o < rows; o++) {
-		Val acc = NULL;
-		for (int i = 0; i < rows; i++) {
-			bool any = false;
-			for (int v = 0; v < lanes; v++) {
-				int flat = o * lanes + v, mine = flat % rows == i;
-				mask[v] = mine ? (acc ? lanes : 0) + flat / rows : acc ? v : -1;
-				any |= mine;
-			}
-			if (any) acc = acc ? lw_shuffle(w, acc, in[i], mask, lanes) : lw_shuffle(w, in[i], NULL, mask, lanes);
-		}
-		Val by = lw_i64(w, (int64_t)o * lanes);
-		store_at(w, t, acc, LLVMBuildGEP2(w->b, memory_type(w, t, 1), out, &by, 1, ""));
-	}
-	count_end(w, &c, until, lanes);
-}
-
-static void pack_rest(const Pack *p, Val from)
-{
-	Lower *w = p->w;
-	TsDtype t = p->from->elem;
-	Val cols = lw_i64(w, p->cols), rows = lw_i64(w, p->rows);
-	Count j = count_begin(w, from, cols), i = count_begin(w, lw_i64(w, 0), rows);
-	Val inside = LLVMBuildAnd(w->b, LLVMBuildICmp(w->b, LLVMIntSLT, i.at, p->rows_in, ""), LLVMBuildICmp(w->b, LLVMIntSLT, j.at, p->cols_in, ""), "");
-	Val at = LLVMBuildSelect(w->b, inside, view_address(w, p->from, i.at, j.at), dummy(w), "");
-	store_at(w, t, LLVMBuildSelect(w->b, inside, load_at(w, t, at, 1), p->pad, ""), view_address(w, p->to, j.at, i.at));
-	count_end(w, &i, rows, 1);
-	count_end(w, &j, cols, 1);
-}
-
-void lw_pack(Lower *w, const TsTree *call)
-{
-	enum { MAX_ROWS = 32 };
-	View to = view_of(w, call->kid[1]), from = view_of(w, call->kid[2]);
-	const TsTType *type = &ts_tinfo(call->kid[2])->type;
-	const TsTree *valid = lw_keyword(call, "valid");
-	if (packed(from.elem) || from.gathers || to.gathers) lw_fail(w, call, "pack takes whole elements by ranges");
-	Pack p = { w, &to, &from, type->extent[0], type->extent[1], lw_i64(w, type->extent[0]), lw_i64(w, type->extent[1]), pad_of(w, call, from.elem) };
-	if (valid) {
-		p.rows_in = lw_max(w, lw_min(w, lw_idx(w, valid->kid[0]), p.rows_in), lw_i64(w, 0));
-		p.cols_in = lw_max(w, lw_min(w, lw_idx(w, valid->kid[1]), p.cols_in), lw_i64(w, 0));
-	}
-	int lanes = w->target->vector_bytes * 8 / ts_dtype_bits(from.elem);
-	int64_t row, out_row, out_col;
-	bool dense = lw_is_const(from.step[1], &row) && row == 1 && lw_is_const(to.step[0], &out_row) && out_row == p.rows && lw_is_const(to.step[1], &out_col) && out_col == 1;
-	Val begin = lw_i64(w, 0);
-	if (dense && p.rows <= MAX_ROWS && p.cols >= lanes) {
-		Val all_rows = LLVMBuildICmp(w->b, LLVMIntEQ, p.rows_in, lw_i64(w, p.rows), "");
-		begin = LLVMBuildSelect(w->b, all_rows, LLVMBuildAnd(w->b, p.cols_in, lw_i64(w, -(int64_t)lanes), ""), begin, "");
-		pack_blocks(&p, lanes, begin);
-	}
-	pack_rest(&p, begin);
 }

@@ -429,7 +429,7 @@ static void word_argreduce(Lower *w, const TsTree *call, Frag *out)
 	if (narrow) out[0] = cast_all(w, call, out[0], elem);
 }
 
-/* ---- matmul ---- */
+/* ---- outer product ---- */
 /* c[m, n] + a[m] * b[n] */
 static Frag word_mma(Lower *w, const TsTree *call, const TsTType *type)
 {

@@ -348,6 +348,9 @@ static const char kernels[] =
 	"kernel turn(A: f32[M, K], O: f32[40, 6], M: idx, K: idx) {\n"
 	"  smem ap: f32[40, 6]\n  layout V[k, m] = r6:1m r40:1k\n  pack(ap[0:40, 0:6], A[0:6, 0:40], valid = [M, K], pad = 7.0)\n"
 	"  x: f32[40, 6] @V = load(ap)\n  store(O, x)\n} { target = \"cpu\" }\n"
+	"kernel wide(A: f32[M, K], O: f32[40, 48], M: idx, K: idx) {\n"
+	"  smem ap: f32[40, 48]\n  layout V[k, m] = v16:1m r3:16m r40:1k\n  pack(ap[0:40, 0:48], A[0:48, 0:40], valid = [M, K], pad = 7.0)\n"
+	"  x: f32[40, 48] @V = load(ap)\n  store(O, x)\n} { target = \"cpu\" }\n"
 	"kernel outer(A: f32[6], B: f32[32], C: f32[6, 32]) {\n"
 	"  layout X[m, n] = v8:1n r4:8n r6:1m\n  layout XA[m] = r6:1m\n  layout XB[n] = v8:1n r4:8n\n"
 	"  a: f32[6] @XA = load(A)\n  b: f32[32] @XB = load(B)\n  c: f32[6, 32] @X = load(C)\n  d: f32[6, 32] @X = mma(c, a, b)\n  store(C, d)\n} { target = \"cpu\" }\n"
@@ -475,22 +478,29 @@ static void test_control(const KernelSo *so, const char *at)
 	check(name, !bad, "%d cells", bad);
 }
 
+static int pack_run(KernelFn *fn, int64_t rows, int64_t m, int64_t k)
+{
+	static char scratch[48 * 40 * 4] __attribute__((aligned(64)));
+	int bad = 0;
+	Guarded a = guarded(m * k * 4);
+	float o[48 * 40], *p = a.p;
+	int64_t num[] = { m, k };
+	fill_small(p, (int)(m * k));
+	fn((void *[]){ p, o }, num, 0, 1, scratch);
+	for (int64_t i = 0; i < rows; i++)
+		for (int64_t j = 0; j < 40; j++) bad += o[j * rows + i] != (i < m && j < k ? p[i * k + j] : 7.0f);
+	unguard(&a);
+	return bad;
+}
+
 static void test_pack(const KernelSo *so, const char *at)
 {
 	int bad = 0;
 	char name[64];
-	static char scratch[64 * 64] __attribute__((aligned(64)));
-	for (int64_t m = 0; m <= 7; m++)
-		for (int64_t k = 0; k <= 45; k++) {
-			Guarded a = guarded(m * k * 4);
-			float o[240], *p = a.p;
-			int64_t num[] = { m, k };
-			fill_small(p, (int)(m * k));
-			kernel_fn(so, "turn")((void *[]){ p, o }, num, 0, 1, scratch);
-			for (int i = 0; i < 6; i++)
-				for (int j = 0; j < 40; j++) bad += o[j * 6 + i] != (i < m && j < k ? p[i * k + j] : 7.0f);
-			unguard(&a);
-		}
+	for (int64_t k = 0; k <= 45; k++) {
+		for (int64_t m = 0; m <= 7; m++) bad += pack_run(kernel_fn(so, "turn"), 6, m, k);
+		for (int64_t m = 0; m <= 50; m += m % 4 ? 1 : 3) bad += pack_run(kernel_fn(so, "wide"), 48, m, k);
+	}
 	snprintf(name, sizeof name, "lower-pack-%s", at);
 	check(name, !bad, "%d elements", bad);
 }
