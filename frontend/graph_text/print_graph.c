@@ -68,13 +68,13 @@ static TsTree *float_tree(Printer *p, TsDtype t, double x)
 		TsTree *inf = tree(p, TS_TREE_INF);
 		return x > 0 ? inf : ts_tree(p->cx, TS_TREE_NEG, (TsSpan){ 0 }, 1, inf);
 	}
-	if (t == TS_F32) { /* the shortest decimal that reads back to the same float */
-		TsBuf b = { 0 };
-		ts_buf_f32(&b, (float)x);
-		x = strtod(b.p, NULL);
-		ts_buf_free(&b);
+	double shown = x;
+	for (int digits = 1; digits < 17 && t != TS_F64; digits++) { /* the shortest decimal that reads back to the same element */
+		shown = strtod(ts_printf(p->a, "%.*g", digits, x), NULL);
+		if (ts_dtype_round(t, shown) == x) break;
+		shown = x;
 	}
-	return ts_tree_float(p->cx, (TsSpan){ 0 }, x);
+	return ts_tree_float(p->cx, (TsSpan){ 0 }, shown);
 }
 
 static TsTree *elem_tree(Printer *p, TsDtype t, const void *data, int64_t i)

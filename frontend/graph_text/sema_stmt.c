@@ -202,9 +202,11 @@ Ent ts_s_for(Sema *s, TsTree *t)
 		init[i] = ts_s_value(s, e, TS_DTYPE_NONE);
 		if (!init[i]) return ts_s_unknown(t->at);
 	}
-	f->var = t->name;
 	f->symbol = loop_symbol(s, t->name, f, t->at);
-	f->var = ts_intern(s->cx, t->name);
+	int64_t one;
+	uint32_t symbol;
+	if (!ts_dim_is_scaled_symbol(s->d, f->symbol, &one, &symbol)) return ts_s_unknown(t->at);
+	f->var = ts_dim_symbol_info(s->d, symbol)->name; /* the written name, or a free one: names of weights mention it */
 	TsNode *n = ts_node_new(s->m, s->g, TS_OP_for, f->ncarry, init, 0);
 	n->at = t->at;
 	n->attr = ts_attrs_new(s->m, TS_OP_for);

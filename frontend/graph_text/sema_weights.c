@@ -142,6 +142,18 @@ static bool same_everywhere(Sema *s, TsTree *t, const TsWeights *w, TsSym patter
 	}
 }
 
+/* The `*` that stands for the rest of a name, not one inside {2*i}; NULL when there is none. */
+static const char *find_star(const char *p)
+{
+	for (bool inside = false; p && *p; p++) {
+		if (!inside && p[0] == '{' && p[1] == '{') p++;
+		else if (*p == '{') inside = true;
+		else if (*p == '}') inside = false;
+		else if (*p == '*' && !inside) return p;
+	}
+	return NULL;
+}
+
 Ent ts_s_weight(Sema *s, TsTree *t, Ent set)
 {
 	if (set.kind == ENT_UNKNOWN) return set;
@@ -149,12 +161,12 @@ Ent ts_s_weight(Sema *s, TsTree *t, Ent set)
 	TsBuf part = { 0 }, full = { 0 };
 	Ent r = ts_s_unknown(t->at);
 	if (!work_out(s, t, &part)) goto done;
-	const char *star = strchr(set.s, '*');
+	const char *star = find_star(set.s), *rest = find_star(part.p);
 	ts_buf_fmt(&full, "%.*s%s%s", (int)(star - set.s), set.s, part.p ? part.p : "", star + 1);
 	if (full.n > MAX_NAME) { r = ts_s_fail(s, t->at, "E_LIMIT", "a weight name is at most %d bytes", MAX_NAME); goto done; }
 	TsSym pattern = ts_intern(s->cx, full.p);
-	if (part.p && strchr(part.p, '*')) {
-		if (strchr(strchr(part.p, '*') + 1, '*')) r = ts_s_fail(s, t->at, "E_WEIGHT_NAME", "one * stands for the rest of the name");
+	if (rest) {
+		if (find_star(rest + 1)) r = ts_s_fail(s, t->at, "E_WEIGHT_NAME", "one * stands for the rest of the name");
 		else r = ENT(ENT_WEIGHTS, t->at, .set = set.set, .s = pattern);
 		goto done;
 	}
