@@ -77,7 +77,7 @@ static bool open_dir(Link *l, const TsArtifact *a, const char *path)
 	TsArena *arena = ts_arena(l->cx);
 	char *dir = a->temp_dir ? ts_printf(arena, "%s/tessera-XXXXXX", a->temp_dir) : ts_path_beside(arena, path, ".tessera-XXXXXX");
 	if (!mkdtemp(dir)) {
-		ts_env_error(l->cx, "E_FILE", "cannot make a folder '%s': %s", dir, strerror(errno));
+		ts_env_error(l->cx, "E_FILE", "cannot write '%s': %s", a->temp_dir ? dir : path, strerror(errno));
 		return false;
 	}
 	l->dir = dir;

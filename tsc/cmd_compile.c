@@ -23,6 +23,7 @@ int ts_cmd_compile(TsCtx *cx, const TsArgList *args)
 	case TS_ASK_OPS: ts_list_ops(cx, stdout); return 0;
 	case TS_ASK_NOTHING: break;
 	}
+	if (!ts_check_passes(cx, &o)) return ts_usage_status(cx);
 	ts_compile(cx, &o);
 	return ts_exit_code(cx);
 }

@@ -92,8 +92,11 @@ static bool bind_dims(Explain *x, const TsLoader *l, int64_t *dims)
 	return !ts_error_count(x->cx);
 }
 
-static void print_reply(const TsLoadReply *r)
+static void print_reply(const Explain *x, const char *graph, const TsLoadReply *r)
 {
+	printf("graph %s", graph);
+	for (uint32_t i = 0; i < x->sizes.n; i++) printf("%s %s = %lld", i ? "," : ":", x->sizes.p[i].name, (long long)x->sizes.p[i].size);
+	putchar('\n');
 	for (uint32_t i = 0; i < r->n_lines; i++) puts(r->lines[i]);
 	printf("workspace: %lld bytes for %lld threads, x86-64-v%lld\n", (long long)r->workspace, (long long)r->threads, (long long)r->cpu + 1);
 	if (r->external) printf("external weights: %lld bytes packed when opened\n", (long long)r->external);
@@ -104,10 +107,7 @@ static void explain_graph(Explain *x, TsLoader *l, uint32_t graph)
 	int64_t *dims = TS_NEW_N(ts_arena(x->cx), int64_t, l->n_dims + 1);
 	TsLoadRequest q = { .graph = graph, .runs = 1, .threads = (int)x->threads, .cpu = x->cpu, .dims = dims, .weights = x->compile.weights_dir };
 	TsLoadReply reply;
-	printf("graph %s", l->graph[graph].name);
-	for (uint32_t i = 0; i < x->sizes.n; i++) printf("%s %s = %lld", i ? "," : ":", x->sizes.p[i].name, (long long)x->sizes.p[i].size);
-	putchar('\n');
-	if (bind_dims(x, l, dims) && ts_loader_explain(l, &q, &reply)) print_reply(&reply);
+	if (bind_dims(x, l, dims) && ts_loader_explain(l, &q, &reply)) print_reply(x, l->graph[graph].name, &reply);
 }
 
 int ts_cmd_explain(TsCtx *cx, const TsArgList *args)
@@ -123,7 +123,7 @@ int ts_cmd_explain(TsCtx *cx, const TsArgList *args)
 	}
 	if (!x.model) return ts_usage_error(cx, "no model: tsc explain MODEL --dims B=1"), 2;
 	if (!ts_model_open(cx, x.model, &x.compile, &m)) return ts_exit_code(cx);
-	if (ts_loader_open(cx, m.path, &l)) {
+	if (ts_loader_open(cx, m.path, x.model, &l)) {
 		int graph = ts_loader_graph(&l, x.compile.graph);
 		if (graph >= 0) explain_graph(&x, &l, (uint32_t)graph);
 		ts_loader_close(&l);

@@ -229,7 +229,7 @@ int ts_cmd_run(TsCtx *cx, const TsArgList *args)
 	}
 	if (!r.model) return ts_usage_error(cx, "no model: tsc run MODEL --input x=x.npy"), 2;
 	if (!ts_model_open(cx, r.model, &r.compile, &m)) return ts_exit_code(cx);
-	if (ts_loader_open(cx, m.path, &l)) {
+	if (ts_loader_open(cx, m.path, r.model, &l)) {
 		int graph = ts_loader_graph(&l, r.compile.graph);
 		if (graph >= 0) run_graph(&r, &l, (uint32_t)graph);
 		ts_loader_close(&l);

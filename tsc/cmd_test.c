@@ -37,7 +37,8 @@ typedef struct {
 	uint32_t passed, failed;
 	TsOptions compile;
 	TsModule *m;
-	TsModelFile model;         /* of the file at work */
+	const char *path;          /* of the file at work */
+	TsModelFile model;         /* it, compiled */
 	const char *by;            /* for messages */
 } Tests;
 
@@ -110,7 +111,7 @@ static bool call_compiled(void *user, TsGraph *g, TsSpan at, const TsTensor *in,
 	uint32_t n = g->body.results.n;
 	bool *wanted = TS_NEW_N(ts_arena(t->cx), bool, n + 1);
 	memset(wanted, 1, n);
-	if (!ts_loader_open(t->cx, t->model.path, &l)) return false;
+	if (!ts_loader_open(t->cx, t->model.path, t->path, &l)) return false;
 	int graph = ts_loader_graph(&l, g->name);
 	TsLoadRequest q = { .graph = (uint32_t)graph, .threads = (int)t->threads, .cpu = t->cpu, .runs = 1, .in = in, .wanted = wanted };
 	bool ok = graph >= 0 && ts_loader_run(&l, &q, &reply);
@@ -188,6 +189,7 @@ static bool run_file(Tests *t, const char *path)
 	TsTree *file = ts_read_source(t->cx, path, &source) ? ts_parse(t->cx, source) : NULL;
 	TsSemaOptions so = sema_options(t);
 	for (uint32_t i = 0; file && i < file->n; i++) chosen += is_chosen(t, file->kid[i]);
+	t->path = path;
 	if (!file) return false;
 	if (!chosen) return true;
 	t->m = ts_sema_tests_open(t->cx, file, path, &so, &tests);

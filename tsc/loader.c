@@ -219,7 +219,7 @@ static int start(TsLoader *l, const char *helper, const char *symbol, int in, in
 	return err;
 }
 
-bool ts_loader_open(TsCtx *cx, const char *path, TsLoader *l)
+bool ts_loader_open(TsCtx *cx, const char *path, const char *shown, TsLoader *l)
 {
 	int down[2], up[2];
 	*l = (TsLoader){ .cx = cx, .path = strchr(path, '/') ? path : ts_printf(ts_arena(cx), "./%s", path), .to = -1, .from = -1 };
@@ -244,7 +244,7 @@ bool ts_loader_open(TsCtx *cx, const char *path, TsLoader *l)
 		ts_loader_close(l);
 		return false;
 	}
-	l->path = path;
+	l->path = shown;
 	if (get_description(l)) return true;
 	ts_loader_close(l);
 	return false;

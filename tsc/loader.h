@@ -37,7 +37,8 @@ typedef struct {
 	TsTensor *out;             /* run: one per output, those wanted with data, freed by the caller */
 } TsLoadReply;
 
-bool ts_loader_open(TsCtx *cx, const char *path, TsLoader *l);
+/* shown: what messages call it. */
+bool ts_loader_open(TsCtx *cx, const char *path, const char *shown, TsLoader *l);
 bool ts_loader_run(TsLoader *l, const TsLoadRequest *r, TsLoadReply *out);
 bool ts_loader_explain(TsLoader *l, const TsLoadRequest *r, TsLoadReply *out);
 void ts_loader_close(TsLoader *l);

@@ -1,6 +1,7 @@
 #include "tsc/pipeline.h"
 #include "backend/llvm/backend.h"
 #include "emit/plan_write.h"
+#include "emit/version.h"
 #include "frontend/graph_text/parse.h"
 #include "frontend/graph_text/print.h"
 #include "frontend/graph_text/print_graph.h"
@@ -11,7 +12,9 @@
 #include "tsc/commands.h"
 #include "tsc/pack.h"
 #include "tsc/tile_input.h"
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 typedef struct {
@@ -53,9 +56,31 @@ static TsSemaOptions weight_files(const State *s)
 	return (TsSemaOptions){ .weights_dir = s->o->weights_dir, .files = files, .n_files = s->o->n_weights_from };
 }
 
+/* Every --weights-file names weights of the model; one without a name is for the only ones. */
+static bool check_weight_files(State *s)
+{
+	TsSym *names = TS_NEW_N(ts_arena(s->cx), TsSym, s->tree->n + 1);
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < s->tree->n; i++)
+		if (s->tree->kid[i]->kind == TS_TREE_WEIGHTS) names[n++] = s->tree->kid[i]->name;
+	for (uint32_t i = 0; i < s->o->n_weights_from; i++) {
+		TsSym want = s->o->weights_from[i].name;
+		uint32_t k = 0;
+		while (want && k < n && names[k] != want) k++;
+		if (want ? k < n : n == 1) continue;
+		if (want) ts_error(s->cx, (TsSpan){ 0 }, "E_UNKNOWN_NAME", "--weights-file: '%s' has no weights named '%s'", s->path, want);
+		else ts_error(s->cx, (TsSpan){ 0 }, "E_UNKNOWN_NAME", "--weights-file %s: '%s' has %u sets of weights, name one: --weights-file W=FILE", s->o->weights_from[i].path, s->path, n);
+		const char *near = want ? ts_nearest(want, names, n) : NULL;
+		if (near) ts_hint(s->cx, "nearest: %s", near);
+		return false;
+	}
+	return true;
+}
+
 /* Syntax tree to verified Graph IR.  keeps: names, places.  reports: names, types, shapes, weights. */
 static bool read_graph(State *s)
 {
+	if (!check_weight_files(s)) return false;
 	TsSemaOptions so = weight_files(s);
 	so.graph = s->o->graph;
 	s->module = ts_module_from_tree(s->cx, s->tree, s->path, &so);
@@ -178,33 +203,41 @@ static bool emit_graph(State *s)
 	return write_text(s, &b);
 }
 
-static bool emit_tile(State *s)
+static void print_tiles(State *s, TsBuf *to)
 {
-	TsBuf b = { 0 };
 	for (uint32_t i = 0; i < s->sched->kernels.n; i++) {
 		const TsKernel *k = &s->sched->kernels.p[i];
 		for (int c = 0; c < TS_CPU_CLONES; c++) {
 			if (c && k->text[c] == k->text[c - 1]) continue;
 			bool all = k->text[0] == k->text[TS_CPU_CLONES - 1];
-			ts_buf_fmt(&b, "# kernel %s%s%s\n", k->name, all ? "" : " for ", all ? "" : clone_name(c));
-			ts_print_tree(s->kernels.p[i * TS_CPU_CLONES + (uint32_t)c], &b, false);
-			ts_buf_char(&b, '\n');
+			ts_buf_fmt(to, "# kernel %s%s%s\n", k->name, all ? "" : " for ", all ? "" : clone_name(c));
+			ts_print_tree(s->kernels.p[i * TS_CPU_CLONES + (uint32_t)c], to, false);
+			ts_buf_char(to, '\n');
 		}
 	}
+}
+
+static bool emit_tile(State *s)
+{
+	TsBuf b = { 0 };
+	print_tiles(s, &b);
 	return write_text(s, &b);
 }
 
 /* LLVM IR or assembly of every kernel for the strongest clone asked for. */
+static bool print_target(State *s, TsBackendForm form, TsBuf *to)
+{
+	uint32_t n = s->kernels.n / TS_CPU_CLONES, c = (uint32_t)clone_for(s, TS_CPU_CLONES - 1);
+	TsUnit *units = TS_NEW_N(ts_arena(s->cx), TsUnit, n);
+	for (uint32_t i = 0; i < n; i++) units[i] = (TsUnit){ s->kernels.p[i * TS_CPU_CLONES + c], s->sched->kernels.p[i].name, ts_target_find(clone_name((int)c)) };
+	TsBackendOptions bo = backend_options(s, form);
+	return ts_backend_compile(s->cx, units, n, &bo, to);
+}
+
 static bool emit_target(State *s, TsBackendForm form)
 {
-	TsArena *a = ts_arena(s->cx);
-	uint32_t n = s->kernels.n / TS_CPU_CLONES;
-	TsUnit *units = TS_NEW_N(a, TsUnit, n);
-	for (uint32_t i = 0; i < n; i++)
-		units[i] = (TsUnit){ s->kernels.p[i * TS_CPU_CLONES + TS_CPU_CLONES - 1], s->sched->kernels.p[i].name, ts_target_find(clone_name(TS_CPU_CLONES - 1)) };
-	TsBackendOptions bo = backend_options(s, form);
 	TsBuf b = { 0 };
-	return ts_backend_compile(s->cx, units, n, &bo, &b) && write_text(s, &b);
+	return print_target(s, form, &b) && write_text(s, &b);
 }
 
 static bool emit_artifact(State *s, TsArtifactKind kind)
@@ -212,7 +245,13 @@ static bool emit_artifact(State *s, TsArtifactKind kind)
 	TsArena *a = ts_arena(s->cx);
 	TsBuf ops = { 0 }, meta = { 0 };
 	ts_print_module(s->module, &ops);
-	ts_buf_fmt(&meta, "producer: tsc %s\nllvm: 22\narch: x86-64-v2 x86-64-v3 x86-64-v4\nweights: %s\n", TS_VERSION, s->o->external_weights ? "external" : "embedded");
+	TsBuf llvm = { 0 };
+	ts_llvm_version(&llvm);
+	ts_buf_fmt(&meta, "producer: tsc %s\nname: %s\nllvm: %s\narch:", TS_VERSION, s->module->name, llvm.p);
+	for (int c = 0; c < TS_CPU_CLONES; c++)
+		if (s->o->clones & 1u << c) ts_buf_fmt(&meta, " %s", clone_name(c));
+	ts_buf_fmt(&meta, "\nweights: %s\n", s->o->external_weights ? "external" : "embedded");
+	ts_buf_free(&llvm);
 	TsBytes *objects = TS_NEW_N(a, TsBytes, s->n_objects + 1);
 	for (uint32_t i = 0; i < s->n_objects; i++) objects[i] = (TsBytes){ s->objects[i].p, s->objects[i].n };
 	TsArtifact art = { .kind = kind, .name = s->module->name, .objects = objects, .n_objects = s->n_objects, .plan = s->planned.plan,
@@ -233,27 +272,111 @@ static bool emit_header(State *s)
 /* ---- the pipeline ---- */
 
 typedef enum { LV_SOURCE, LV_TREE, LV_GRAPH, LV_SCHED, LV_TILE, LV_CODE, LV_PLAN } Level;
-typedef struct { const char *name; bool (*run)(State *); Level from, to; } Pass;
+typedef struct { const char *name; bool (*run)(State *); Level from, to; bool optional; } Pass;
 
 static const Pass pipeline[] = { /* the whole compiler in order */
-	{ "parse",    read_source, LV_SOURCE, LV_TREE },
-	{ "graph",    read_graph,  LV_TREE,   LV_GRAPH },
-	{ "rewrite",  rewrite,     LV_GRAPH,  LV_GRAPH },
-	{ "schedule", schedule,    LV_GRAPH,  LV_SCHED },
-	{ "tile",     read_tiles,  LV_SCHED,  LV_TILE },
-	{ "generate", generate,    LV_TILE,   LV_CODE },
-	{ "plan",     plan,        LV_CODE,   LV_PLAN },
+	{ "parse",    read_source, LV_SOURCE, LV_TREE,  false },
+	{ "graph",    read_graph,  LV_TREE,   LV_GRAPH, false },
+	{ "rewrite",  rewrite,     LV_GRAPH,  LV_GRAPH, true },
+	{ "schedule", schedule,    LV_GRAPH,  LV_SCHED, false },
+	{ "tile",     read_tiles,  LV_SCHED,  LV_TILE,  false },
+	{ "generate", generate,    LV_TILE,   LV_CODE,  false },
+	{ "plan",     plan,        LV_CODE,   LV_PLAN,  false },
 };
+enum { NPASSES = sizeof pipeline / sizeof *pipeline };
 
 /* What is printed or written, and the level it needs. */
 static Level level_of(TsEmit e)
 {
 	switch (e) {
-	case TS_EMIT_GRAPH: return LV_GRAPH;
+	case TS_EMIT_GRAPH: case TS_EMIT_TSR: return LV_GRAPH;
 	case TS_EMIT_SCHEDULE: return LV_SCHED;
 	case TS_EMIT_TILE: case TS_EMIT_LLVM: case TS_EMIT_ASM: return LV_TILE;
 	default: return LV_PLAN;
 	}
+}
+
+static bool check_pass(TsCtx *cx, const char *option, const char *name, bool optional)
+{
+	const char *names[NPASSES];
+	for (uint32_t i = 0; i < NPASSES; i++) {
+		names[i] = pipeline[i].name;
+		if (strcmp(name, names[i]) != 0) continue;
+		if (optional && !pipeline[i].optional) ts_usage_error(cx, "%s %s: this pass cannot be left out", option, name);
+		return !optional || pipeline[i].optional;
+	}
+	const char *near = ts_nearest(name, names, NPASSES);
+	ts_usage_error(cx, "%s: no pass named '%s'", option, name);
+	ts_hint(cx, near ? "nearest: %s" : "the first is '%s'", near ? near : names[0]);
+	return false;
+}
+
+bool ts_check_passes(TsCtx *cx, const TsOptions *o)
+{
+	bool ok = (!o->only || check_pass(cx, "--only", o->only, true)) && (!o->print_after || check_pass(cx, "--print-after", o->print_after, false));
+	for (uint32_t i = 0; ok && i < o->n_skip; i++) ok = check_pass(cx, "--skip", o->skip[i], true);
+	return ok;
+}
+
+static bool is_left_out(const TsOptions *o, const Pass *p)
+{
+	if (!p->optional) return false;
+	if (o->emit == TS_EMIT_TSR) return true; /* a pack holds the model as it is */
+	for (uint32_t i = 0; i < o->n_skip; i++)
+		if (!strcmp(o->skip[i], p->name)) return true;
+	return o->only && strcmp(o->only, p->name) != 0;
+}
+
+/* ---- looking inside ---- */
+
+/* The program as it stands after a pass; false where that has no text. */
+static bool print_level(State *s, Level at, TsBuf *to)
+{
+	switch (at) {
+	case LV_TREE: ts_print_tree(s->tree, to, false); return true;
+	case LV_GRAPH: ts_print_module(s->module, to); return true;
+	case LV_TILE: print_tiles(s, to); return true;
+	default: return false;
+	}
+}
+
+static void save(State *s, const char *ending, const void *p, size_t n)
+{
+	ts_write_file(s->cx, ts_printf(ts_arena(s->cx), "%s/%s%s", s->o->save_temps, s->module ? s->module->name : "model", ending), p, n);
+}
+
+static void save_code(State *s)
+{
+	static const struct { TsBackendForm form; const char *ending; } forms[] = { { TS_FORM_LLVM_IR, ".ll" }, { TS_FORM_ASM, ".s" } };
+	for (int i = 0; i < 2; i++) {
+		TsBuf b = { 0 };
+		if (s->kernels.n && print_target(s, forms[i].form, &b)) save(s, forms[i].ending, b.p, b.n);
+		ts_buf_free(&b);
+	}
+	for (uint32_t i = 0; i < s->n_objects; i++) save(s, ts_printf(ts_arena(s->cx), ".%u.o", i), s->objects[i].p, s->objects[i].n);
+}
+
+/* What --print-after, --save-temps and -v want to see of a pass that went well. */
+static void show(State *s, const Pass *p)
+{
+	TsBuf b = { 0 };
+	bool print = s->o->print_after && !strcmp(s->o->print_after, p->name);
+	if (s->o->verbose) fprintf(stderr, "tsc: %s%s\n", p->name, p->to == LV_TILE ? ts_printf(ts_arena(s->cx), ": %u kernels", s->sched->kernels.n) : "");
+	if ((print || s->o->save_temps) && print_level(s, p->to, &b)) {
+		if (print) fwrite(b.p ? b.p : "", 1, b.n, stderr);
+		if (s->o->save_temps && p->to > LV_TREE) save(s, p->to == LV_TILE ? ".tile" : ts_printf(ts_arena(s->cx), ".%s.tg", p->name), b.p ? b.p : "", b.n);
+	} else if (print) {
+		ts_warn(s->cx, (TsSpan){ 0 }, "W_NO_TEXT", "there is no text of the program after %s", p->name);
+	}
+	ts_buf_free(&b);
+	if (s->o->save_temps && p->to == LV_CODE) save_code(s);
+}
+
+static bool make_temps_folder(State *s)
+{
+	if (!s->o->save_temps || !mkdir(s->o->save_temps, 0777) || errno == EEXIST) return true;
+	ts_env_error(s->cx, "E_FILE", "cannot make the folder '%s': %s", s->o->save_temps, strerror(errno));
+	return false;
 }
 
 static bool finish(State *s)
@@ -285,18 +408,20 @@ static void run(void *user)
 {
 	State *s = user;
 	Level want = level_of(s->o->emit);
+	if (!make_temps_folder(s)) return;
 	for (size_t i = 0; i < sizeof pipeline / sizeof *pipeline; i++) {
 		const Pass *p = &pipeline[i];
 		if (p->to > want) break;
-		if (s->module && p->from < LV_GRAPH) continue;
+		if ((s->module && p->from < LV_GRAPH) || is_left_out(s->o, p)) continue;
 		double from = now_ms();
 		bool ok = p->run(s) && !ts_error_count(s->cx);
 		if (s->o->time_report) fprintf(stderr, "%-10s %8.1f ms\n", p->name, now_ms() - from);
 		if (!ok) return;
+		show(s, p);
 		if (s->tree && s->tree->name == ts_intern(s->cx, "tile")) { ts_compile_tile(s->cx, s->o, s->tree); return; }
 	}
 	double from = now_ms();
-	finish(s);
+	if (!ts_error_count(s->cx) && finish(s) && s->o->verbose) fprintf(stderr, "tsc: wrote %s\n", s->o->output);
 	if (s->o->time_report) fprintf(stderr, "%-10s %8.1f ms\n", "emit", now_ms() - from);
 }
 

@@ -7,3 +7,5 @@
 void ts_compile(TsCtx *cx, const TsOptions *o);
 /* The same from a verified graph module on. */
 void ts_compile_module(TsCtx *cx, const TsOptions *o, TsModule *m);
+/* The names of passes in the options, before anything is done: E_USAGE for an unknown one, or one that cannot be left out. */
+bool ts_check_passes(TsCtx *cx, const TsOptions *o);

@@ -158,6 +158,42 @@ BAD = [
     Bad("input-in-no-folder", "no/m.tg -o m.so", 3, "E_FILE", "cannot open 'no/m.tg': No such file or directory"),
     Bad("input-is-a-folder", ". -o m.so", 3, "E_FILE", "cannot read '.': it is a folder"),
     Bad("input-is-a-device", "/dev/zero -o m.so", 3, "E_FILE", "cannot read '/dev/zero': it is no regular file"),
+    Bad("input-is-empty", "m.tg -o m.so", 1, "E_SYNTAX", "a file begins with its version: 'tessera 1', or 'tile 1' for kernels of Tile IR", {"m.tg": ""}),
+    Bad("output-in-no-folder", "m.tg -o no/m.so", 3, "E_FILE", "cannot write 'no/m.so': No such file or directory", {"m.tg": MODEL}),
+    Bad("program-in-no-folder", "m.tg --emit exe -o no/m", 3, "E_FILE", "cannot write 'no/m': No such file or directory", {"m.tg": MODEL}),
+    Bad("pack-in-no-folder", "m.tg -o no/m.tsr", 3, "E_FILE", "cannot write 'no/m.tsr': No such file or directory", {"m.tg": MODEL}),
+    Bad("text-in-no-folder", "m.tg --emit tile -o no/m.tile", 3, "E_FILE", "cannot write 'no/m.tile': No such file or directory", {"m.tg": MODEL}),
+    Bad("output-is-a-folder", "m.tg --emit so -o .", 3, "E_FILE", "cannot write '.': Is a directory", {"m.tg": MODEL}),
+    Bad("temps-are-a-file", "m.tg -o m.so --save-temps file", 3, "E_FILE", "cannot write 'file/m.graph.tg': Not a directory", {"m.tg": MODEL, "file": ""}),
+    Bad("input-is-an-object", "m.tsr -o m.so", 1, "E_PACK_BAD", "cannot read 'm.tsr' as an artifact: it is no ELF file", {"m.tsr": b"\x7fELF"}),
+    # what the model does not have
+    Bad("unknown-graph", "m.tg --graph g -o m.so", 1, "E_NO_GRAPH", "no graph named 'g'", {"m.tg": MODEL}),
+    Bad("unknown-rewrite", "m.tg --disable-rewrite nope -o m.so", 1, "E_UNKNOWN_REWRITE", "no rewrite named 'nope'", {"m.tg": MODEL}),
+    usage("unknown-pass", "m.tg --skip rewrit -o m.so", "--skip: no pass named 'rewrit'", "nearest: rewrite", m_tg=MODEL),
+    usage("pass-cannot-be-left-out", "m.tg --skip tile -o m.so", "--skip tile: this pass cannot be left out", m_tg=MODEL),
+    usage("print-after-nothing", "m.tg --print-after lower -o m.so", "--print-after: no pass named 'lower'", "the first is 'parse'", m_tg=MODEL),
+    # weights
+    Bad("weights-missing", "w.tg -o m.so", 3, "E_FILE", "cannot open 'w.safetensors': No such file or directory", {"w.tg": WITH_WEIGHTS}),
+    Bad("weights-folder-missing", "w.tg --weights-dir no -o m.so", 3, "E_FILE", "cannot open 'no/w.safetensors': No such file or directory",
+        {"w.tg": WITH_WEIGHTS, "w.safetensors": GOOD}),
+    Bad("weights-file-missing", "w.tg --weights-file no.safetensors -o m.so", 3, "E_FILE", "cannot open 'no.safetensors': No such file or directory",
+        {"w.tg": WITH_WEIGHTS, "w.safetensors": GOOD}),
+    Bad("weights-file-for-nothing", "w.tg --weights-file V=w.safetensors -o m.so", 1, "E_UNKNOWN_NAME",
+        "--weights-file: 'w.tg' has no weights named 'V'", {"w.tg": WITH_WEIGHTS, "w.safetensors": GOOD}, "nearest: W"),
+    Bad("weights-file-for-none", "m.tg --weights-file w.safetensors -o m.so", 1, "E_UNKNOWN_NAME",
+        "--weights-file w.safetensors: 'm.tg' has 0 sets of weights, name one: --weights-file W=FILE", {"m.tg": MODEL, "w.safetensors": GOOD}),
+    Bad("weights-are-a-folder", "w.tg --weights-file ./ -o m.so", 3, "E_FILE", "cannot read './': it is a folder", {"w.tg": WITH_WEIGHTS}),
+    Bad("index-leaves-its-folder", "w.tg --weights-file i.json -o m.so", 1, "E_WEIGHT_INDEX", "i.json: a shard lies beside the index, found ../w.safetensors",
+        {"w.tg": WITH_WEIGHTS, "i.json": '{"weight_map": {"b": "../w.safetensors"}}'}),
+    Bad("index-names-a-missing-shard", "w.tg --weights-file i.json -o m.so", 3, "E_FILE", "cannot open 'no.safetensors': No such file or directory",
+        {"w.tg": WITH_WEIGHTS, "i.json": '{"weight_map": {"b": "no.safetensors"}}'}),
+    Bad("index-is-no-json", "w.tg --weights-file i.json -o m.so", 1, "E_WEIGHT_INDEX", "i.json: no valid JSON: expected a string",
+        {"w.tg": WITH_WEIGHTS, "i.json": "{"}),
+    # eval and test
+    usage("eval-nothing", "eval", "no input: tsc eval MODEL.tg"),
+    Bad("eval-missing", "eval no.tg", 3, "E_FILE", "cannot open 'no.tg': No such file or directory"),
+    usage("test-nothing", "test", "no input: tsc test FILE.tg"),
+    Bad("test-missing", "test no.tg", 3, "E_FILE", "cannot open 'no.tg': No such file or directory"),
     # fmt
     usage("fmt-nothing", "fmt", "no input: tsc fmt FILE.tg"),
     usage("fmt-both", "fmt -i --check m.tg", "-i and --check contradict each other", m_tg=MODEL),
@@ -176,6 +212,18 @@ BAD = [
     usage("run-all-outputs-to-npy", "run m.so --output y.npy", "--output without NAME= needs a .safetensors file, not 'y.npy'"),
     Bad("run-missing", "run no.so", 3, "E_FILE", "cannot open 'no.so': No such file or directory"),
     Bad("run-no-artifact", "run /bin/sh", 1, "E_ARTIFACT", "'/bin/sh' is no artifact that can be loaded: it exports no model (NAME_tessera)"),
+    Bad("run-input-missing", "run m.tg", 1, "E_CALL_MISSING", "input 'x' of graph 'f' is missing: --input x=FILE", {"m.tg": MODEL}),
+    Bad("run-unknown-input", "run m.tg --input y=y.npy", 1, "E_NO_TENSOR", "graph 'f' has no input 'y'", {"m.tg": MODEL}, "nearest: x"),
+    Bad("run-unknown-output", "run m.tg --output z=z.npy", 1, "E_NO_TENSOR", "graph 'f' has no output 'z'", {"m.tg": MODEL}, "nearest: y"),
+    Bad("run-input-is-something", "run m.tg --input x=x.txt", 1, "E_TENSOR_FILE",
+        "cannot tell what 'x.txt' is: tensors come from .npy, .npz:key or .safetensors:key", {"m.tg": MODEL}),
+    Bad("run-input-file-missing", "run m.tg --input x=x.npy", 3, "E_FILE", "cannot open 'x.npy': No such file or directory", {"m.tg": MODEL}),
+    Bad("run-tensor-missing", "run m.tg --input x=w.safetensors:c", 1, "E_NO_TENSOR", "'w.safetensors' has no tensor 'c'",
+        {"m.tg": MODEL, "w.safetensors": GOOD}, "nearest: b"),
+    Bad("run-wrong-rank", "run m.tg --input x=w.safetensors:b", 1, "E_RUN", "'m.tg': input 'x': rank is 1, wanted 2", {"m.tg": MODEL, "w.safetensors": GOOD}),
+    Bad("explain-dim-missing", "explain m.tg", 1, "E_RUN", "'m.tg': dim B of graph 'f' is not given", {"m.tg": MODEL}),
+    Bad("explain-unknown-dim", "explain m.tg --dims C=1", 1, "E_NO_DIM", "'m.tg' has no dim 'C'", {"m.tg": MODEL}),
+    Bad("inspect-text", "inspect m.tg", 1, "E_PACK_BAD", "cannot read 'm.tg' as an artifact: it is no ELF file", {"m.tg": MODEL}),
     usage("explain-dims", "explain m.so --dims B", "--dims needs the form NAME=SIZE,NAME=SIZE, not 'B'"),
     usage("explain-dims-twice", "explain m.so --dims B=1,B=2", "dim 'B' is given twice"),
     usage("inspect-nothing", "inspect", "no input: tsc inspect FILE"),
@@ -309,7 +357,128 @@ def formatting(ctx):
     yield "response-files", result.code == 0 and not result.out, result.out + result.err
 
 
+TESTED = """tessera 1
+dims 1 <= B <= 8
+
+graph double(x: f32[B]) -> (y: f32[B]) {
+  y = x * 2.0
+}
+
+fn half(x: f32[N]) -> (y: f32[N]) {
+  y = x * 0.5
+}
+
+test "holds" {
+  input x: f32[3] = normal(key = [1, 0])
+  y = double(x)
+  expect y == x + x
+  expect half(y) == x within 1e-6
+  expect double(x = double([1.0, 2.0])) == [4.0, 8.0]
+  expect double([1.0]) > 1.5
+}
+test "too large" {
+  input x: f32[9] = 0
+  y = double(x)
+  expect error "E_CALL_DIM"
+}
+"""
+FAILING = """
+test "differs" {
+  expect double([1.0, 2.5]) == [2.0, 5.5] within 1e-3
+}
+test "does not fail" {
+  y = double([1.0])
+  expect error "E_CALL_DIM"
+}
+test "fails otherwise" {
+  y = double([[1.0]])
+  expect error "E_CALL_DIM"
+}
+"""
+
+
+def test_blocks(ctx):
+    folder = ctx.tmp / "blocks"
+    put(folder, {"good.tg": TESTED, "bad.tg": TESTED + FAILING})
+    good = ctx.run([ctx.tsc, "test", "good.tg"], cwd=folder)
+    yield "test-passes", good.code == 0 and good.out.endswith("4 passed, 0 failed\n") and not good.err, good.out + good.err
+    bad = ctx.run([ctx.tsc, "test", "bad.tg"], cwd=folder)
+    failed = [line for line in bad.out.splitlines() if line.startswith("FAIL ")]
+    wanted = ["FAIL bad.tg: %s (interpreter)" % name for name in ("differs", "does not fail", "fails otherwise")]
+    yield "test-fails", bad.code == 1 and failed == wanted and bad.out.endswith("4 passed, 3 failed\n"), bad.out + bad.err
+    yield "test-says-what-differs", "[1] is 5.0, the right side has 5.5" in bad.err, bad.err
+    one = ctx.run([ctx.tsc, "test", "bad.tg", "--match", "holds", "--interpreter"], cwd=folder)
+    yield "test-match", one.code == 0 and one.out.endswith("1 passed, 0 failed\n"), one.out + one.err
+
+
+def running(ctx):
+    """One model by every way in and out of tsc run."""
+    folder = ctx.tmp / "run"
+    data = struct.pack("<8f", *range(8))
+    put(folder, {"m.tg": MODEL, "x.safetensors": safetensors({"x": tensor((2, 4), (0, 32))}, data)})
+    built = ctx.run([ctx.tsc, "m.tg", "-o", "m.so"], cwd=folder)
+    yield "run/builds", built.code == 0 and (folder / "m.h").exists(), built.err
+    temp = ctx.tmp / "run-temp"
+    temp.mkdir()
+    expected = "y: f32[2, 4] [[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]\n"
+    for model in ("m.tg", "m.so", "./m.so"):
+        shown = ctx.run([ctx.tsc, "run", model, "--input", "x=x.safetensors"], cwd=folder, env=dict(os.environ, TMPDIR=str(temp)))
+        yield "run/prints-" + model, shown.code == 0 and shown.out == expected, shown.out + shown.err
+    same = ctx.run([ctx.tsc, "eval", "m.tg", "--input", "x=x.safetensors"], cwd=folder)
+    yield "run/as-eval", "[[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]" in same.out, same.out + same.err
+    made = ctx.run([ctx.tsc, "run", "m.so", "--input", "x=x.safetensors", "--output", "golden.safetensors", "--output", "y=y.npy"], cwd=folder)
+    yield "run/writes", made.code == 0 and not made.out and sorted(os.listdir(folder))[0] == "golden.safetensors", made.out + made.err
+    again = ctx.run([ctx.tsc, "run", "m.so", "--input", "x=x.safetensors:x", "--output", "y=z.npy", "--threads", "3", "--cpu", "v2"], cwd=folder)
+    yield "run/same-bytes", again.code == 0 and (folder / "y.npy").read_bytes() == (folder / "z.npy").read_bytes(), again.err
+    check = ctx.run([ctx.tsc, "run", "m.so", "--check", "golden.safetensors", "--tolerance", "0,0"], cwd=folder)
+    yield "run/check-holds", check.code == 0 and check.out == "y: as expected, largest difference 0\n", check.out + check.err
+    golden = bytearray((folder / "golden.safetensors").read_bytes())
+    golden[-4:] = struct.pack("<f", 8.01)
+    (folder / "off.safetensors").write_bytes(golden)
+    off = ctx.run([ctx.tsc, "run", "m.so", "--check", "off.safetensors"], cwd=folder)
+    text = "output 'y': 1 of 8 elements are wrong; the worst, [1, 3] is 8.0, off.safetensors has 8.01"
+    yield "run/check-fails", off.code == 1 and [(e[3], e[4]) for e in errors_of(off)] == [("E_MISMATCH", text)], off.out + off.err
+    near = ctx.run([ctx.tsc, "run", "m.so", "--check", "off.safetensors", "--tolerance", "0.02,0"], cwd=folder)
+    yield "run/check-within", near.code == 0 and "largest difference 0.01" in near.out, near.out + near.err
+    bench = ctx.run([ctx.tsc, "run", "m.so", "--input", "x=x.safetensors", "--bench", "20"], cwd=folder)
+    yield "run/bench", bench.code == 0 and re.search(r"; 20 runs: best [\d.]+ ms, median", bench.out), bench.out + bench.err
+    explain = ctx.run([ctx.tsc, "explain", "m.so", "--dims", "B=100"], cwd=folder)
+    good = explain.code == 0 and explain.out.startswith("graph f: B = 100\ny: ") and "workspace: " in explain.out
+    yield "run/explain", good, explain.out + explain.err
+    inspect = ctx.run([ctx.tsc, "inspect", "m.so"], cwd=folder)
+    yield "run/inspect", inspect.code == 0 and "f(x: f32[B, 4]) -> (y: f32[B, 4])" in inspect.out, inspect.out + inspect.err
+    refused = ctx.run([ctx.tsc, "run", "m.tg", "--input", "z=x.npy"], cwd=folder, env=dict(os.environ, TMPDIR=str(temp)))
+    yield "run/no-folder-left", refused.code == 1 and not os.listdir(temp), " ".join(os.listdir(temp))
+
+
+def artifacts_that_fail(ctx):
+    """An artifact's process may die or lie: tsc says so and goes on to its end."""
+    folder = ctx.tmp / "wrong"
+    put(folder, {
+        "crash.c": "__attribute__((constructor)) static void f(void) { *(volatile int *)0 = 1; } int m_tessera[64];",
+        "leave.c": "#include <unistd.h>\n__attribute__((constructor)) static void f(void) { _exit(7); } int m_tessera[64];",
+        "old.c": "int m_tessera[64] = { 99 };",
+    })
+    wanted = {
+        "crash": "'crash.so' ended with signal 11 (Segmentation fault)",
+        "leave": "'leave.so' ended with status 7 before it answered",
+        "old": "'old.so': it was built for another version of tessera.h",
+    }
+    for name, text in wanted.items():
+        made = ctx.run(["gcc", "-shared", "-fPIC", "-o", name + ".so", name + ".c"], cwd=folder)
+        result = ctx.run([ctx.tsc, "run", name + ".so"], cwd=folder)
+        found = [e[4] for e in errors_of(result)]
+        yield "wrong-artifact/" + name, made.code == 0 and result.code == 1 and found == [text], made.err + result.err
+    cut = folder / "cut.so"
+    cut.write_bytes((folder / "old.so").read_bytes()[:3000])
+    result = ctx.run([ctx.tsc, "run", "cut.so"], cwd=folder)
+    yield "wrong-artifact/cut", result.code == 1 and errors_of(result), result.err
+
+
 def run(ctx):
+    yield from test_blocks(ctx)
+    yield from running(ctx)
+    yield from artifacts_that_fail(ctx)
     yield from bad_command_lines(ctx)
     yield from hostile_weights(ctx)
     yield from full_disks(ctx)
