@@ -94,8 +94,35 @@ def spellings(ctx):
                 yield "%s/%s" % (label, path.stem), ok, message
 
 
+def again(ctx, path):
+    """Rewriting the rewritten text changes nothing: the rules have come to their end."""
+    command = [str(ctx.tsc), "--emit", "graph", "--only=rewrite"]
+    first = ctx.run(command + [str(path)])
+    copy = ctx.tmp / ("again_%s_%s" % (path.parent.name, path.name))
+    copy.write_text(first.out)
+    second = ctx.run(command + ["--print-rewrites", str(copy)])
+    return first.code == 0 and second.out == first.out and not second.err, second.err + second.out
+
+
+def fixpoints(ctx):
+    folder = ctx.root / "tests/golden"
+    paths = sorted(list((folder / "rewrite").glob("*.tg")) + list((folder / "patterns").rglob("*.tg")))
+    for path, (ok, message) in zip(paths, ctx.map(lambda p: again(ctx, p), paths)):
+        yield "again/%s/%s" % (path.parent.name, path.stem), ok, message
+
+
+def switches(ctx):
+    path = str(ctx.root / "tests/golden/rewrite/involution.tg")
+    off = ctx.run([str(ctx.tsc), "--emit", "graph", "--only=rewrite", "--disable-rewrite", "involution", path])
+    yield "disable", off.code == 0 and off.out.count("neg(") == 2, off.err + off.out
+    bad = ctx.run([str(ctx.tsc), "--emit", "graph", "--disable-rewrite", "involutoin", path])
+    yield "disable-unknown", bad.code != 0 and "E_UNKNOWN_REWRITE" in bad.err and "nearest: involution" in bad.err, bad.err
+
+
 def run(ctx):
     yield from generator(ctx)
     yield from manual(ctx)
     yield from goldens(ctx)
     yield from spellings(ctx)
+    yield from fixpoints(ctx)
+    yield from switches(ctx)
