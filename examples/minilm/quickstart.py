@@ -16,6 +16,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 HERE = pathlib.Path(__file__).resolve().parent
+DEFAULT_TEXT = "A musician performs outdoors."
 SENTENCES = [
     "The cat sits outside and watches the birds.",
     "A man is playing a guitar on the street.",
@@ -68,7 +69,7 @@ def main() -> None:
     compile_model(build, folder / "minilm.so", "so")
     compile_model(build, folder / "minilm", "exe")
 
-    text = os.environ.get("TEXT") or "A musician performs outdoors."
+    text = os.environ.get("TEXT", "").strip() or DEFAULT_TEXT
     ids, mask = tokenise([text, *SENTENCES])
     np.save(folder / "ids.npy", ids)
     np.save(folder / "mask.npy", mask)
