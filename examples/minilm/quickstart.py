@@ -69,7 +69,8 @@ def main() -> None:
     compile_model(build, folder / "minilm.so", "so")
     compile_model(build, folder / "minilm", "exe")
 
-    text = os.environ.get("TEXT", "").strip() or DEFAULT_TEXT
+    # bytes that are no UTF-8 become a replacement sign, here and on a terminal that cannot show the text
+    text = os.fsencode(os.environ.get("TEXT", "")).decode("utf-8", "replace").strip() or DEFAULT_TEXT
     ids, mask = tokenise([text, *SENTENCES])
     np.save(folder / "ids.npy", ids)
     np.save(folder / "mask.npy", mask)
@@ -86,4 +87,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.stdout.reconfigure(errors="replace")
+    try:
+        main()
+    except subprocess.CalledProcessError as e:
+        sys.exit(e.returncode)  # the command has said why
+    except OSError as e:
+        sys.exit(f"quickstart: {e}")

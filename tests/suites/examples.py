@@ -114,25 +114,27 @@ def test_blocks(ctx, tools):
         yield f"{name}: its test block holds", r.code == 0 and "compiled" in r.out and "0 failed" in r.out, failed(r)
 
 
-def readme(ctx, tools):
-    """Every `tsc` line of README.md's example runs as printed, in a folder that holds what it names."""
+def readme(ctx):
+    """README's model is the example's, and its command lines run as printed, in a folder that holds what they name."""
     text = (ctx.root / "README.md").read_text()
-    block = re.search(r"^<!-- run these -->\n((?:    .*\n|\n)+)", text, re.M)
-    yield "README: has its command lines", bool(block), "no block marked 'run these'"
-    tg = re.search(r"^<!-- quick\.tg -->\n```\n(.*?)^```", text, re.M | re.S)
-    yield "README: has its example", bool(tg), "no block marked 'quick.tg'"
-    if not block or not tg:
+    model = re.search(r"^<!-- from examples/mlp/mlp.tg -->\n```\n(.*?)^```", text, re.M | re.S)
+    yield "README: shows mlp.tg as it is", bool(model) and model.group(1) in (ctx.root / "examples" / "mlp" / "mlp.tg").read_text(), ""
+    block = re.search(r"^<!-- run these -->\n\n((?:    .*\n)+)", text, re.M)
+    program = re.search(r"^```c\n(.*?)^```", text, re.M | re.S)
+    yield "README: has command lines and a C program", bool(block and program), ""
+    if not (block and program):
         return
     folder = ctx.tmp / "readme"
     folder.mkdir()
-    (folder / "quick.tg").write_text(tg.group(1))
-    np.save(folder / "x.npy", np.arange(12, dtype=np.float32).reshape(3, 4))
+    for path in (ctx.root / "examples" / "mlp" / "mlp.tg", *(ctx.tmp / "mlp-build" / "mlp" / n for n in ("digits.safetensors", "x.npy"))):
+        shutil.copy(path, folder)
+    (folder / "use.c").write_text(program.group(1))
     env = {**os.environ, "PATH": f"{ctx.build}:{os.environ['PATH']}", "C_INCLUDE_PATH": str(ctx.root / "include")}
-    for c in re.findall(r"^```c\n(.*?)^```", text, re.M | re.S):
-        (folder / "use.c").write_text(c)
-    for line in filter(None, (l.split("#")[0].strip() for l in block.group(1).splitlines())):
+    for line in (l.split("#")[0].strip() for l in block.group(1).splitlines()):
         r = ctx.run(["bash", "-c", line], cwd=folder, env=env, timeout=120)
         yield f"README: {line}", r.code == 0, failed(r)
+    got, want = np.load(folder / "p.npy"), np.load(folder / "ref.npy")
+    yield "README: compiled code and interpreter agree", np.abs(got - want).max() < 1e-5, ""
 
 
 def run(ctx):
@@ -151,5 +153,5 @@ def run(ctx):
     yield from program_errors(ctx)
     yield from mlp(ctx, artifact)
     yield from test_blocks(ctx, tools)
-    yield from readme(ctx, tools)
+    yield from readme(ctx)
     shutil.rmtree(ctx.tmp / "build", ignore_errors=True)
