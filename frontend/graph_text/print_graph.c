@@ -107,13 +107,17 @@ static TsTree *const_tree(Printer *p, const TsNode *n)
 static void use_weight(Printer *p, const TsNode *n)
 {
 	const TsWeights *w = &p->m->weights.p[n->weights];
-	uint32_t k = strchr(n->name, '{') ? p->loops.n : 0;
-	TsSym *vars = TS_NEW_N(p->a, TsSym, k + 1);
-	int64_t *vals = TS_NEW_N(p->a, int64_t, k + 1);
-	for (uint32_t i = 0; i < k; i++) {
-		vars[i] = p->loops.p[i]->var;
-		vals[i] = p->loops.p[i]->lo;
-		if (p->loops.p[i]->hi <= p->loops.p[i]->lo) return;
+	TsSym *vars = TS_NEW_N(p->a, TsSym, p->loops.n + 1);
+	int64_t *vals = TS_NEW_N(p->a, int64_t, p->loops.n + 1);
+	const TsFor **loop = TS_NEW_N(p->a, const TsFor *, p->loops.n + 1);
+	uint32_t k = 0;
+	for (uint32_t i = 0; i < p->loops.n; i++) {
+		const TsFor *f = p->loops.p[i];
+		if (!ts_names_mention(n->name, f->var)) continue;
+		if (f->hi <= f->lo) return;
+		loop[k] = f;
+		vars[k] = f->var;
+		vals[k++] = f->lo;
 	}
 	for (;;) {
 		TsSym name = ts_weight_name(p->cx, n->name, k, vars, vals);
@@ -121,8 +125,8 @@ static void use_weight(Printer *p, const TsNode *n)
 		if (t) ts_map_set(p->a, &p->used_weight[n->weights], name, t);
 		uint32_t i = 0;
 		for (; i < k; i++) {
-			if ((vals[i] += p->loops.p[i]->step) < p->loops.p[i]->hi) break;
-			vals[i] = p->loops.p[i]->lo;
+			if ((vals[i] += loop[i]->step) < loop[i]->hi) break;
+			vals[i] = loop[i]->lo;
 		}
 		if (i == k) return;
 	}

@@ -142,6 +142,20 @@ static void name_results(TsNames *s)
 	}
 }
 
+bool ts_names_mention(TsSym pattern, TsSym var)
+{
+	static const char word[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_";
+	bool inside = false;
+	for (const char *p = pattern; *p; p++) {
+		if (!inside && p[0] == '{' && p[1] == '{') { p++; continue; }
+		if (*p == '{' || *p == '}') inside = *p == '{';
+		size_t n = inside ? strspn(p, word) : 0;
+		if (n && n == strlen(var) && !memcmp(p, var, n)) return true;
+		if (n) p += n - 1;
+	}
+	return false;
+}
+
 void ts_names_make(TsModule *m, TsGraph *g, TsNames *out)
 {
 	*out = (TsNames){ .m = m, .g = g };

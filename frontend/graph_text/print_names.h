@@ -10,4 +10,6 @@ typedef struct { TsModule *m; TsGraph *g; TsSym *name; bool *line; TsMap taken; 
 void ts_names_make(TsModule *m, TsGraph *g, TsNames *out);
 /* Whether operand i of n is a literal or size that is written in place. */
 bool ts_names_in_place(const TsNames *s, const TsNode *n, uint32_t i);
+/* Whether a weight's name such as `l.{2*i}.w` has that loop variable in its braces. */
+bool ts_names_mention(TsSym pattern, TsSym var);
 static inline TsSym ts_names_of(const TsNames *n, TsVal v) { return n->name[v]; } /* NULL: it has no line */

@@ -8,30 +8,76 @@ bool ts_s_results(Sema *s, TsTree *sig, Ent *out);
 
 static bool bound(Sema *s, TsTree *t, int64_t *out) { return !t || ts_s_int(s, t, out); }
 
+static void definition(Sema *s, TsTree *t)
+{
+	TsDim d;
+	int64_t v;
+	if (!ts_s_size(s, t->kid[1], &d)) { ts_s_bind(s, t->name, t->at, ts_s_unknown(t->at)); return; }
+	Ent def = ts_dim_is_const(s->d, d, &v) ? ENT(ENT_INT, t->at, .i = v) : ENT(ENT_SIZE, t->at, .d = d, .tree = t);
+	if (def.kind == ENT_INT && v < 0) def = ts_s_fail(s, t->at, "E_SIZE", "a size is at least 0, found %lld", (long long)v);
+	ts_s_bind(s, t->name, t->at, def);
+}
+
+/* The smallest common multiple; false when it leaves 64 bits. */
+static bool common_multiple(int64_t a, int64_t b, int64_t *out)
+{
+	int64_t x = a, y = b;
+	while (y) { int64_t r = x % y; x = y; y = r; }
+	return !__builtin_mul_overflow(a / x, b, out);
+}
+
+/* One more line of constraints on sym, which all hold together. */
+static bool constrain(Sema *s, TsTree *t, TsDimSym *sym)
+{
+	int64_t min = 1, max = INT64_MAX, multiple = 1;
+	if (!bound(s, t->kid[0], &min) || !bound(s, t->kid[2], &max) || !bound(s, t->kid[3], &multiple)) return false;
+	if (min < 0 || multiple < 1) {
+		if (min < 0) ts_error(s->cx, t->at, "E_SIZE", "a size is at least 0, found %lld", (long long)min);
+		else ts_error(s->cx, t->at, "E_SIZE", "a multiple is at least 1, found %lld", (long long)multiple);
+		return false;
+	}
+	bool first = sym->min < 0;
+	if (first || (t->kid[0] && min > sym->min)) sym->min = min;
+	if (max < sym->max) sym->max = max;
+	bool fits = common_multiple(sym->multiple, multiple, &sym->multiple);
+	int64_t m = sym->multiple, up = fits ? sym->min % m ? sym->min / m : sym->min / m - 1 : 0, least = 0;
+	if (!fits || __builtin_add_overflow(up, 1, &up) || __builtin_mul_overflow(up, m, &least) || least > sym->max) {
+		ts_error(s->cx, t->at, "E_EMPTY_DIM", "no size satisfies the constraints on %s", t->name);
+		return false;
+	}
+	return true;
+}
+
+/* dims S <= 64, and later dims S multiple_of 8: every line about a dim of the file counts, wherever its first one is met. */
+static void constrain_all(Sema *s, TsTree *t, TsDimSym *sym, bool *ok)
+{
+	for (uint32_t i = 0; i < s->file->n && s->scope == &s->top; i++) {
+		TsTree *dims = s->file->kid[i];
+		for (uint32_t k = 0; dims->kind == TS_TREE_DIMS && k < dims->n; k++) {
+			TsTree *d = dims->kid[k];
+			if (d->name != t->name) continue;
+			if (d->kid[1]) {
+				ts_error(s->cx, d->at, "E_ASSIGNED_TWICE", "'%s' has a definition and constraints of its own", t->name);
+				*ok = false;
+			} else if (*ok) {
+				*ok = constrain(s, d, sym);
+			}
+		}
+	}
+	if (sym->min < 0 && *ok) *ok = constrain(s, t, sym);
+}
+
 void ts_s_dim_item(Sema *s, TsTree *t)
 {
-	TsDimSym sym = { t->name, 1, INT64_MAX, 1, t->at };
-	Ent e = ENT(ENT_SIZE, t->at, .tree = t);
-	if (t->kid[1]) { /* a definition */
-		TsDim d;
-		int64_t v;
-		if (!ts_s_size(s, t->kid[1], &d)) { ts_s_bind(s, t->name, t->at, ts_s_unknown(t->at)); return; }
-		Ent def = ts_dim_is_const(s->d, d, &v) ? ENT(ENT_INT, t->at, .i = v) : ENT(ENT_SIZE, t->at, .d = d);
-		if (def.kind == ENT_INT && v < 0) ts_error(s->cx, t->at, "E_SIZE", "a size is at least 0, found %lld", (long long)v);
-		ts_s_bind(s, t->name, t->at, def);
-		return;
-	}
-	if (!bound(s, t->kid[0], &sym.min) || !bound(s, t->kid[2], &sym.max) || !bound(s, t->kid[3], &sym.multiple)) return;
-	if (sym.min < 0) { ts_error(s->cx, t->at, "E_SIZE", "a size is at least 0, found %lld", (long long)sym.min); return; }
-	if (sym.multiple < 1) { ts_error(s->cx, t->at, "E_SIZE", "a multiple is at least 1, found %lld", (long long)sym.multiple); return; }
-	int64_t first = sym.min % sym.multiple ? sym.min / sym.multiple * sym.multiple + sym.multiple : sym.min;
-	if (first > sym.max || first < sym.min) {
-		ts_error(s->cx, t->at, "E_EMPTY_DIM", "no size satisfies the constraints on %s", t->name);
-		return;
-	}
-	e.d = ts_dim_symbol(s->d, sym);
-	if (ts_dim_symbol_count(s->d) > 1000) { ts_error(s->cx, t->at, "E_LIMIT", "at most 1000 dims"); return; }
-	ts_s_bind(s, t->name, t->at, e);
+	TsDimSym sym = { t->name, -1, INT64_MAX, 1, t->at };
+	bool ok = true;
+	Ent *old = s->scope == &s->top ? ts_map_get(&s->top.names, t->name) : NULL;
+	if (old && old->kind == ENT_SIZE && old->tree && !old->tree->kid[1] && !t->kid[1]) return; /* its first line saw to this one */
+	if (old && old->kind == ENT_UNKNOWN) return;
+	if (t->kid[1]) { definition(s, t); return; }
+	constrain_all(s, t, &sym, &ok);
+	if (ok && ts_dim_symbol_count(s->d) >= 1000) { ts_error(s->cx, t->at, "E_LIMIT", "at most 1000 dims"); ok = false; }
+	ts_s_bind(s, t->name, t->at, ok ? ENT(ENT_SIZE, t->at, .d = ts_dim_symbol(s->d, sym), .tree = t) : ts_s_unknown(t->at));
 }
 
 /* ---- items ---- */
@@ -45,10 +91,48 @@ static Ent const_item(Sema *s, TsTree *t)
 	return e;
 }
 
+static void dim_or_const(Sema *s, TsTree *t)
+{
+	if (t->kind == TS_TREE_DIM) ts_s_dim_item(s, t);
+	else ts_s_bind(s, t->name, t->at, const_item(s, t));
+}
+
+bool ts_s_work_out(Sema *s, TsSym name)
+{
+	TsTree *t = ts_map_get(&s->later, name);
+	if (!t) return false;
+	Scope *scope = s->scope;
+	ts_map_set(s->a, &s->later, name, NULL);
+	s->scope = &s->top;
+	dim_or_const(s, t);
+	s->scope = scope;
+	return true;
+}
+
+/* Dims and consts may stand on each other in any order: the first use works one out. */
+static void list_later(Sema *s)
+{
+	for (uint32_t i = 0; i < s->file->n; i++) {
+		TsTree *t = s->file->kid[i];
+		if (t->kind == TS_TREE_CONST && !ts_map_get(&s->later, t->name)) ts_map_set(s->a, &s->later, t->name, t);
+		for (uint32_t k = 0; t->kind == TS_TREE_DIMS && k < t->n; k++)
+			if (!ts_map_get(&s->later, t->kid[k]->name)) ts_map_set(s->a, &s->later, t->kid[k]->name, t->kid[k]);
+	}
+}
+
+/* An item of a name that an earlier one has: another line of constraints, or a mistake. */
+static void take_item(Sema *s, TsTree *t)
+{
+	Ent *old = ts_map_get(&s->top.names, t->name);
+	if (ts_map_get(&s->later, t->name) == t) ts_s_work_out(s, t->name);
+	else if (!old || old->at.file != t->at.file || old->at.begin != t->at.begin) dim_or_const(s, t);
+}
+
 /* Names first, so that items may come in any order: dims, then consts, then what stands on them. */
 static void items(Sema *s)
 {
 	TsTree *f = s->file;
+	list_later(s);
 	static const TsTreeKind order[] = { TS_TREE_DIMS, TS_TREE_CONST, TS_TREE_NUMERICS, TS_TREE_WEIGHTS };
 	for (uint32_t i = 0; i < f->n; i++) {
 		TsTree *t = f->kid[i];
@@ -65,9 +149,9 @@ static void items(Sema *s)
 			if (t->kind != order[o]) continue;
 			switch (order[o]) {
 			case TS_TREE_DIMS:
-				for (uint32_t k = 0; k < t->n; k++) ts_s_dim_item(s, t->kid[k]);
+				for (uint32_t k = 0; k < t->n; k++) take_item(s, t->kid[k]);
 				break;
-			case TS_TREE_CONST: ts_s_bind(s, t->name, t->at, const_item(s, t)); break;
+			case TS_TREE_CONST: take_item(s, t); break;
 			case TS_TREE_NUMERICS: s->m->numerics = *ts_s_numerics(s, t->kid[0], &s->m->numerics); break;
 			default:
 				if (!ts_s_weights_item(s, t) && !ts_map_find(&s->top.names, t->name)) ts_s_bind(s, t->name, t->at, ts_s_unknown(t->at));
@@ -77,33 +161,49 @@ static void items(Sema *s)
 
 /* ---- graphs ---- */
 
-/* A symbol that stands alone, or with a constant factor, in some input is found at the call; others cannot be. */
-static void check_solved(Sema *s, TsTree *t)
+static uint32_t note_symbol(void *user, TsDimKind k, int64_t v)
 {
-	uint32_t n = ts_dim_symbol_count(s->d);
+	if (k == TS_DX_SYMBOL) ((uint8_t *)user)[v] = 1;
+	return 0;
+}
+
+static uint32_t note_nothing(void *user, TsDimKind k, uint32_t a, uint32_t b) { (void)user; (void)k; (void)a; (void)b; return 0; }
+
+/* Where the type of that parameter writes that axis. */
+static TsSpan size_span(TsTree *graph, TsSym param, int axis)
+{
+	TsTree *params = graph->kid[0]->kid[0];
+	for (uint32_t i = 0; i < params->n; i++)
+		if (params->kid[i]->name == param && params->kid[i]->kid[0]->n > (uint32_t)axis) return params->kid[i]->kid[0]->kid[axis]->at;
+	return graph->at;
+}
+
+/* A symbol that stands alone, or with a constant factor, in some input is found at the call; others cannot be. */
+static uint8_t *solve(Sema *s, TsTree *t)
+{
+	uint32_t n = ts_dim_symbol_count(s->d), k;
 	int64_t c;
-	bool *found = TS_NEW_N(s->a, bool, n + 1);
-	uint32_t k;
+	uint8_t *found = ts_alloc(s->a, n + 1), *told = ts_alloc(s->a, n + 1);
 	for (uint32_t i = 0; i < s->g->params.n; i++) {
 		const TsType *ty = &ts_val(s->g, s->g->params.p[i])->type;
 		for (int a = 0; a < ty->rank; a++)
-			if (ts_dim_is_scaled_symbol(s->d, ty->dim[a], &c, &k)) found[k] = true;
+			if (ts_dim_is_scaled_symbol(s->d, ty->dim[a], &c, &k)) found[k] = 1;
 	}
-	for (k = 0; k < n; k++) {
-		if (found[k]) continue;
-		for (uint32_t i = 0; i < s->g->params.n; i++) {
-			const TsType *ty = &ts_val(s->g, s->g->params.p[i])->type;
-			for (int a = 0; a < ty->rank; a++) { /* does this size depend on symbol k? */
-				TsDim *sub = TS_NEW_N(s->a, TsDim, n);
-				for (uint32_t j = 0; j < n; j++) sub[j] = TS_DIM_BAD;
-				sub[k] = ts_dim_const(s->d, 0);
-				if (ts_dim_subst(s->d, ty->dim[a], sub) == ty->dim[a]) continue;
-				ts_error(s->cx, t->kid[0]->kid[0]->kid[i]->at, "E_UNSOLVED_DIM", "%s cannot be found from the arguments", ts_dim_symbol_info(s->d, k)->name);
-				ts_hint(s->cx, "it must stand alone, or with a constant factor, in some input");
-				return;
+	for (uint32_t i = 0; i < s->g->params.n; i++) {
+		const TsType *ty = &ts_val(s->g, s->g->params.p[i])->type;
+		for (int a = 0; a < ty->rank; a++) {
+			uint8_t *in = ts_alloc(s->a, n + 1);
+			TsDimVisitor v = { in, note_symbol, note_nothing };
+			ts_dim_visit(s->d, ty->dim[a], &v);
+			for (k = 0; k < n; k++) {
+				if (!in[k] || found[k] || told[k]) continue;
+				told[k] = 1;
+				ts_s_unsolved(s, ts_dim_symbol_info(s->d, k)->name, size_span(t, ts_val(s->g, s->g->params.p[i])->name, a));
 			}
 		}
 	}
+	for (k = 0; k < n; k++) found[k] |= told[k]; /* told once */
+	return found;
 }
 
 static void graph(Sema *s, TsTree *t)
@@ -117,6 +217,7 @@ static void graph(Sema *s, TsTree *t)
 	s->scope = &scope;
 	s->num = &s->m->numerics;
 	s->loops = NULL;
+	s->solved = NULL;
 	for (uint32_t i = 0; i < params->n; i++) {
 		TsTree *p = params->kid[i];
 		TsType ty;
@@ -125,7 +226,7 @@ static void graph(Sema *s, TsTree *t)
 		if (ts_s_type(s, p->kid[0], &ty)) e = ENT(ENT_VALUE, p->at, .v = ts_add_param(s->m, s->g, p->name, ty, p->at));
 		ts_s_bind(s, p->name, p->at, e);
 	}
-	check_solved(s, t);
+	s->solved = solve(s, t);
 	if (t->kid[2]) s->num = ts_s_numerics(s, t->kid[2], s->num);
 	ts_s_block(s, t->kid[1], NULL, NULL, NULL, 0);
 	uint32_t n = results ? results->n : 0;
@@ -146,6 +247,29 @@ static TsSym model_name(Sema *s, const char *path)
 	for (char *c = n; *c; c++)
 		if (!(*c >= 'a' && *c <= 'z') && !(*c >= 'A' && *c <= 'Z') && !(*c >= '0' && *c <= '9' && c != n)) *c = '_';
 	return ts_intern(s->cx, *n ? n : "model");
+}
+
+/* Names that tests call count as used. */
+static void calls_in(Sema *s, TsTree *t, TsMap *called)
+{
+	TsTree *f = t->kind == TS_TREE_CALL ? t->kid[0] : NULL;
+	if (f && f->name) ts_map_set(s->a, called, f->name, f);
+	for (uint32_t i = 0; i < t->n; i++)
+		if (t->kid[i]) calls_in(s, t->kid[i], called);
+}
+
+/* A fn is checked where it is called; one that nothing calls is not. */
+static void unused_fns(Sema *s)
+{
+	TsMap called = { 0 };
+	if (s->o->graph || ts_error_count(s->cx)) return;
+	for (uint32_t i = 0; i < s->file->n; i++)
+		if (s->file->kid[i]->kind == TS_TREE_TEST) calls_in(s, s->file->kid[i], &called);
+	for (uint32_t i = 0; i < s->file->n; i++) {
+		TsTree *t = s->file->kid[i];
+		if (t->kind != TS_TREE_FN || ts_map_get(&s->used, t) || ts_map_get(&called, t->name)) continue;
+		ts_warn(s->cx, (TsSpan){ t->at.file, t->at.begin, t->kid[0]->at.begin }, "W_UNUSED_FN", "nothing calls '%s', so its body is not checked", t->name);
+	}
 }
 
 TsModule *ts_s_module(Sema *s, TsCtx *cx, TsTree *file, const char *path, const TsSemaOptions *o)
@@ -169,7 +293,9 @@ TsModule *ts_s_module(Sema *s, TsCtx *cx, TsTree *file, const char *path, const 
 		if (t->kind != TS_TREE_GRAPH || (s->o->graph && strcmp(s->o->graph, t->name))) continue;
 		done++;
 		graph(s, t);
+		s->solved = NULL;
 	}
+	unused_fns(s);
 	if (ts_error_count(cx) != errors) return NULL;
 	if (!done) {
 		if (s->o->graph) ts_error(cx, file->at, "E_NO_GRAPH", "no graph named '%s'", s->o->graph);

@@ -2,7 +2,7 @@
 #include "frontend/graph_text/sema_int.h"
 #include <string.h>
 
-enum { MAX_ARGS = 64, MAX_INLINE = 64 };
+enum { MAX_ARGS = 64, MAX_INLINE = 64, MOST_CALLS = 20000, MOST_VALUES = 1 << 20 };
 
 /* ---- attributes ---- */
 
@@ -164,18 +164,45 @@ static Ent call_op(Sema *s, TsOp op, TsTree *t, uint32_t nargs, TsTree *const *a
 
 /* ---- fns ---- */
 
+/* The dim that a size like N, 3*N or N*3 can give a value, definitions taken by what they say; NULL for any other size. */
+static TsTree *scaled_name(Sema *s, TsTree *size, int64_t *c, Ent **file, int depth)
+{
+	enum { DEEPEST = 16 };
+	TsTree *x = size;
+	if (x->kind == TS_TREE_BIN && x->sub == TS_IN_MUL && (x->kid[0]->kind == TS_TREE_INT || x->kid[1]->kind == TS_TREE_INT)) {
+		int number = x->kid[0]->kind == TS_TREE_INT ? 0 : 1;
+		if (__builtin_mul_overflow(*c, x->kid[number]->i, c)) return NULL;
+		x = x->kid[1 - number];
+	}
+	if (x->kind != TS_TREE_NAME || depth == DEEPEST) return NULL;
+	if (!ts_map_find(&s->top.names, x->name)) ts_s_work_out(s, x->name);
+	Ent *e = ts_map_get(&s->top.names, x->name);
+	if (!e || e->kind != ENT_SIZE || !e->tree) return NULL;
+	if (e->tree->kid[1]) return scaled_name(s, e->tree->kid[1], c, file, depth + 1);
+	*file = e;
+	return x;
+}
+
+/* A size bound to a dim keeps the dim's range and multiple. */
+static bool in_range(Sema *s, TsDim dim, TsDim found, TsSpan at, const char *what)
+{
+	int64_t c;
+	uint32_t k;
+	if (dim == found || !ts_dim_is_scaled_symbol(s->d, dim, &c, &k)) return true;
+	const TsDimSym sym = *ts_dim_symbol_info(s->d, k);
+	const char *text = ts_printf(s->a, "%s, which is %s of '%s'", what, sym.name, s->active.p[s->active.n - 1]->name);
+	return (!sym.min || ts_s_demand_of(s, TS_CHECK_LE, ts_dim_const(s->d, sym.min), found, at, text))
+		&& (sym.max == INT64_MAX || ts_s_demand_of(s, TS_CHECK_LE, found, ts_dim_const(s->d, sym.max), at, text))
+		&& (sym.multiple == 1 || ts_s_demand_of(s, TS_CHECK_DIVIDES, found, ts_dim_const(s->d, sym.multiple), at, text));
+}
+
 /* A parameter's type at a call: bare names (and constant multiples of them) that are not bound yet take the size found. */
 static bool bind_size(Sema *s, TsTree *size, TsDim found, TsSpan at, const char *what)
 {
-	TsTree *name = size->kind == TS_TREE_NAME ? size : NULL;
+	Ent *file = NULL;
 	int64_t c = 1, v;
-	if (size->kind == TS_TREE_BIN && size->sub == TS_IN_MUL && size->kid[0]->kind == TS_TREE_INT && size->kid[1]->kind == TS_TREE_NAME) {
-		c = size->kid[0]->i;
-		name = size->kid[1];
-	}
-	Ent *file = name ? ts_map_get(&s->top.names, name->name) : NULL;
-	bool is_dim = name && (!file || (file->kind == ENT_SIZE && file->tree));
-	if (is_dim && !ts_map_find(&s->scope->names, name->name)) {
+	TsTree *name = scaled_name(s, size, &c, &file, 0);
+	if (name && !ts_map_find(&s->scope->names, name->name)) {
 		TsDim d = found;
 		if (c < 1) return ts_s_fail(s, size->at, "E_SIZE", "a size is at least 0").kind == ENT_NONE;
 		if (c > 1) {
@@ -187,16 +214,28 @@ static bool bind_size(Sema *s, TsTree *size, TsDim found, TsSpan at, const char 
 		Ent *keep = TS_NEW(s->a, Ent);
 		*keep = e;
 		ts_map_set(s->a, &s->scope->names, name->name, keep);
-		return true;
+		return in_range(s, file->d, d, at, what);
 	}
 	TsDim wanted;
 	return ts_s_size(s, size, &wanted) && ts_s_demand(s, wanted, found, at, what);
 }
 
+static bool const_param(Sema *s, TsTree *p, Ent arg)
+{
+	const char *word = p->kid[0]->name;
+	int64_t v;
+	if (arg.kind == ENT_SIZE && ts_dim_is_const(s->d, arg.d, &v)) arg = ENT(ENT_INT, arg.at, .i = v);
+	bool ok = !strcmp(word, "int") ? arg.kind == ENT_INT || arg.kind == ENT_SIZE : !strcmp(word, "float") ? arg.kind == ENT_INT || arg.kind == ENT_FLOAT
+		: !strcmp(word, "bool") ? arg.kind == ENT_BOOL : !strcmp(word, "string") ? arg.kind == ENT_STR : arg.kind == ENT_DTYPE;
+	if (!ok) return ts_s_fail(s, arg.at, "E_CONST", "%s is a const %s, known at compile time", p->name, word).kind == ENT_NONE;
+	if (!strcmp(word, "float") && arg.kind == ENT_INT) arg = ENT(ENT_FLOAT, arg.at, .f = (double)arg.i);
+	return ts_s_bind(s, p->name, p->at, arg);
+}
+
 static bool bind_param(Sema *s, TsTree *p, Ent arg)
 {
 	TsTree *ty = p->kid[0];
-	if (p->i) return ts_s_bind(s, p->name, p->at, arg); /* const parameter */
+	if (p->i) return const_param(s, p, arg);
 	if (ty->kind == TS_TREE_TYPE_WORD && !strcmp(ty->name, "weights")) {
 		if (arg.kind != ENT_WEIGHTS) { ts_error(s->cx, arg.at, "E_TYPE_MISMATCH", "%s is a set of weights, such as W.\"a.*\"", p->name); return false; }
 		return ts_s_bind(s, p->name, p->at, arg);
@@ -261,6 +300,32 @@ bool ts_s_results(Sema *s, TsTree *sig, Ent *out)
 	return ok;
 }
 
+/* Keyword arguments name parameters after the positional ones, each once. */
+static bool keywords_fit(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const TsSym *kw)
+{
+	TsTree *params = fn->kid[0]->kid[0];
+	uint32_t first = 0;
+	while (first < n && !kw[first]) first++;
+	for (uint32_t j = first; j < n; j++) {
+		uint32_t i = 0;
+		while (i < n && params->kid[i]->name != kw[j]) i++;
+		bool again = i < first;
+		for (uint32_t k = first; k < j; k++) again |= kw[k] == kw[j];
+		if (i < n && !again) continue;
+		TsSpan at = call->kid[call->n - n + j]->at;
+		if (again && i < n) ts_error(s->cx, at, "E_ARGUMENTS", "'%s' is given twice", kw[j]);
+		else {
+			TsSym *names = TS_NEW_N(s->a, TsSym, n);
+			for (i = 0; i < n; i++) names[i] = params->kid[i]->name;
+			TsSym near = ts_nearest(kw[j], names, n);
+			ts_error(s->cx, at, "E_UNKNOWN_ARGUMENT", "'%s' takes no '%s'", fn->name, kw[j]);
+			if (near) ts_hint(s->cx, "nearest: %s", near);
+		}
+		return false;
+	}
+	return true;
+}
+
 Ent ts_s_fn(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const Ent *arg, const TsSym *kw)
 {
 	TsTree *params = fn->kid[0]->kid[0], *results = fn->kid[0]->kid[1];
@@ -272,6 +337,10 @@ Ent ts_s_fn(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const Ent *arg, const
 	if (n != params->n) return ts_s_fail(s, call->at, "E_ARGUMENTS", "'%s' takes %u arguments, %u are given", fn->name, params->n, n);
 	for (uint32_t i = 0; i < n; i++)
 		if (arg[i].kind == ENT_UNKNOWN) return ts_s_unknown(call->at);
+	if (!keywords_fit(s, fn, call, n, kw)) return ts_s_unknown(call->at);
+	ts_map_set(s->a, &s->used, fn, fn);
+	if (ts_map_get(&s->broken, fn)) return ts_s_unknown(call->at);
+	if (++s->inlined > MOST_CALLS || s->g->vals.n > MOST_VALUES) return ts_s_fail(s, call->at, "E_LIMIT", "the calls of one model are inlined, and these are too many");
 	s->scope = &inner;
 	ts_push(s->a, &s->active, fn);
 	bool ok = true;
@@ -290,7 +359,10 @@ Ent ts_s_fn(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const Ent *arg, const
 		r = ENT(ENT_MULTI, call->at, .n = nres);
 		r.item = TS_NEW_N(s->a, Ent, nres);
 		ok = ts_s_results(s, fn->kid[0], r.item);
-		if (ts_error_count(s->cx) != errors) ts_note(s->cx, call->at, "called here");
+		if (ts_error_count(s->cx) != errors) {
+			ts_note(s->cx, call->at, "called here");
+			ts_map_set(s->a, &s->broken, fn, fn);
+		}
 		if (nres == 1) r = r.item[0];
 		r.at = call->at;
 	}

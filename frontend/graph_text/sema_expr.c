@@ -32,16 +32,18 @@ Ent *ts_s_find(Sema *s, TsSym name)
 bool ts_s_bind(Sema *s, TsSym name, TsSpan at, Ent e)
 {
 	if (!strcmp(name, "_")) return true;
-	for (Scope *c = s->scope; c; c = c->up) {
+	for (Scope *c = s->scope; c; c = c->is_call ? &s->top : c->up) {
 		Ent *old = ts_map_get(&c->names, name);
-		if (old && !(c == &s->top && s->scope != &s->top && old->kind != ENT_UNKNOWN && old->kind != ENT_SIZE)) {
+		if (old) {
 			uint32_t line = 0, col;
 			if (old->at.file) ts_source_line_col(s->cx, old->at.file, old->at.begin, &line, &col);
 			ts_error(s->cx, at, "E_ASSIGNED_TWICE", "'%s' is already assigned (line %u)", name, line);
-			ts_hint(s->cx, "names are assigned once; in a loop carry it: for … with %s = … { yield … }", name);
+			if (c == &s->top) ts_hint(s->cx, "names of the file are not reused in it");
+			else if (c == s->scope) ts_hint(s->cx, "names are assigned once; in a loop carry it: for … with %s = … { yield … }", name);
+			else ts_hint(s->cx, "a block sees the names around it and does not reuse them");
 			return false;
 		}
-		if (c->is_call || c == &s->top) break;
+		if (c == &s->top) break;
 	}
 	Ent *keep = TS_NEW(s->a, Ent);
 	*keep = e;
@@ -101,7 +103,8 @@ static TsVal literal(Sema *s, Ent e, TsDtype want)
 	if (want == TS_DTYPE_NONE) want = e.kind == ENT_FLOAT ? TS_F32 : e.kind == ENT_BOOL ? TS_BOOL : TS_INT64;
 	if (e.kind == ENT_FLOAT) ts_buf_f64(&b, e.f);
 	else ts_buf_fmt(&b, e.kind == ENT_BOOL ? (e.i ? "true" : "false") : "%lld", (long long)e.i);
-	bool ok = e.kind == ENT_BOOL ? want == TS_BOOL : e.kind == ENT_FLOAT ? ts_dtype_is_float(want) : ts_dtype_is_float(want) || (ts_dtype_is_int(want) && int_fits(want, e.i));
+	bool over = want < TS_DTYPE_COUNT && ts_dtype_is_float(want) && isfinite(number(e)) && !isfinite(ts_dtype_round(want, number(e)));
+	bool ok = !over && e.kind == ENT_BOOL ? want == TS_BOOL : e.kind == ENT_FLOAT ? ts_dtype_is_float(want) : ts_dtype_is_float(want) || (ts_dtype_is_int(want) && int_fits(want, e.i));
 	if (!ok) {
 		bad_literal(s, e, want, b.p);
 	} else if (ts_dtype_is_float(want)) {
@@ -145,6 +148,20 @@ static void list_fill(const Ent *e, TsDtype t, void *data, int64_t *at)
 	++*at;
 }
 
+/* The first element that the type does not hold, or NULL. */
+static const Ent *list_misfit(const Ent *e, TsDtype t)
+{
+	if (e->kind != ENT_LIST) {
+		bool fits = e->kind == ENT_BOOL ? t == TS_BOOL : e->kind == ENT_FLOAT ? ts_dtype_is_float(t) : ts_dtype_is_float(t) || (ts_dtype_is_int(t) && int_fits(t, e->i));
+		return fits ? NULL : e;
+	}
+	for (uint32_t i = 0; i < e->n; i++) {
+		const Ent *bad = list_misfit(&e->item[i], t);
+		if (bad) return bad;
+	}
+	return NULL;
+}
+
 static TsVal list_value(Sema *s, Ent e, TsDtype want)
 {
 	int64_t dim[TS_MAX_RANK + 1], n = 1, at = 0;
@@ -156,7 +173,8 @@ static TsVal list_value(Sema *s, Ent e, TsDtype want)
 		return 0;
 	}
 	if (want == TS_DTYPE_NONE) want = kind == ENT_FLOAT ? TS_F32 : kind == ENT_BOOL ? TS_BOOL : TS_INT64;
-	if (kind == ENT_FLOAT && !ts_dtype_is_float(want)) return bad_literal(s, e, want, "a list of floats");
+	const Ent *bad = list_misfit(&e, want);
+	if (bad) return bad_literal(s, *bad, want, bad->kind == ENT_FLOAT ? "this float" : bad->kind == ENT_BOOL ? (bad->i ? "true" : "false") : ts_printf(s->a, "%lld", (long long)bad->i));
 	TsType ty = { .elem = want, .accum = TS_DTYPE_NONE, .rank = (uint8_t)rank };
 	for (int i = 0; i < rank; i++) { ty.dim[i] = ts_dim_const(s->d, dim[i]); n *= dim[i]; }
 	void *data = ts_alloc(s->a, (size_t)ts_dtype_bytes(want, n) + 8);
@@ -219,6 +237,28 @@ bool ts_s_demand(Sema *s, TsDim wanted, TsDim found, TsSpan at, const char *what
 	return true;
 }
 
+/* a <= b, or b divides a. */
+bool ts_s_demand_of(Sema *s, int kind, TsDim a, TsDim b, TsSpan at, const char *what)
+{
+	int64_t k = 0;
+	bool divides = kind == TS_CHECK_DIVIDES;
+	TsTruth t = divides ? (ts_dim_is_const(s->d, b, &k) ? ts_dim_divides(s->d, k, a) : TS_OPEN) : ts_dim_le(s->d, a, b);
+	if (t == TS_NO) {
+		TsBuf x = { 0 }, y = { 0 };
+		ts_dim_print(s->d, a, &x);
+		ts_dim_print(s->d, b, &y);
+		ts_error(s->cx, at, "E_SHAPE_MISMATCH", "%s: %s is %s %s", what, x.p, divides ? "not a multiple of" : "more than", y.p);
+		ts_buf_free(&x);
+		ts_buf_free(&y);
+		return false;
+	}
+	if (t == TS_YES) return true;
+	TsCheck c = { .cond_lhs = a, .cond_rhs = b, .at = at, .text = ts_intern(s->cx, what) };
+	c.kind = kind;
+	ts_push(s->a, &s->g->checks, c);
+	return true;
+}
+
 /* ---- infix ---- */
 
 static const TsOp infix_op[] = { [TS_IN_OR] = TS_OP_or, [TS_IN_AND] = TS_OP_and, [TS_IN_EQ] = TS_OP_eq, [TS_IN_NE] = TS_OP_ne, [TS_IN_LT] = TS_OP_lt,
@@ -253,7 +293,24 @@ static Ent number_infix(TsTree *t, Ent a, Ent b)
 	case TS_IN_POW: r = pow(x, y); break;
 	default: return ENT(ENT_NONE, t->at);
 	}
+	if (t->sub == TS_IN_POW && a.kind == ENT_INT && b.kind == ENT_INT && b.i >= 0 && fabs(r) <= 0x1p53) return ENT(ENT_INT, t->at, .i = (int64_t)r);
 	return ENT(ENT_FLOAT, t->at, .f = r);
+}
+
+/* The operands' places do not include brackets or the operator: it is the first thing after the left one that is neither. */
+TsSpan ts_s_infix_span(Sema *s, TsTree *t)
+{
+	size_t size, n = strlen(ts_infix_text((TsInfix)t->sub));
+	if (!t->at.file) return t->at;
+	const char *text = ts_source_text(s->cx, t->at.file, &size);
+	for (uint32_t i = t->kid[0]->at.end; i < t->kid[1]->at.begin && i < size; i++) {
+		if (text[i] == '#') {
+			while (i < size && text[i] != '\n') i++;
+			continue;
+		}
+		if (size - i >= n && !memcmp(text + i, ts_infix_text((TsInfix)t->sub), n)) return (TsSpan){ t->at.file, i, i + (uint32_t)n };
+	}
+	return t->at;
 }
 
 static Ent infix(Sema *s, TsTree *t)
@@ -266,7 +323,7 @@ static Ent infix(Sema *s, TsTree *t)
 	if (a.kind == ENT_WEIGHTS || b.kind == ENT_WEIGHTS || a.kind == ENT_FN || b.kind == ENT_FN) return ts_s_not_yet(s, t->at, "arithmetic on operators or sets of weights");
 	TsOp op = infix_op[t->sub];
 	Ent in[2] = { a, b };
-	return ts_s_op(s, op, t->at, 2, in, NULL);
+	return ts_s_op(s, op, ts_s_infix_span(s, t), 2, in, NULL);
 }
 
 static Ent negate(Sema *s, TsTree *t)
@@ -294,10 +351,14 @@ Ent ts_s_index(Sema *s, TsTree *t)
 	TsVal v = ts_s_value(s, x, TS_DTYPE_NONE);
 	if (!v) return ts_s_unknown(t->at);
 	TsType ty = ts_val(s->g, v)->type;
-	TsDim start[TS_MAX_RANK], stop[TS_MAX_RANK], shape[2 * TS_MAX_RANK];
+	TsDim start[TS_MAX_RANK], stop[TS_MAX_RANK], shape[3 * TS_MAX_RANK];
 	int64_t step[TS_MAX_RANK];
 	uint32_t taken = 0, axis = 0, nshape = 0;
-	bool whole = true, reshapes = false;
+	bool whole = true, reshapes = false, rest = false;
+	for (uint32_t i = 1; i < t->n; i++) {
+		if (t->kid[i]->kind == TS_TREE_ELLIPSIS && rest) return ts_s_fail(s, t->kid[i]->at, "E_INDEX", "one ... stands for the axes not indexed");
+		rest |= t->kid[i]->kind == TS_TREE_ELLIPSIS;
+	}
 	for (uint32_t i = 1; i < t->n; i++) taken += t->kid[i]->kind != TS_TREE_NONE && t->kid[i]->kind != TS_TREE_ELLIPSIS;
 	if (taken > ty.rank) return ts_s_fail(s, t->at, "E_RANK", "%u indices for a tensor of %d axes", taken, ty.rank);
 	if (t->n - 1 > TS_MAX_RANK * 2) return ts_s_fail(s, t->at, "E_RANK", "too many indices");
@@ -354,10 +415,35 @@ Ent ts_s_index(Sema *s, TsTree *t)
 
 /* ---- the rest ---- */
 
+Ent ts_s_unsolved(Sema *s, TsSym dim, TsSpan at)
+{
+	ts_s_fail(s, at, "E_UNSOLVED_DIM", "%s cannot be found from the arguments", dim);
+	ts_hint(s->cx, "%s must stand alone, or with a constant factor, in some input", dim);
+	return ts_s_unknown(at);
+}
+
+/* A dim of the file where a value or size is wanted. Inside a fn its own binding was found before; a definition means the sizes here. */
+static Ent dim_value(Sema *s, TsTree *t, const Ent *e)
+{
+	int64_t c;
+	uint32_t k;
+	if (e->tree->kid[1]) {
+		Ent r = ts_s_expr(s, e->tree->kid[1]);
+		r.at = t->at;
+		return r;
+	}
+	for (Scope *o = s->scope; o && o != &s->top; o = o->up)
+		if (o->is_call) return ts_s_unsolved(s, t->name, t->at);
+	if (s->solved && ts_dim_is_scaled_symbol(s->d, e->d, &c, &k) && !s->solved[k]) return ts_s_unsolved(s, t->name, t->at);
+	return ENT(ENT_SIZE, t->at, .d = e->d);
+}
+
 static Ent name(Sema *s, TsTree *t)
 {
 	Ent *e = ts_s_find(s, t->name);
+	if (!e && ts_s_work_out(s, t->name)) e = ts_s_find(s, t->name);
 	if (!e) return unknown_name(s, t);
+	if (e->kind == ENT_SIZE && e->tree) return dim_value(s, t, e);
 	Ent r = *e;
 	r.at = t->at;
 	return r;

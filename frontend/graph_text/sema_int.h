@@ -51,6 +51,10 @@ typedef struct {
 	OpenFor *loops;
 	uint32_t calls;              /* depth of inlining */
 	TS_VEC(TsTree *) active;     /* fns being inlined, to refuse recursion */
+	TsMap broken, used;          /* fns whose body has failed: reported once; fns that something calls */
+	TsMap later;                 /* dims and consts of the file that are not worked out yet: name -> tree */
+	const uint8_t *solved;       /* symbols that the graph's inputs give; NULL: not known yet */
+	uint32_t inlined;            /* calls so far */
 } Sema;
 
 #define ENT(k, where, ...) ((Ent){ .kind = (k), .at = (where), __VA_ARGS__ })
@@ -59,6 +63,10 @@ Ent ts_s_fail(Sema *s, TsSpan at, const char *code, const char *fmt, ...) __attr
 Ent ts_s_not_yet(Sema *s, TsSpan at, const char *what);
 Ent *ts_s_find(Sema *s, TsSym name);
 bool ts_s_bind(Sema *s, TsSym name, TsSpan at, Ent e);          /* reports E_ASSIGNED_TWICE */
+Ent ts_s_unsolved(Sema *s, TsSym dim, TsSpan at);
+bool ts_s_work_out(Sema *s, TsSym name);                        /* a dim or const of the file, wherever it stands; false: none such */
+bool ts_s_demand_of(Sema *s, int kind, TsDim a, TsDim b, TsSpan at, const char *what); /* TS_CHECK_LE, TS_CHECK_DIVIDES */
+TsSpan ts_s_infix_span(Sema *s, TsTree *t);                     /* of the operator between the operands */
 
 Ent ts_s_expr(Sema *s, TsTree *t);
 Ent ts_s_call(Sema *s, TsTree *t);

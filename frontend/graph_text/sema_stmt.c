@@ -186,6 +186,18 @@ static TsDim loop_symbol(Sema *s, TsSym var, const TsFor *f, TsSpan at)
 	return ts_dim_symbol(s->d, sym);
 }
 
+static Ent wrong_yield(Sema *s, TsTree *t, TsTree *with, uint32_t found)
+{
+	TsBuf names = { 0 };
+	TsTree *body = t->kid[2], *last = body->n ? body->kid[body->n - 1] : t;
+	uint32_t n = with ? with->n : 0;
+	for (uint32_t i = 0; i < n; i++) ts_buf_fmt(&names, "%s%s", i ? ", " : "", with->kid[i]->name);
+	ts_error(s->cx, last->kind == TS_TREE_YIELD ? last->at : t->at, "E_YIELD", "this for carries %u value%s%s%s%s, yield gives %u", n, n == 1 ? "" : "s", n ? " (" : "", names.p ? names.p : "", n ? ")" : "", found);
+	if (found < n) ts_hint(s->cx, "%s is missing", with->kid[found]->name);
+	ts_buf_free(&names);
+	return ts_s_unknown(t->at);
+}
+
 Ent ts_s_for(Sema *s, TsTree *t)
 {
 	enum { MOST = 64 };
@@ -237,7 +249,7 @@ Ent ts_s_for(Sema *s, TsTree *t)
 	s->loops = open.up;
 	s->scope = outer;
 	if (ts_error_count(s->cx) != errors || f->body.results.n != ny + ne) return ts_s_unknown(t->at);
-	if (ny != f->ncarry) return ts_s_fail(s, t->at, "E_YIELD", "this for carries %u values, yield gives %u", f->ncarry, ny);
+	if (ny != f->ncarry) return wrong_yield(s, t, with, ny);
 	n->nout = ny + ne;
 	n->out = TS_NEW_N(s->a, TsVal, n->nout);
 	for (uint32_t i = 0; i < n->nout; i++) {
@@ -287,6 +299,17 @@ void ts_s_block(Sema *s, TsTree *block, Ent *results, uint32_t *nyield, uint32_t
 	s->num = num;
 }
 
+static void set(Sema *s, TsTree *t)
+{
+	static const char *const what[] = { [ENT_VALUE] = "a result", [ENT_SIZE] = "a dim", [ENT_INT] = "a const", [ENT_FLOAT] = "a const", [ENT_WEIGHTS] = "a set of weights", [ENT_FN] = "a fn" };
+	TsTree *place = t->kid[0]->kid[0]->kind == TS_TREE_INDEX ? t->kid[0]->kid[0]->kid[0] : t->kid[0]->kid[0];
+	Ent *e = ts_s_find(s, place->name);
+	if (e && e->kind == ENT_UNKNOWN) return; /* a state: refused where it is declared */
+	const char *is = e && e->kind < sizeof what / sizeof *what && what[e->kind] ? what[e->kind] : "a new name";
+	ts_error(s->cx, place->at, "E_NOT_STATE", "'%s' is %s, not a state", place->name, is);
+	if (!e) ts_hint(s->cx, "drop 'set'");
+}
+
 void ts_s_statement(Sema *s, TsTree *t)
 {
 	switch ((TsTreeKind)t->kind) {
@@ -298,7 +321,7 @@ void ts_s_statement(Sema *s, TsTree *t)
 		if (e.kind == ENT_VALUE || (e.kind == ENT_MULTI && e.n)) ts_error(s->cx, t->at, "E_UNUSED", "the result of this statement has no name; write `_ = …` to drop it");
 		break;
 	}
-	case TS_TREE_SET: ts_s_not_yet(s, t->at, "set"); break;
+	case TS_TREE_SET: set(s, t); break;
 	case TS_TREE_UNTIL: ts_s_not_yet(s, t->at, "until"); break;
 	case TS_TREE_GRID: ts_error(s->cx, t->at, "E_SYNTAX", "grid belongs in a kernel"); break;
 	default: ts_error(s->cx, t->at, "E_SYNTAX", "this statement does not belong in a graph"); break;

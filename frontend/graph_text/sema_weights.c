@@ -1,5 +1,6 @@
 /* Weights: the sets of a file, names with computed parts, subsets below a prefix. */
 #include "frontend/graph_text/parse.h"
+#include "frontend/graph_text/print_names.h"
 #include "frontend/graph_text/sema_int.h"
 #include "ir/weights.h"
 #include "support/file.h"
@@ -82,7 +83,7 @@ static bool work_out(Sema *s, TsTree *t, TsBuf *out)
 		const char *end = strchr(p, '}');
 		if (!end) { ts_error(s->cx, t->at, "E_WEIGHT_NAME", "a { without } in a weight name; {{ is a brace"); return false; }
 		size_t n = (size_t)(end - p - 1);
-		TsTree *x = ts_parse_expr(s->cx, t->at.file, p + 1, n, t->at.begin);
+		TsTree *x = ts_parse_expr(s->cx, t->at.file, p + 1, n, t->at.end - 1 - (uint32_t)strlen(p + 1));
 		TsDim d;
 		int64_t v;
 		if (!x || !ts_s_size(s, x, &d)) return false;
@@ -105,6 +106,7 @@ static bool same_everywhere(Sema *s, TsTree *t, const TsWeights *w, TsSym patter
 	int64_t vals[MAX_VARS];
 	uint32_t n = 0;
 	for (OpenFor *o = s->loops; o && strchr(pattern, '{'); o = o->up) {
+		if (!ts_names_mention(pattern, o->f->var)) continue;
 		if (n == MAX_VARS) { ts_error(s->cx, t->at, "E_LIMIT", "loops nest deeper than %d", MAX_VARS); return false; }
 		loop[n] = o->f;
 		vals[n] = o->f->lo;
