@@ -69,8 +69,8 @@ TsTree *ts_p_block(P *p)
 	t->comment = ts_p_last_lines(p, !t->n);
 	ts_p_leave(p);
 	if (!ts_p_is(p, TS_TOK_RBRACE)) {
-		ts_p_fail_expected(p, "'}'");
-		ts_note(p->cx, (TsSpan){ t->at.file, t->at.begin, t->at.begin + 1 }, "the block begins here");
+		if (!p->failed) ts_error(p->cx, (TsSpan){ t->at.file, t->at.begin, t->at.begin + 1 }, "E_SYNTAX", "this block is not closed: '}' is missing");
+		p->failed = true;
 		return t;
 	}
 	p->at++;

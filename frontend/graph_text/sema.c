@@ -75,6 +75,7 @@ void ts_s_dim_item(Sema *s, TsTree *t)
 	if (old && old->kind == ENT_SIZE && old->tree && !old->tree->kid[1] && !t->kid[1]) return; /* its first line saw to this one */
 	if (old && old->kind == ENT_UNKNOWN) return;
 	if (t->kid[1]) { definition(s, t); return; }
+	if (old && !(old->kind == ENT_SIZE && old->tree)) { ts_s_bind(s, t->name, t->at, *old); return; }
 	constrain_all(s, t, &sym, &ok);
 	if (ok && ts_dim_symbol_count(s->d) >= 1000) { ts_error(s->cx, t->at, "E_LIMIT", "at most 1000 dims"); ok = false; }
 	ts_s_bind(s, t->name, t->at, ok ? ENT(ENT_SIZE, t->at, .d = ts_dim_symbol(s->d, sym), .tree = t) : ts_s_unknown(t->at));

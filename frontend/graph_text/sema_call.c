@@ -105,6 +105,15 @@ Ent ts_s_op(Sema *s, TsOp op, TsSpan at, uint32_t n, const Ent *in, const TsAttr
 	return r;
 }
 
+TsSpan ts_s_call_span(TsTree *t)
+{
+	TsTree *f = t->kid[0];
+	TsSpan at = t->at;
+	uint32_t n = f->kind == TS_TREE_FIELD && f->name ? (uint32_t)strlen(f->name) : 0;
+	if (n && at.file && f->at.end >= n && f->at.end - n > at.begin) at.begin = f->at.end - n;
+	return at;
+}
+
 static Ent call_op(Sema *s, TsOp op, TsTree *t, uint32_t nargs, TsTree *const *arg, const Ent *first)
 {
 	const TsOpInfo *info = ts_op_info(s->cx, op);
@@ -159,7 +168,7 @@ static Ent call_op(Sema *s, TsOp op, TsTree *t, uint32_t nargs, TsTree *const *a
 	if (!ok) return ts_s_unknown(t->at);
 	for (uint32_t i = 0; i < info->min_in && !info->variadic; i++)
 		if (in[i].kind == ENT_NONE) return ts_s_fail(s, t->at, "E_ARGUMENTS", "%s needs %s", info->name, info->in[i]);
-	return ts_s_op(s, op, t->at, n, in, attr);
+	return ts_s_op(s, op, ts_s_call_span(t), n, in, attr);
 }
 
 /* ---- fns ---- */
@@ -400,7 +409,9 @@ static Ent unknown_op(Sema *s, TsTree *t, TsSym name)
 	static const char *const later[] = { "grad", "jvp", "vjp", "derivative", "adjoint", "compose", "lowrank", "spectral", "dense", "spectrum", "fixed_point", "all_reduce", "all_gather", "reduce_scatter" };
 	for (size_t i = 0; i < sizeof later / sizeof *later; i++)
 		if (!strcmp(name, later[i])) return ts_s_not_yet(s, t->at, ts_printf(s->a, "'%s'", name));
-	ts_error(s->cx, t->at, "E_UNKNOWN_OP", "no op, fn, kernel or import named '%s'", name);
+	TsSpan at = t->at;
+	if (t->kind == TS_TREE_FIELD && at.end >= strlen(name)) at.begin = at.end - (uint32_t)strlen(name);
+	ts_error(s->cx, at, "E_UNKNOWN_OP", "no op, fn, kernel or import named '%s'", name);
 	if (near) ts_hint(s->cx, "nearest: %s", near);
 	return ts_s_unknown(t->at);
 }

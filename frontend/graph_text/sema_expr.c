@@ -59,8 +59,16 @@ static Ent unknown_name(Sema *s, TsTree *t)
 		for (uint32_t i = 0; i < c->names.n; i++) ts_push(s->a, &names, (TsSym)c->names.keys[i]);
 		if (c == &s->top) break;
 	}
-	TsSym near = ts_nearest(t->name, names.p, names.n);
+	for (uint32_t i = 0; i < s->ended.n; i++) ts_push(s->a, &names, (TsSym)s->ended.keys[i]);
+	Ent *gone = ts_map_get(&s->ended, t->name);
+	TsSym near = gone ? t->name : ts_nearest(t->name, names.p, names.n);
 	ts_error(s->cx, t->at, "E_UNKNOWN_NAME", "unknown name '%s'", t->name);
+	if (near && !ts_s_find(s, near) && (gone = ts_map_get(&s->ended, near))) {
+		uint32_t line, col;
+		ts_source_line_col(s->cx, gone->at.file, gone->at.begin, &line, &col);
+		if (gone->at.file == t->at.file) ts_hint(s->cx, "nearest: %s (line %u); it ends with the for block it was made in", near, line);
+		return ts_s_unknown(t->at);
+	}
 	if (near) {
 		Ent *e = ts_s_find(s, near);
 		uint32_t line = 0, col;
@@ -104,8 +112,8 @@ static TsVal literal(Sema *s, Ent e, TsDtype want)
 	if (e.kind == ENT_FLOAT) ts_buf_f64(&b, e.f);
 	else ts_buf_fmt(&b, e.kind == ENT_BOOL ? (e.i ? "true" : "false") : "%lld", (long long)e.i);
 	bool over = want < TS_DTYPE_COUNT && ts_dtype_is_float(want) && isfinite(number(e)) && !isfinite(ts_dtype_round(want, number(e)));
-	bool ok = !over && e.kind == ENT_BOOL ? want == TS_BOOL : e.kind == ENT_FLOAT ? ts_dtype_is_float(want) : ts_dtype_is_float(want) || (ts_dtype_is_int(want) && int_fits(want, e.i));
-	if (!ok) {
+	bool ok = e.kind == ENT_BOOL ? want == TS_BOOL : e.kind == ENT_FLOAT ? ts_dtype_is_float(want) : ts_dtype_is_float(want) || (ts_dtype_is_int(want) && int_fits(want, e.i));
+	if (!ok || over) {
 		bad_literal(s, e, want, b.p);
 	} else if (ts_dtype_is_float(want)) {
 		v = ts_add_scalar(s->m, s->g, s->b, want, number(e), e.at);
@@ -162,6 +170,15 @@ static const Ent *list_misfit(const Ent *e, TsDtype t)
 	return NULL;
 }
 
+static const char *float_text(Sema *s, double x)
+{
+	TsBuf b = { 0 };
+	ts_buf_f64(&b, x);
+	const char *text = ts_strdup(s->a, b.p);
+	ts_buf_free(&b);
+	return text;
+}
+
 static TsVal list_value(Sema *s, Ent e, TsDtype want)
 {
 	int64_t dim[TS_MAX_RANK + 1], n = 1, at = 0;
@@ -174,7 +191,7 @@ static TsVal list_value(Sema *s, Ent e, TsDtype want)
 	}
 	if (want == TS_DTYPE_NONE) want = kind == ENT_FLOAT ? TS_F32 : kind == ENT_BOOL ? TS_BOOL : TS_INT64;
 	const Ent *bad = list_misfit(&e, want);
-	if (bad) return bad_literal(s, *bad, want, bad->kind == ENT_FLOAT ? "this float" : bad->kind == ENT_BOOL ? (bad->i ? "true" : "false") : ts_printf(s->a, "%lld", (long long)bad->i));
+	if (bad) return bad_literal(s, *bad, want, bad->kind == ENT_FLOAT ? float_text(s, bad->f) : bad->kind == ENT_BOOL ? (bad->i ? "true" : "false") : ts_printf(s->a, "%lld", (long long)bad->i));
 	TsType ty = { .elem = want, .accum = TS_DTYPE_NONE, .rank = (uint8_t)rank };
 	for (int i = 0; i < rank; i++) { ty.dim[i] = ts_dim_const(s->d, dim[i]); n *= dim[i]; }
 	void *data = ts_alloc(s->a, (size_t)ts_dtype_bytes(want, n) + 8);
@@ -222,8 +239,11 @@ bool ts_s_int(Sema *s, TsTree *t, int64_t *out)
 bool ts_s_demand(Sema *s, TsDim wanted, TsDim found, TsSpan at, const char *what)
 {
 	TsTruth t = ts_dim_eq(s->d, wanted, found);
+	int64_t cw, cf;
+	uint32_t k, l;
 	if (t == TS_YES) return true;
-	if (t == TS_NO) {
+	bool names = ts_dim_is_scaled_symbol(s->d, wanted, &cw, &k) && ts_dim_is_scaled_symbol(s->d, found, &cf, &l) && cw == 1 && cf == 1; /* two names are never equal by chance */
+	if (t == TS_NO || names) {
 		TsBuf w = { 0 }, f = { 0 };
 		ts_dim_print(s->d, wanted, &w);
 		ts_dim_print(s->d, found, &f);

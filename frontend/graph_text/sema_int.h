@@ -52,6 +52,7 @@ typedef struct {
 	uint32_t calls;              /* depth of inlining */
 	TS_VEC(TsTree *) active;     /* fns being inlined, to refuse recursion */
 	TsMap broken, used;          /* fns whose body has failed: reported once; fns that something calls */
+	TsMap ended;                 /* names of for blocks that are over, for hints */
 	TsMap later;                 /* dims and consts of the file that are not worked out yet: name -> tree */
 	const uint8_t *solved;       /* symbols that the graph's inputs give; NULL: not known yet */
 	uint32_t inlined;            /* calls so far */
@@ -66,6 +67,7 @@ bool ts_s_bind(Sema *s, TsSym name, TsSpan at, Ent e);          /* reports E_ASS
 Ent ts_s_unsolved(Sema *s, TsSym dim, TsSpan at);
 bool ts_s_work_out(Sema *s, TsSym name);                        /* a dim or const of the file, wherever it stands; false: none such */
 bool ts_s_demand_of(Sema *s, int kind, TsDim a, TsDim b, TsSpan at, const char *what); /* TS_CHECK_LE, TS_CHECK_DIVIDES */
+TsSpan ts_s_call_span(TsTree *t);                               /* of a call from its own name on */
 TsSpan ts_s_infix_span(Sema *s, TsTree *t);                     /* of the operator between the operands */
 
 Ent ts_s_expr(Sema *s, TsTree *t);

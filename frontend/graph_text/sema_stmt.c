@@ -248,6 +248,7 @@ Ent ts_s_for(Sema *s, TsTree *t)
 	s->b = block;
 	s->loops = open.up;
 	s->scope = outer;
+	for (uint32_t i = 0; i < inner.names.n; i++) ts_map_set(s->a, &s->ended, inner.names.keys[i], (void *)inner.names.vals[i]);
 	if (ts_error_count(s->cx) != errors || f->body.results.n != ny + ne) return ts_s_unknown(t->at);
 	if (ny != f->ncarry) return wrong_yield(s, t, with, ny);
 	n->nout = ny + ne;
