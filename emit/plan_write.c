@@ -40,11 +40,28 @@ static uint32_t plan_dtype(TsDtype t)
 
 /* ---- sizes ---- */
 
+static int64_t trips_of(const TsFor *f)
+{
+	return f->hi > f->lo ? (int64_t)(((uint64_t)f->hi - (uint64_t)f->lo - 1) / (uint64_t)f->step + 1) : 0;
+}
+
+/* A graph's loop variable from the plan's, which counts turns. */
+static uint32_t loop_value(Writer *w, uint32_t var)
+{
+	uint32_t turn = ts_plan_loop(w->b, var);
+	for (uint32_t i = 0; i < w->open.n; i++) {
+		const TsFor *f = w->open.p[i].f;
+		if (w->open.p[i].var != var || (f->lo == 0 && f->step == 1)) continue;
+		return ts_plan_op(w->b, TS_EX_ADD, ts_plan_const(w->b, f->lo), ts_plan_op(w->b, TS_EX_MUL, turn, ts_plan_const(w->b, f->step)));
+	}
+	return turn;
+}
+
 static uint32_t dim_leaf(void *user, TsDimKind kind, int64_t v)
 {
 	Writer *w = user;
 	if (kind == TS_DX_CONST) return ts_plan_const(w->b, v);
-	if (w->loop[v]) return ts_plan_loop(w->b, w->loop[v] - 1);
+	if (w->loop[v]) return loop_value(w, w->loop[v] - 1);
 	return ts_plan_dim(w->b, w->dim[v]);
 }
 
@@ -214,10 +231,10 @@ static void weight_arg(Writer *w, const TsGraph *g, const TsBuffer *b, TsPlanArg
 	if (!loops) nest = 0;
 	for (uint32_t i = 0; i < nest; i++) {
 		const TsFor *f = w->open.p[i].f;
-		int64_t trips = f->hi > f->lo ? (f->hi - f->lo + f->step - 1) / f->step : 0;
+		int64_t trips = trips_of(f);
 		vars[i] = f->var;
 		total *= (uint32_t)trips;
-		uint32_t turn = ts_plan_op(w->b, TS_EX_DIV, ts_plan_op(w->b, TS_EX_SUB, ts_plan_loop(w->b, w->open.p[i].var), ts_plan_const(w->b, f->lo)), ts_plan_const(w->b, f->step));
+		uint32_t turn = ts_plan_loop(w->b, w->open.p[i].var);
 		index = index == TS_NONE ? turn : ts_plan_op(w->b, TS_EX_ADD, ts_plan_op(w->b, TS_EX_MUL, index, ts_plan_const(w->b, trips)), turn);
 	}
 	uint32_t *table = TS_NEW_N(w->a, uint32_t, total);
@@ -225,7 +242,7 @@ static void weight_arg(Writer *w, const TsGraph *g, const TsBuffer *b, TsPlanArg
 		uint32_t rest = k;
 		for (uint32_t i = nest; i > 0; i--) {
 			const TsFor *f = w->open.p[i - 1].f;
-			uint32_t trips = (uint32_t)((f->hi - f->lo + f->step - 1) / f->step);
+			uint32_t trips = (uint32_t)trips_of(f);
 			vals[i - 1] = f->lo + (int64_t)(rest % trips) * f->step;
 			rest /= trips;
 		}
@@ -291,9 +308,9 @@ static void steps(Writer *w, const TsEntry *e)
 		const TsStep *st = &e->steps.p[i];
 		if (st->kind == TS_SCHED_LAUNCH) {
 			launch(w, e, st);
-		} else if (st->kind == TS_SCHED_LOOP) { /* the plan's loops step by one: variable = lo + turn * step is folded into the plan's range when step is 1 */
+		} else if (st->kind == TS_SCHED_LOOP) { /* the plan's loops count turns from 0 */
 			OpenLoop o = { st->loop, next_var++, 0 };
-			o.begin = ts_plan_loop_begin(w->b, o.var, ts_plan_const(w->b, st->loop->lo), ts_plan_const(w->b, st->loop->hi));
+			o.begin = ts_plan_loop_begin(w->b, o.var, ts_plan_const(w->b, 0), ts_plan_const(w->b, trips_of(st->loop)));
 			w->loop[symbol_of(w, st->loop->symbol)] = o.var + 1;
 			ts_push(w->a, &w->open, o);
 		} else {
