@@ -342,7 +342,12 @@ static bool retarget(TsTl *t, TsVal v, const TsReal *to)
 				st->ptr.p[j].offset = ts_dim_add(t->d, st->ptr.p[j].offset, to->offset);
 			}
 	}
-	t->real[v] = *to;
+	uint32_t from = r->buf;
+	for (uint32_t x = 1; x < t->g->vals.n; x++) { /* v, and the views of its bytes */
+		if (t->real[x].how != TS_REAL_VIEW || t->real[x].buf != from) continue;
+		t->real[x].buf = to->buf;
+		t->real[x].offset = ts_dim_add(t->d, t->real[x].offset, to->offset);
+	}
 	return true;
 }
 
