@@ -358,7 +358,7 @@ def formatting(ctx):
 
 
 TESTED = """tessera 1
-dims 1 <= B <= 8
+dims 1 <= B <= 8, N
 
 graph double(x: f32[B]) -> (y: f32[B]) {
   y = x * 2.0
