@@ -153,8 +153,8 @@ static bool write_all(int fd, const void *p, size_t n)
 }
 
 /* where a child writes its answer: a fixed number, so that LLVM's error handler, which has no argument of its own, finds it */
-enum { ANSWER_FD = 197, CPU_SECONDS = 300 };
-static const rlim_t memory_limit = (rlim_t)12 << 30;
+enum { ANSWER_FD = 197, CPU_SECONDS = 100 };
+static const rlim_t memory_limit = (rlim_t)8 << 30;
 
 _Noreturn static void answer(bool ok, bool bug, TsSpan at, const void *p, size_t n)
 {

@@ -20,12 +20,15 @@ _Noreturn void lw_fail(Lower *w, const TsTree *at, const char *fmt, ...)
 
 Frag lw_frag(Lower *w, const TsTType *type)
 {
+	enum { MAX_REGISTERS = 1 << 18 }; /* of all results of a kernel, unrolled: some hundred times those of the largest that make sense */
 	Frag f = { .elem = type->elem, .n = 1, .lanes = 1, .is_idx = type->form == TS_TT_IDX };
 	if (type->form == TS_TT_TILE) {
 		f.at = lw_places(w, NULL, type->layout);
 		f.n = f.at->regs;
 		f.lanes = f.at->lanes;
 	}
+	w->registers += f.n;
+	if (w->registers > MAX_REGISTERS) lw_fail(w, w->kernel, "kernel '%s' unrolls to more than %d registers", w->kernel->name, MAX_REGISTERS);
 	f.v = TS_NEW_N(w->arena, Val, (size_t)f.n);
 	return f;
 }
@@ -421,6 +424,8 @@ static void lower_grid(Lower *w, const TsTree *grid, const TsTree *block, uint32
 
 static void lower_statement(Lower *w, const TsTree *t)
 {
+	enum { MAX_STATEMENTS = 1 << 17 };
+	if (++w->statements > MAX_STATEMENTS) lw_fail(w, t, "kernel '%s' unrolls to more than %d statements", w->kernel->name, MAX_STATEMENTS);
 	switch (t->kind) {
 	case TS_TREE_LAYOUT: break;
 	case TS_TREE_SMEM: break;
@@ -511,7 +516,7 @@ void lw_kernel(Lower *w, const TsTree *kernel, const char *symbol)
 	w->frags = TS_NEW_N(w->arena, Frag, ids);
 	w->mems = TS_NEW_N(w->arena, Mem, ids);
 	w->spill = w->dummy = NULL;
-	w->spill_bytes = 0;
+	w->spill_bytes = w->registers = w->statements = 0;
 	make_function(w, symbol);
 	declare_params(w, kernel->kid[0]->kid[0]);
 	for (uint32_t i = 0; i < block->n; i++) {

@@ -39,6 +39,7 @@ struct Lower {
 	Mem *mems;                /* by id */
 	Val spill;                /* stands for the one stack buffer until its size is known */
 	int64_t spill_bytes;
+	int64_t registers, statements; /* made so far */
 	Val dummy;                /* 16 bytes that masked-off scalar accesses go to */
 	/* failure */
 	jmp_buf *fail;

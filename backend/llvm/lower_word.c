@@ -65,7 +65,7 @@ static Val clamp_int(Lower *w, Val x, Val lo, Val hi)
 static void int_range(TsDtype t, int64_t *lo, int64_t *hi)
 {
 	int bits = ts_dtype_bits(t);
-	*lo = t == TS_UINT8 ? 0 : -(INT64_C(1) << (bits - 1));
+	*lo = t == TS_UINT8 ? 0 : (int64_t)(UINT64_MAX << (bits - 1));
 	*hi = t == TS_UINT8 ? 255 : ~*lo;
 }
 

@@ -71,6 +71,21 @@ static void test_refusal(void)
 	ts_ctx_free(a.cx);
 }
 
+/* Loops that would unroll to millions of statements end in an error, soon. */
+static void test_too_large(void)
+{
+	static const char deep[] = "tile 1\nkernel k(O: int64[4]) {\n  for a in 0..64 {\n    for b in 0..64 {\n      for c in 0..64 {\n        x: int64[] = cast(a * b + c)\n"
+		"        store(O[1], x)\n      } { unroll = 64 }\n    } { unroll = 64 }\n  } { unroll = 64 }\n} { target = \"cpu\" }\n";
+	Attempt a = { .cx = ts_ctx_new(), .target = ts_target_at(0), .o = { .opt_level = 1 } };
+	a.kernel = parsed(a.cx, deep);
+	bool ended = a.kernel && ts_guard(a.cx, attempt, &a);
+	TsBuf said = { 0 };
+	ts_diag_text(a.cx, &said);
+	check("backend-too-large", ended && !a.ok && ts_exit_code(a.cx) == 1 && strstr(said.p, "unrolls to more than"), "%s", said.p ? said.p : "");
+	ts_buf_free(&said);
+	ts_ctx_free(a.cx);
+}
+
 static void test_forms(void)
 {
 	static const struct { TsBackendForm form; const char *has; } form[] = { { TS_FORM_ASM, "vaddps" }, { TS_FORM_LLVM_IR, "define hidden void @k(" }, { TS_FORM_OBJECT, "\177ELF" } };
@@ -121,6 +136,7 @@ int main(void)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	test_crash();
 	test_refusal();
+	test_too_large();
 	test_forms();
 	test_table();
 	return check_failed;
