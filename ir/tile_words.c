@@ -179,6 +179,7 @@ static bool give_idx(TsVerify *v, TvCall *c, uint32_t n)
 static bool word_min(TsVerify *v, TvCall *c) { return tv_arity(v, c, 2, 8) && give_idx(v, c, 1); }
 static bool word_max(TsVerify *v, TvCall *c) { return word_min(v, c); }
 static bool word_cdiv(TsVerify *v, TvCall *c) { return tv_arity(v, c, 2, 2) && give_idx(v, c, 1); }
+static bool word_xor(TsVerify *v, TvCall *c) { return tv_arity(v, c, 2, 2) && give_idx(v, c, 1); }
 static bool word_raster(TsVerify *v, TvCall *c) { return tv_arity(v, c, 4, 4) && give_idx(v, c, 2); }
 
 static bool word_select(TsVerify *v, TvCall *c)
@@ -502,7 +503,7 @@ TvWord *tv_word(TsTileOp op)
 {
 	static TvWord *const word[TS_TILE_OP_COUNT] = {
 #define W(name) [TS_TILE_##name] = word_##name
-		W(min), W(max), W(cdiv), W(select), W(raster), W(fma), W(exp2), W(fill), W(iota), W(bcast), W(slice), W(concat), W(convert), W(reduce), W(argreduce),
+		W(min), W(max), W(cdiv), W(xor), W(select), W(raster), W(fma), W(exp2), W(fill), W(iota), W(bcast), W(slice), W(concat), W(convert), W(reduce), W(argreduce),
 		W(mma), W(philox), W(load), W(store), W(prefetch), W(pack),
 #undef W
 	};

@@ -102,6 +102,7 @@ static Val idx_call(Lower *w, const TsTree *x)
 		a[1] = lw_idx(w, x->kid[2]);
 		return lw_floordiv(w, LLVMBuildSub(w->b, lw_add(w, a[0], a[1]), lw_i64(w, 1), ""), a[1]);
 	}
+	if (op == TS_TILE_xor) return LLVMBuildXor(w->b, a[0], lw_idx(w, x->kid[2]), "");
 	if (op != TS_TILE_min && op != TS_TILE_max) lw_fail(w, x, "%s gives no idx on target %s", x->kid[0]->name, w->target->name);
 	for (uint32_t i = 2; i < x->n; i++) a[0] = op == TS_TILE_min ? lw_min(w, a[0], lw_idx(w, x->kid[i])) : lw_max(w, a[0], lw_idx(w, x->kid[i]));
 	return a[0];

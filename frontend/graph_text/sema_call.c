@@ -166,6 +166,11 @@ static Ent call_op(Sema *s, TsOp op, TsTree *t, uint32_t nargs, TsTree *const *a
 		}
 	}
 	if (!ok) return ts_s_unknown(t->at);
+	if (info->cls == TS_CLS_RANDOM) { /* its place in the graph, once assigned part of the text */
+		TsAttr *stream = &attr[ts_op_attr_index(info, "stream")];
+		if (stream->none) { stream->none = false; stream->i = s->streams; }
+		s->streams = (stream->i > s->streams ? stream->i : s->streams) + 1;
+	}
 	for (uint32_t i = 0; i < info->min_in && !info->variadic; i++)
 		if (in[i].kind == ENT_NONE) return ts_s_fail(s, t->at, "E_ARGUMENTS", "%s needs %s", info->name, info->in[i]);
 	return ts_s_op(s, op, ts_s_call_span(t), n, in, attr);

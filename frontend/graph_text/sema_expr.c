@@ -252,7 +252,7 @@ bool ts_s_demand(Sema *s, TsDim wanted, TsDim found, TsSpan at, const char *what
 		ts_buf_free(&f);
 		return false;
 	}
-	TsCheck c = { .cond_lhs = wanted, .cond_rhs = found, .kind = TS_CHECK_EQ, .at = at, .text = ts_intern_fmt(s->cx, "%s: wanted {0}, found {1}", what) };
+	TsCheck c = { .cond_lhs = wanted, .cond_rhs = found, .kind = TS_CHECK_EQ, .at = at, .text = ts_intern(s->cx, what) };
 	ts_push(s->a, &s->g->checks, c);
 	return true;
 }

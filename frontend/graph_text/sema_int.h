@@ -49,7 +49,7 @@ typedef struct {
 	TsBlock *b;
 	const TsNumerics *num;
 	OpenFor *loops;
-	uint32_t calls;              /* depth of inlining */
+	int64_t streams;             /* the next random operator's */
 	TS_VEC(TsTree *) active;     /* fns being inlined, to refuse recursion */
 	TsMap broken, used;          /* fns whose body has failed: reported once; fns that something calls */
 	TsMap ended;                 /* names of for blocks that are over, for hints */

@@ -195,35 +195,70 @@ static uint32_t leaf_mask(const TsRNode *n, const TsPlace *p)
 	return mask;
 }
 
-/* `P[i0, n:n + 64]` over the iteration dims that the leaf moves along; others are not axes of its param view. */
-static const char *access(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *extra)
+/* The axes of a leaf's param view while its access is written: text, size and stride each. */
+typedef struct { uint32_t n; const char *text[TS_MAX_ITER + 2]; TsDim size[TS_MAX_ITER + 2], stride[TS_MAX_ITER + 2]; bool tile[TS_MAX_ITER + 2]; } Axes;
+
+static void add_axis(Axes *a, const char *text, TsDim size, TsDim stride, bool tile)
 {
-	TsDim size[TS_MAX_ITER] = { 0 }, stride[TS_MAX_ITER] = { 0 };
+	a->text[a->n] = text;
+	a->size[a->n] = size;
+	a->stride[a->n] = stride;
+	a->tile[a->n++] = tile;
+}
+
+/* A buffer of Tile IR has four axes at most: the first uniform axes become one, indexed by the element offset they add up to. */
+static void fold_axes(TsKb *k, Axes *a)
+{
+	enum { MOST = 4 };
+	TsDims *d = k->t->d;
+	TsDim one = ts_dim_const(d, 1), reach = one;
 	TsBuf at = { 0 };
-	uint32_t rank = 0;
-	if (extra) {
-		size[rank] = n->index_size;
-		stride[rank++] = n->index_stride;
-		ts_buf_str(&at, extra);
+	uint32_t kept = 0, over = a->n - (MOST - 1);
+	if (a->n <= MOST) return;
+	for (uint32_t i = 0; i < a->n; i++) {
+		if (over && !a->tile[i]) {
+			ts_buf_fmt(&at, "%s%s*%s", at.n ? " + " : "", a->text[i], ts_kb_dim(k, a->stride[i]));
+			reach = ts_dim_add(d, reach, ts_dim_mul(d, ts_dim_sub(d, a->size[i], one), a->stride[i]));
+			over--;
+			continue;
+		}
+		a->text[kept] = a->text[i];
+		a->size[kept] = a->size[i];
+		a->stride[kept] = a->stride[i];
+		a->tile[kept++] = a->tile[i];
 	}
+	for (uint32_t i = kept; i > 0; i--) {
+		a->text[i] = a->text[i - 1];
+		a->size[i] = a->size[i - 1];
+		a->stride[i] = a->stride[i - 1];
+	}
+	a->text[0] = ts_strndup(k->t->a, at.p, at.n);
+	a->size[0] = reach;
+	a->stride[0] = one;
+	a->n = kept + 1;
+	ts_buf_free(&at);
+}
+
+/* `P[i0, n:n + 64]` over the iteration dims that the leaf moves along; others are not axes of its param view. extra: a gather's index. */
+static const char *access(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *extra, bool extra_tile)
+{
+	Axes a = { 0 };
+	TsBuf at = { 0 };
 	TsDim offset = n->offset;
+	if (extra) add_axis(&a, extra, n->index_size, n->index_stride, extra_tile);
 	if (ts_dtype_bits(k->t->e->bufs.p[n->buf].elem) < 8 && offset) { /* half a byte has no address: the offset becomes an index */
-		ts_buf_fmt(&at, "%s%s", rank ? ", " : "", ts_kb_dim(k, offset));
-		size[rank] = ts_dim_add(k->t->d, offset, ts_dim_const(k->t->d, 1));
-		stride[rank++] = ts_dim_const(k->t->d, 1);
+		add_axis(&a, ts_kb_dim(k, offset), ts_dim_add(k->t->d, offset, ts_dim_const(k->t->d, 1)), ts_dim_const(k->t->d, 1), false);
 		offset = 0;
 	}
 	for (uint32_t i = 0; i < r->niter; i++) {
 		if (!n->coef[i]) continue;
-		ts_buf_str(&at, rank ? ", " : "");
-		size[rank] = r->size[i];
-		stride[rank++] = n->coef[i];
 		int v = p->nv > 0 && p->vdim[0] == (int)i ? 0 : p->nv > 1 && p->vdim[1] == (int)i ? 1 : -1;
-		if (v < 0) ts_buf_str(&at, p->base[i]);
-		else ts_buf_fmt(&at, "%s:%s + %d", p->base[i], p->base[i], p->len[v]);
+		add_axis(&a, v < 0 ? p->base[i] : ts_kb_fmt(k, "%s:%s + %d", p->base[i], p->base[i], p->len[v]), r->size[i], n->coef[i], v >= 0);
 	}
-	const char *name = ts_kb_param(k, n->buf, offset, rank, size, stride);
-	const char *s = rank ? ts_kb_fmt(k, "%s[%s]", name, at.p) : name;
+	fold_axes(k, &a);
+	const char *name = ts_kb_param(k, n->buf, offset, a.n, a.size, a.stride);
+	for (uint32_t i = 0; i < a.n; i++) ts_buf_fmt(&at, "%s%s", i ? ", " : "", a.text[i]);
+	const char *s = a.n ? ts_kb_fmt(k, "%s[%s]", name, at.p) : name;
 	ts_buf_free(&at);
 	return s;
 }
@@ -241,7 +276,7 @@ static TsTileVal eval_load(TsKb *k, const TsRegion *r, const TsRNode *n, const T
 	uint32_t mask = leaf_mask(n, p) | index_mask;
 	const char *t = ts_kb_tmp(k);
 	TsTileVal v = { t, mask, bits_type(n->elem) };
-	ts_kb_line(k, "%s: %s = load(%s%s)", t, ts_kb_type(k, v.elem, mask, p), access(k, r, n, p, index), valid_text(k, mask, p));
+	ts_kb_line(k, "%s: %s = load(%s%s)", t, ts_kb_type(k, v.elem, mask, p), access(k, r, n, p, index, index_mask != 0), valid_text(k, mask, p));
 	return n->elem == TS_F16 || n->elem == TS_BF16 ? ts_kb_cast(k, v, TS_F32, p) : v;
 }
 
@@ -330,6 +365,7 @@ static TsTileVal eval_op(TsKb *k, const TsRegion *r, const TsRNode *n, const TsP
 		arg[i] = ts_kb_eval(k, r, n->arg[i], p, memo);
 		mask |= arg[i].mask;
 	}
+	if (n->node && ts_op_info(k->t->cx, n->op)->cls == TS_CLS_RANDOM) return ts_kb_random(k, n, arg, p);
 	if (n->op == TS_OP_cast) { /* a cast rounds to its type; 16-bit floats then compute on in f32 */
 		TsTileVal v = ts_kb_cast(k, arg[0], n->elem, p);
 		return ts_kb_cast(k, v, rt, p);
@@ -392,5 +428,5 @@ void ts_kb_store(TsKb *k, const TsRegion *r, uint32_t leaf, TsTileVal v, const T
 			v = ts_kb_spread(k, v, mask, p);
 		}
 	}
-	ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, NULL), v.name, valid_text(k, mask, p));
+	ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, NULL, false), v.name, valid_text(k, mask, p));
 }

@@ -105,7 +105,7 @@ void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out)
 		uint32_t axis = (uint32_t)ts_attr(t->m, n, "axis")->i;
 		TsReal part = *out;
 		for (uint32_t i = 0; i < n->nin; i++) {
-			ts_sched_pointwise(t, n->in[i], &part);
+			if (!ts_is_empty(t, n->in[i])) ts_sched_pointwise(t, n->in[i], &part);
 			TsDim size = ts_val(t->g, n->in[i])->type.dim[axis];
 			part.offset = ts_dim_add(t->d, part.offset, ts_dim_mul(t->d, size, part.stride[axis]));
 		}
@@ -116,5 +116,5 @@ void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out)
 	fill(t, ty, ts_attr(t->m, n, "value")->f, out);
 	for (uint32_t i = 0; i < ty->rank; i++)
 		inner.offset = ts_dim_add(t->d, inner.offset, ts_dim_mul(t->d, before->dims[i], inner.stride[i]));
-	ts_sched_pointwise(t, n->in[0], &inner);
+	if (!ts_is_empty(t, n->in[0])) ts_sched_pointwise(t, n->in[0], &inner);
 }

@@ -153,7 +153,7 @@ static uint32_t one_hot_node(TsTl *t, TsRegion *r, const TsNode *n, const TsIdx 
 static uint32_t random_node(TsTl *t, TsRegion *r, const TsNode *n, const TsIdx *idx)
 {
 	const TsType *ty = &ts_val(t->g, n->out[0])->type;
-	TsDim stride[TS_MAX_RANK], one[1] = { ts_dim_const(t->d, 1) };
+	TsDim stride[TS_MAX_RANK];
 	TsReal key = ts_materialise(t, n->in[0]);
 	TsIdx at;
 	TsRNode q;
@@ -166,12 +166,11 @@ static uint32_t random_node(TsTl *t, TsRegion *r, const TsNode *n, const TsIdx *
 	for (int i = 0; i < 2; i++) {
 		memset(&at, 0, sizeof at);
 		at.off = ts_dim_const(t->d, i);
-		TsReal k = key;
-		k.stride[0] = ts_dim_mul(t->d, k.stride[0], one[0]);
-		q.arg[i] = ts_region_leaf(t, r, &k, &ts_val(t->g, n->in[0])->type, &at);
+		q.arg[i] = ts_region_leaf(t, r, &key, &ts_val(t->g, n->in[0])->type, &at);
 	}
 	ts_compact_strides(t, ty, stride);
 	q.arg[2] = affine_leaf(t, r, TS_INT64, 0, stride, ty->rank, idx);
+	q.offset = ts_dim_add(t->d, ts_dim_const(t->d, ts_attr(t->m, n, "stream")->i), ts_dim_mul(t->d, t->turn, ts_dim_const(t->d, 65536)));
 	return add(t, r, q);
 }
 

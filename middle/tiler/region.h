@@ -13,7 +13,7 @@ typedef struct {
 	TsDtype elem;                  /* declared type of the value */
 	uint32_t narg, arg[TS_MAX_OP_INS];
 	uint32_t buf;                  /* LOAD, GATHER */
-	TsDim offset, coef[TS_MAX_ITER]; /* LOAD, GATHER: elements; AFFINE: value */
+	TsDim offset, coef[TS_MAX_ITER]; /* LOAD, GATHER: elements; AFFINE: value; a random OP: offset = its stream */
 	TsDim index_stride, index_size;  /* GATHER: arg[0] * index_stride is added; arg[0] lies in [0, index_size) or is clamped */
 	double value;                  /* CONST scalar literal */
 	int64_t ivalue;

@@ -66,13 +66,13 @@ static bool same_shape(const TsType *a, const TsType *b)
 }
 
 /* Costs too much to be computed once per pass over a row. */
-static bool is_dear(TsTl *t, const TsNode *n)
+static bool is_dear(const TsNode *n)
 {
 	switch (n->op) {
 	case TS_OP_exp: case TS_OP_log: case TS_OP_tanh: case TS_OP_erf: case TS_OP_sigmoid: case TS_OP_gelu: case TS_OP_silu: case TS_OP_pow: case TS_OP_sin: case TS_OP_cos:
 		return true;
 	default:
-		return class_of(t, n) == TS_CLS_RANDOM;
+		return false;
 	}
 }
 
@@ -85,7 +85,7 @@ again:
 	case TS_CLS_MOVE:
 		return true;
 	case TS_CLS_ROW:
-		return !is_dear(t, n) && c->in[0] == v;
+		return !is_dear(n) && c->in[0] == v;
 	case TS_CLS_GATHER:
 		return c->in[1] == v || c->op == TS_OP_one_hot;
 	case TS_CLS_VIEW:
@@ -121,7 +121,7 @@ static bool stays_inline(TsTl *t, const TsNode *n)
 	const TsNode *c = t->consumer[v];
 	if (class_of(t, c) != TS_CLS_POINTWISE && holds_anchor(t, v)) return false;
 	if (is_anchor(cls)) return same_shape(&ts_val(t->g, v)->type, &ts_val(t->g, c->out[0])->type);
-	if (cls == TS_CLS_POINTWISE || cls == TS_CLS_GATHER || cls == TS_CLS_RANDOM || n->op == TS_OP_one_hot) return absorbs(t, c, n, v, 0);
+	if (cls == TS_CLS_POINTWISE || cls == TS_CLS_GATHER || n->op == TS_OP_one_hot) return absorbs(t, c, n, v, 0);
 	return false;
 }
 
@@ -143,8 +143,18 @@ static TsVal find_anchor(TsTl *t, TsVal v, const TsType *shape, bool top)
 	return best;
 }
 
+/* Known to have no elements: nothing is computed. */
+bool ts_is_empty(TsTl *t, TsVal v)
+{
+	const TsType *ty = &ts_val(t->g, v)->type;
+	for (int i = 0; i < ty->rank; i++)
+		if (ty->dim[i] == 0) return true;
+	return false;
+}
+
 static void emit_group(TsTl *t, TsVal root, const TsReal *out)
 {
+	if (ts_is_empty(t, root)) return;
 	const TsNode *n = ts_val(t->g, root)->def;
 	const TsOpInfo *info = ts_op_info(t->cx, n->op);
 	if (info->cls == TS_CLS_NONE) {
@@ -269,7 +279,8 @@ static void do_for(TsTl *t, TsNode *n)
 		t->real[n->out[j]] = r;
 	}
 	ts_push(t->a, &t->e->steps, (TsStep){ .kind = TS_SCHED_LOOP, .at = n->at, .loop = f });
-	t->loop_depth++;
+	TsDim outer_turn = t->turn;
+	t->turn = ts_dim_add(d, ts_dim_mul(d, t->turn, ts_dim_const(d, trips)), turn);
 	for (uint32_t i = 0; i < nc; i++) {
 		t->real[f->body.args.p[i]] = half[i];
 		t->real[f->body.args.p[i]].offset = ts_dim_mul(d, parity, count[i]);
@@ -284,7 +295,7 @@ static void do_for(TsTl *t, TsNode *n)
 		}
 		ts_sched_copy(t, f->body.results.p[i], &to);
 	}
-	t->loop_depth--;
+	t->turn = outer_turn;
 	ts_push(t->a, &t->e->steps, (TsStep){ .kind = TS_SCHED_END, .at = n->at, .loop = f });
 	for (uint32_t i = 0; i < nc; i++) {
 		t->real[n->out[i]] = half[i];
@@ -354,6 +365,7 @@ static bool retarget(TsTl *t, TsVal v, const TsReal *to)
 void ts_sched_copy(TsTl *t, TsVal src, const TsReal *out)
 {
 	ts_materialise(t, src);
+	if (ts_is_empty(t, src)) return;
 	if (retarget(t, src, out)) return;
 	ts_sched_pointwise(t, src, out);
 }

@@ -17,7 +17,7 @@ typedef struct {
 	TsReal *real;            /* per value */
 	TsNode **consumer;       /* per value: its only consumer in its own block, or NULL */
 	uint32_t *uses;
-	uint32_t loop_depth;
+	TsDim turn;              /* which iteration of the open loops this is, all counted together */
 	bool failed;
 } TsTl;
 
@@ -82,11 +82,14 @@ TsTileVal ts_kb_spread(TsKb *k, TsTileVal v, uint32_t mask, const TsPlace *p);  
 const char *ts_kb_type(TsKb *k, TsDtype t, uint32_t mask, const TsPlace *p);    /* f32[6, 64] @X */
 /* Stores v, converted to the element type, at the place of `leaf` (a LOAD node that describes the destination). */
 void ts_kb_store(TsKb *k, const TsRegion *r, uint32_t leaf, TsTileVal v, const TsPlace *p);
+/* random.c: the tile of a random operator; arg: seed and step (int64 scalars), the element's number (int64). */
+TsTileVal ts_kb_random(TsKb *k, const TsRNode *n, const TsTileVal arg[3], const TsPlace *p);
 TsDtype ts_reg_type(TsDtype t);                              /* f16 and bf16 compute in f32 */
 
 /* schedule.c */
 uint32_t ts_new_buf(TsTl *t, TsBufKind kind, TsDtype elem, TsDim count);
 TsReal ts_materialise(TsTl *t, TsVal v);                     /* strided bytes of v; emits its kernel when need be */
+bool ts_is_empty(TsTl *t, TsVal v);                          /* a size is known to be 0: nothing is computed */
 /* One launch; k's parameters (of the last variant: a superset) are its arguments. */
 void ts_emit_step(TsTl *t, TsVal what, const TsKb *k, const TsChoice *choices, uint32_t n);
 
