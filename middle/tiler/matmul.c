@@ -350,6 +350,17 @@ void ts_sched_matmul(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 	uint32_t nb = na + 1;
 	ts_region_merge(t, &mm.r, ty->rank - 1u);
 	if (mm.r.niter < 2) ts_bug(t->cx, node->at, "schedule: matmul lost a dim");
+	if (mm.r.nodes.p[nb].coef[mm.r.niter - 2]) { /* the only row dim was 1 and is gone, what stands there is a batch: put the row back */
+		uint32_t at = mm.r.niter - 1;
+		mm.r.size[at + 1] = mm.r.size[at];
+		mm.r.size[at] = ts_dim_const(t->d, 1);
+		for (uint32_t i = 1; i < mm.r.nodes.n; i++) {
+			mm.r.nodes.p[i].coef[at + 1] = mm.r.nodes.p[i].coef[at];
+			mm.r.nodes.p[i].coef[at] = 0;
+		}
+		mm.r.nodes.p[mm.leaf].coef[at] = ts_dim_const(t->d, 1); /* the tile still has rows to store */
+		mm.r.niter++;
+	}
 	mm.im = mm.r.niter - 2;
 	mm.in = mm.r.niter - 1;
 	mm.m = mm.r.size[mm.im];
