@@ -218,11 +218,8 @@ static void graph(Sema *s, TsTree *t)
 	s->scope = &scope;
 	s->num = &s->m->numerics;
 	s->loops = NULL;
-<<<<<<< HEAD
 	s->solved = NULL;
-=======
 	s->streams = 0;
->>>>>>> dcadb5d (tiler: random operators, buffers of many axes; tests: derived bounds of sums and rows)
 	for (uint32_t i = 0; i < params->n; i++) {
 		TsTree *p = params->kid[i];
 		TsType ty;
