@@ -4,6 +4,20 @@
 
 /* ---- types ---- */
 
+/* Whatever its symbols are, there are more than 2^62 elements, and no axis may be empty. */
+static bool too_many(Sema *s, const TsType *ty)
+{
+	int64_t lo, hi;
+	for (int i = 0; i < ty->rank; i++) {
+		ts_dim_range(s->d, ty->dim[i], &lo, &hi);
+		if (lo <= 0) return false;
+	}
+	TsDim n = ts_type_count(s->m, ty);
+	if (n == TS_DIM_BAD) return true;
+	ts_dim_range(s->d, n, &lo, &hi);
+	return lo > INT64_C(1) << 62;
+}
+
 bool ts_s_type(Sema *s, TsTree *t, TsType *out)
 {
 	*out = (TsType){ .accum = TS_DTYPE_NONE };
@@ -24,7 +38,9 @@ bool ts_s_type(Sema *s, TsTree *t, TsType *out)
 		if (ts_dim_is_const(s->d, out->dim[out->rank], &v) && v < 0) { ts_s_fail(s, k->at, "E_SIZE", "a size is at least 0, found %lld", (long long)v); return false; }
 		out->rank++;
 	}
-	return true;
+	if (!too_many(s, out)) return true;
+	ts_s_fail(s, t->at, "E_SIZE", "a tensor has at most 2^62 elements");
+	return false;
 }
 
 /* ---- numerics ---- */
