@@ -201,6 +201,8 @@ static TsTree *call_tree(Printer *p, const TsNode *n)
 	const TsOpInfo *info = ts_op_info(p->cx, n->op);
 	TsTree *t = ts_tree(p->cx, TS_TREE_CALL, (TsSpan){ 0 }, 1, name_tree(p, info->name));
 	bool placed = true;
+	if (n->op == TS_OP_and || n->op == TS_OP_or) return ts_tree_bin(p->cx, n->op == TS_OP_and ? TS_IN_AND : TS_IN_OR, operand(p, n, 0), operand(p, n, 1)); /* keywords */
+	if (n->op == TS_OP_not) return ts_tree(p->cx, TS_TREE_NOT, (TsSpan){ 0 }, 1, operand(p, n, 0));
 	if (info->variadic) {
 		TsTree *list = tree(p, TS_TREE_LIST);
 		for (uint32_t i = 0; i < n->nin; i++) ts_tree_add(p->cx, list, operand(p, n, i));

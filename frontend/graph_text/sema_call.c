@@ -307,6 +307,9 @@ bool ts_s_results(Sema *s, TsTree *sig, Ent *out)
 		out[i] = ts_s_unknown(p->at);
 		if (!e) { ts_error(s->cx, p->at, "E_UNASSIGNED", "result '%s' is never assigned", p->name); ok = false; continue; }
 		if (e->kind == ENT_UNKNOWN) { ok = false; continue; }
+		TsType want;
+		bool literal = e->kind == ENT_INT || e->kind == ENT_FLOAT || e->kind == ENT_BOOL;
+		if (literal && p->kid[0] && p->kid[0]->kind == TS_TREE_TYPE && p->kid[0]->n && (!ts_s_type(s, p->kid[0], &want) || (want.rank && !ts_s_fill(s, e, &want)))) { ok = false; continue; }
 		TsVal v = ts_s_value(s, *e, p->kid[0] && p->kid[0]->kind == TS_TREE_TYPE ? (TsDtype)p->kid[0]->i : TS_DTYPE_NONE);
 		if (!v || !check_result(s, p, v)) { ok = false; continue; }
 		out[i] = ENT(ENT_VALUE, p->at, .v = v);

@@ -84,6 +84,7 @@ bool ts_s_type(Sema *s, TsTree *t, TsType *out);                /* a tensor type
 /* a == b now (true), reports when it can't be, else a check at call time. what: "x axis 1" */
 bool ts_s_demand(Sema *s, TsDim wanted, TsDim found, TsSpan at, const char *what);
 void ts_s_block(Sema *s, TsTree *block, Ent *results, uint32_t *nyield, uint32_t *nemit, uint32_t room);
+bool ts_s_fill(Sema *s, Ent *e, const TsType *want);            /* a literal as a tensor of that type */
 void ts_s_statement(Sema *s, TsTree *t);
 void ts_s_dim_item(Sema *s, TsTree *dim);
 const TsNumerics *ts_s_numerics(Sema *s, TsTree *attrs, const TsNumerics *outer);

@@ -86,6 +86,20 @@ const TsNumerics *ts_s_numerics(Sema *s, TsTree *attrs, const TsNumerics *outer)
 
 /* ---- bindings ---- */
 
+/* A number bound to a typed name fills the shape. */
+bool ts_s_fill(Sema *s, Ent *e, const TsType *want)
+{
+	TsVal v = ts_s_value(s, *e, want->elem);
+	if (!v) return false;
+	TsAttr *a = ts_attrs_new(s->m, TS_OP_broadcast);
+	a[0].none = false;
+	a[0].n = want->rank;
+	a[0].dims = ts_memdup(s->a, want->dim, want->rank * sizeof *want->dim);
+	Ent x = ENT(ENT_VALUE, e->at, .v = v);
+	*e = ts_s_op(s, TS_OP_broadcast, e->at, 1, &x, a);
+	return e->kind == ENT_VALUE;
+}
+
 /* The value under a written type: literals fill the shape, sizes are demands. */
 static bool typed(Sema *s, TsTree *bind, Ent *e)
 {
@@ -99,17 +113,9 @@ static bool typed(Sema *s, TsTree *bind, Ent *e)
 	if (e->kind == ENT_WEIGHTS || e->kind == ENT_FN || e->kind == ENT_STR) { ts_error(s->cx, bind->at, "E_TYPE_MISMATCH", "'%s' is declared as a tensor", bind->name); return false; }
 	if (!ts_s_type(s, t, &want)) return false;
 	bool fills = e->kind == ENT_INT || e->kind == ENT_FLOAT || e->kind == ENT_BOOL;
+	if (fills && want.rank) return ts_s_fill(s, e, &want);
 	TsVal v = ts_s_value(s, *e, want.elem);
 	if (!v) return false;
-	if (fills && want.rank) {
-		TsAttr *a = ts_attrs_new(s->m, TS_OP_broadcast);
-		a[0].none = false;
-		a[0].n = want.rank;
-		a[0].dims = ts_memdup(s->a, want.dim, want.rank * sizeof *want.dim);
-		Ent x = ENT(ENT_VALUE, e->at, .v = v);
-		*e = ts_s_op(s, TS_OP_broadcast, e->at, 1, &x, a);
-		return e->kind == ENT_VALUE;
-	}
 	*e = ENT(ENT_VALUE, e->at, .v = v);
 	const TsType found = ts_val(s->g, v)->type;
 	if (found.elem != want.elem || found.rank != want.rank) {
