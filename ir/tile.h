@@ -27,9 +27,11 @@ typedef struct {
 	int32_t op;                /* CALL: TsTileOp, or TS_TILE_POINTWISE + TsOp */
 	int32_t id;                /* BIND, KW, PARAM, SMEM, RING, FOR: dense number within the kernel, for tables; KERNEL: how many */
 	bool known;                /* IDX: a compile-time constant, `value` */
-	int64_t value;             /* IDX constant. RANGE: its static length. PARAM: its place among buffers or among idx parameters (ABI) */
-	TsTree *def;               /* BIND of a LET with one name: its right side */
-	int64_t step;              /* RANGE: constant step, 0 when the step is known at run time only */
+	int64_t value;             /* IDX constant. RANGE: its static length. PARAM: its place among buffers or among idx parameters (ABI).
+	                            * RING: slots. ROLE: instances */
+	TsTree *def;               /* BIND of a LET with one name: its right side. FOR: its RANGE when it is fully unrolled (`unroll` reaches
+	                            * its constant trip count): then offsets of slices may depend on its variable */
+	int64_t step;              /* RANGE: constant step, 0 when the step is known at run time only. ROLE: warps of one instance */
 } TsTInfo;
 #define ts_tinfo(t) ((TsTInfo *)(t)->note)
 

@@ -125,3 +125,22 @@ TvLin tv_lin(TsVerify *v, const TsTree *x)
 	default: return lin_atom(x);
 	}
 }
+
+bool tv_static_values(TsVerify *v, const TsTree *x, int64_t *out, int max, int *n)
+{
+	TvLin l = tv_lin(v, x);
+	*n = 1;
+	out[0] = l.c;
+	if (!l.ok || l.n > 1) return false;
+	if (l.n == 0) return true;
+	const TsTree *decl = l.t[0].atom->kind == TS_TREE_NAME ? ts_tinfo(l.t[0].atom)->decl : NULL;
+	const TsTree *range = decl && decl->kind == TS_TREE_FOR ? ts_tinfo(decl)->def : NULL;
+	if (!range) return false;
+	int64_t lo = ts_tinfo(range->kid[0])->value, hi = ts_tinfo(range->kid[1])->value, step = ts_tinfo(range)->step;
+	*n = 0;
+	for (int64_t i = lo; step > 0 ? i < hi : i > hi; i += step) {
+		if (*n == max) return false;
+		out[(*n)++] = l.c + l.t[0].coef * i;
+	}
+	return *n > 0;
+}

@@ -15,6 +15,8 @@ typedef struct { TsSym name; TsTree *decl; } TvName;
 typedef struct {
 	TsCtx *cx;
 	TsTree *kernel, *role, *one;   /* role and elected block that the statement stands in, or NULL */
+	int64_t warps, times, cluster; /* of the role, or of the kernel where it has none */
+	int64_t threads, registers;    /* sums over the roles */
 	const TsTileTarget *target;
 	TS_VEC(TvName) scope;
 	TS_VEC(const TsLayout *) layouts;
@@ -22,7 +24,7 @@ typedef struct {
 	int32_t next_id;
 	int64_t nbuf, nidx, nsmem;     /* buffers, idx parameters, bytes of shared memory */
 	int depth;
-	bool seen_grid, gpu;
+	bool seen_grid;
 } TsVerify;
 
 /* One call under check: positional arguments, what is wanted of its results, what it gives. */
@@ -64,6 +66,14 @@ bool tv_keywords(TsVerify *v, TvCall *c, const char *allowed); /* names separate
 TsTree *tv_keyword(const TvCall *c, const char *name);
 bool tv_arity(TsVerify *v, TvCall *c, uint32_t lo, uint32_t hi);
 bool tv_string(TsVerify *v, TvCall *c, const char *name, const char *choices, const char *unset, const char **out);
+
+bool tv_string_in(TsVerify *v, const TsTree *x, const char *what, const char *choices);
+bool tv_protocol(TsVerify *v);                            /* tile_protocol.c: rings, flights, fences of the whole kernel */
+TvWord *tv_word_gpu(TsTileOp op);
+bool tv_mma_gpu(TsVerify *v, TvCall *c, const char *atom, const TsTType *acc);
+bool tv_layout_fits_warps(TsVerify *v, const TsTree *at, const TsLayout *l);
+/* Values of x for every iteration of the fully unrolled loops it names: false when x depends on anything else. */
+bool tv_static_values(TsVerify *v, const TsTree *x, int64_t *out, int max, int *n);
 
 TvLin tv_lin(TsVerify *v, const TsTree *x);               /* after the expression was checked */
 TvLin tv_lin_sub(const TvLin *a, const TvLin *b);

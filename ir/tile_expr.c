@@ -116,7 +116,19 @@ bool tv_type(TsVerify *v, TsTree *type, TsTType *out)
 	if (!out->layout) return true;
 	if (ts_layout_axis_size(out->layout, TS_AX_S) > 1) return tv_fail(v, type, "E_TILE_LAYOUT", "a register tile takes no memory layout (s digits)");
 	if (ts_layout_axis_size(out->layout, TS_AX_R) > TV_MAX_REGISTERS) return tv_fail(v, type, "E_TILE_SIZE", "more than %d registers for one tile", TV_MAX_REGISTERS);
-	return layout_fits(v, type, out, out->layout);
+	return layout_fits(v, type, out, out->layout) && tv_layout_fits_warps(v, type, out->layout);
+}
+
+bool tv_layout_fits_warps(TsVerify *v, const TsTree *at, const TsLayout *l)
+{
+	int64_t lanes = ts_layout_axis_size(l, TS_AX_L), warps = ts_layout_axis_size(l, TS_AX_W), group = ts_layout_axis_size(l, TS_AX_G), ctas = ts_layout_axis_size(l, TS_AX_C);
+	if (v->target->cls == TS_TG_CPU) return (lanes == 1 && warps == 1 && group == 1 && ctas == 1) || tv_fail(v, at, "E_TILE_LAYOUT", "a layout on cpu has axes r and v only");
+	if (ts_layout_axis_size(l, TS_AX_V) > 1) return tv_fail(v, at, "E_TILE_LAYOUT", "axis v is for cpu");
+	if (lanes != v->target->warp) return tv_fail(v, at, "E_TILE_LAYOUT", "the layout has %lld lanes, a warp of %s has %d", (long long)lanes, v->target->name, v->target->warp);
+	if (warps != v->warps) return tv_fail(v, at, "E_TILE_LAYOUT", "the layout has %lld warps, they are %lld here", (long long)warps, (long long)v->warps);
+	if (group != v->times && group != 1) return tv_fail(v, at, "E_TILE_LAYOUT", "the layout has %lld instances, the role %lld", (long long)group, (long long)v->times);
+	if (ctas != v->cluster && ctas != 1) return tv_fail(v, at, "E_TILE_LAYOUT", "the layout has %lld CTAs, the cluster %lld", (long long)ctas, (long long)v->cluster);
+	return true;
 }
 
 static bool check_strides(TsVerify *v, TsTree *type, int rank)

@@ -189,6 +189,16 @@ static bool check_range(TsVerify *v, TsTree *r)
 	return true;
 }
 
+/* Of a range with constant ends and step; -1 when that is known at run time only. */
+static int64_t trip_count(const TsTree *r)
+{
+	const TsTInfo *lo = ts_tinfo(r->kid[0]), *hi = ts_tinfo(r->kid[1]);
+	int64_t step = ts_tinfo(r)->step, span;
+	if (!lo->known || !hi->known || !step || __builtin_sub_overflow(hi->value, lo->value, &span)) return -1;
+	if (step < 0 ? span >= 0 : span <= 0) return 0;
+	return (span + step - (step > 0 ? 1 : -1)) / step;
+}
+
 static bool check_for(TsVerify *v, TsTree *t, const TsTree *attrs, TsTType *out, uint32_t *nout)
 {
 	int64_t unroll;
@@ -207,6 +217,8 @@ static bool check_for(TsVerify *v, TsTree *t, const TsTree *attrs, TsTType *out,
 	}
 	TsTInfo *var = tv_info(v, t);
 	var->type = (TsTType){ .form = TS_TT_IDX };
+	int64_t trips = trip_count(t->kid[0]);
+	if (trips >= 0 && unroll >= trips) var->def = t->kid[0];
 	if (!tv_declare(v, t, t->name)) return false;
 	TsTType want[TV_MAX_VALUES];
 	for (uint32_t i = 0; i < n; i++) {
@@ -316,20 +328,101 @@ static bool check_grid(TsVerify *v, TsTree *t)
 	return true;
 }
 
+static int64_t mem_bytes(const TsTType *t)
+{
+	int64_t bits = ts_dtype_bits(t->elem);
+	for (int i = 0; i < t->rank; i++)
+		if (__builtin_mul_overflow(bits, t->extent[i], &bits)) return INT64_MAX / 64;
+	return bits / 8;
+}
+
+/* Room for `bytes` more: 64-byte pieces on cpu, 1024 where swizzles count from the start of a buffer. */
+static bool add_smem(TsVerify *v, const TsTree *t, int64_t bytes)
+{
+	int64_t piece = v->target->cls == TS_TG_CPU ? 64 : 16;
+	v->nsmem += (bytes + piece - 1) / piece * piece;
+	return v->nsmem <= v->target->shared_bytes || tv_fail(v, t, "E_TILE_SMEM", "%lld bytes of shared memory, %s has %d", (long long)v->nsmem, v->target->name, v->target->shared_bytes);
+}
+
 static bool check_smem(TsVerify *v, TsTree *t)
 {
 	TsTInfo *info = tv_info(v, t);
 	if (v->depth != 1) return tv_fail(v, t, "E_TILE_SMEM", "shared memory is declared at the kernel's top level");
 	if (!tv_mem_type(v, t->kid[0], TS_SP_SHARED, &info->type)) return false;
 	info->type.decl = t;
-	if (!check_attrs(v, t->n > 1 ? t->kid[1] : NULL, "")) return false;
-	int64_t bytes = ts_dtype_bits(info->type.elem);
-	for (int i = 0; i < info->type.rank; i++)
-		if (__builtin_mul_overflow(bytes, info->type.extent[i], &bytes)) bytes = INT64_MAX / 16;
-	v->nsmem += (bytes / 8 + 63) / 64 * 64;
-	if (v->nsmem > v->target->shared_bytes)
-		return tv_fail(v, t, "E_TILE_SMEM", "%lld bytes of shared memory, %s has %d", (long long)v->nsmem, v->target->name, v->target->shared_bytes);
-	return tv_declare(v, t, t->name);
+	TsTree *attrs = t->n > 1 ? t->kid[1] : NULL, *alias = ts_tile_attr(attrs, "alias");
+	if (!check_attrs(v, attrs, "alias")) return false;
+	if (alias) { /* the same bytes as an earlier buffer, from its start */
+		TsTree *of = alias->kind == TS_TREE_NAME ? tv_lookup(v, alias->name) : NULL;
+		if (!of || of->kind != TS_TREE_SMEM) return tv_fail(v, alias, "E_TILE_SMEM", "alias names a shared buffer");
+		if (mem_bytes(&info->type) > mem_bytes(&ts_tinfo(of)->type)) return tv_fail(v, alias, "E_TILE_SMEM", "'%s' is larger than '%s'", t->name, of->name);
+		tv_info(v, alias)->decl = of;
+	}
+	return (alias || add_smem(v, t, mem_bytes(&info->type))) && tv_declare(v, t, t->name);
+}
+
+/* Slots with a full and an empty barrier each. */
+static bool check_ring(TsVerify *v, TsTree *t)
+{
+	int64_t stages, count, bytes = 0;
+	TsTree *binds = t->kid[1], *attrs = t->n > 2 ? t->kid[2] : NULL;
+	if (v->depth != 1 || !(v->target->cls & TS_TG_HOPPER)) return tv_fail(v, t, "E_TILE_RING", "a ring stands at the top level of a kernel for sm_90a");
+	if (!tv_const(v, t->kid[0], &stages)) return false;
+	if (stages < 1 || stages > 32) return tv_fail(v, t->kid[0], "E_TILE_RING", "a ring has 1 to 32 slots, not %lld", (long long)stages);
+	if (!check_attrs(v, attrs, "full empty")) return false;
+	if (!ts_tile_attr(attrs, "full") || !ts_tile_attr(attrs, "empty")) return tv_fail(v, t, "E_TILE_RING", "ring '%s' needs { full = arrivals, empty = arrivals }", t->name);
+	if (!attr_int(v, attrs, "full", 1, 1 << 20, 1, &count) || !attr_int(v, attrs, "empty", 0, 1 << 20, 1, &count)) return false;
+	for (uint32_t i = 0; i < binds->n; i++) {
+		TsTInfo *info = tv_info(v, binds->kid[i]);
+		if (!tv_mem_type(v, binds->kid[i]->kid[0], TS_SP_SHARED, &info->type)) return false;
+		for (uint32_t k = 0; k < i; k++)
+			if (binds->kid[k]->name == binds->kid[i]->name) return tv_fail(v, binds->kid[i], "E_TILE_REDEFINED", "two buffers '%s' in a slot", binds->kid[i]->name);
+		info->type.decl = binds->kid[i];
+		info->id = v->next_id++;
+		bytes += mem_bytes(&info->type);
+	}
+	TsTInfo *info = tv_info(v, t);
+	info->type = (TsTType){ .form = TS_TT_RING, .decl = t };
+	info->value = stages;
+	return add_smem(v, t, stages * (bytes + 16)) && tv_declare(v, t, t->name);
+}
+
+/* Warps with their own code, `times` instances of them. */
+static bool check_role(TsVerify *v, TsTree *t)
+{
+	TsTree *attrs = t->kid[0];
+	int64_t regs;
+	if (v->depth != 1 || v->role || v->target->cls == TS_TG_CPU) return tv_fail(v, t, "E_TILE_ROLE", "roles stand at the top level of a GPU kernel");
+	if (!check_attrs(v, attrs, "warps times regs") || !attr_int(v, attrs, "warps", 1, 32, 1, &v->warps) || !attr_int(v, attrs, "times", 1, 8, 1, &v->times) ||
+	    !attr_int(v, attrs, "regs", 24, 255, 0, &regs)) return false;
+	if (regs % 8) return tv_fail(v, t, "E_TILE_ROLE", "registers of a role are a multiple of 8, not %lld", (long long)regs);
+	v->threads += v->warps * v->times * v->target->warp;
+	v->registers += v->warps * v->times * v->target->warp * regs;
+	if (v->threads > v->target->threads) return tv_fail(v, t, "E_TILE_ROLE", "%lld threads, %s has %d", (long long)v->threads, v->target->name, v->target->threads);
+	if (v->registers > v->target->registers) return tv_fail(v, t, "E_TILE_ROLE", "%lld registers, %s has %d", (long long)v->registers, v->target->name, v->target->registers);
+	TsTInfo *info = tv_info(v, t);
+	info->value = v->times;
+	info->step = v->warps;
+	if (!tv_declare(v, t, t->name)) return false;
+	TsTType out[1], none = { .form = TS_TT_NONE };
+	uint32_t n, mark = v->scope.n;
+	v->role = t;
+	bool ok = check_block(v, t->kid[1], &none, 0, out, &n);
+	v->role = NULL;
+	v->scope.n = mark;
+	return ok;
+}
+
+static bool check_one(TsVerify *v, TsTree *t)
+{
+	TsTType out[1], none = { .form = TS_TT_NONE };
+	uint32_t n, mark = v->scope.n;
+	if (v->one || v->target->cls == TS_TG_CPU) return tv_fail(v, t, "E_TILE_ROLE", "`one` elects a thread of a GPU role, once");
+	v->one = t;
+	bool ok = check_block(v, t->kid[0], &none, 0, out, &n);
+	v->one = NULL;
+	v->scope.n = mark;
+	return ok;
 }
 
 static bool check_statement(TsVerify *v, TsTree *t)
@@ -340,6 +433,9 @@ static bool check_statement(TsVerify *v, TsTree *t)
 	case TS_TREE_LAYOUT: return check_layout(v, t);
 	case TS_TREE_GRID: return check_grid(v, t);
 	case TS_TREE_SMEM: return check_smem(v, t);
+	case TS_TREE_RING: return check_ring(v, t);
+	case TS_TREE_ROLE: return check_role(v, t);
+	case TS_TREE_ONE: return check_one(v, t);
 	case TS_TREE_LET: return check_let(v, t);
 	case TS_TREE_FOR:
 	case TS_TREE_IF:
@@ -401,13 +497,15 @@ static bool check_kernel(TsVerify *v)
 	if (!target || target->kind != TS_TREE_STR) return tv_fail(v, k, "E_TILE_TARGET", "kernel '%s' names no target: { target = \"cpu\" }", k->name);
 	v->target = ts_tile_target(target->name);
 	if (!v->target) return tv_fail(v, target, "E_TILE_TARGET", "no target '%s'", target->name);
-	v->gpu = v->target->cls != TS_TG_CPU;
 	TsTInfo *info = tv_info(v, k);
+	v->times = 1;
+	if (!check_attrs(v, attrs, "target warps cluster waves_per_eu") || !attr_int(v, attrs, "warps", 1, 32, 1, &v->warps) || !attr_int(v, attrs, "cluster", 1, 16, 1, &v->cluster)) return false;
+	if (v->target->cls == TS_TG_CPU && (ts_tile_attr(attrs, "warps") || v->cluster > 1)) return tv_fail(v, k, "E_TILE_TARGET", "warps and clusters are words of GPU targets");
 	TsTType out[1], none = { .form = TS_TT_NONE };
 	uint32_t n;
 	if (!check_params(v, sig->kid[0]) || !check_block(v, k->kid[1], &none, 0, out, &n)) return false;
 	info->id = v->next_id;
-	return true;
+	return v->target->cls == TS_TG_CPU || tv_protocol(v);
 }
 
 bool ts_tile_verify(TsCtx *cx, TsTree *file)

@@ -245,15 +245,23 @@ static bool word_bcast(TsVerify *v, TvCall *c)
 	return give(c, &to);
 }
 
+/* `at` is a constant, or one for each iteration of a fully unrolled loop: the part lies alike in all of them. */
 static bool word_slice(TsVerify *v, TvCall *c)
 {
 	TsTType x;
-	int64_t axis, at, len, first;
+	int64_t axis, at[64], len, first;
+	int n;
 	TsLayout l;
+	TsTree *offset = tv_keyword(c, "at");
+	if (!offset && c->narg > 2) offset = c->arg[2];
 	if (!tv_arity(v, c, 1, 4) || !tv_keywords(v, c, "axis at len") || !tv_tile(v, c->arg[0], &x)) return false;
-	if (!axis_arg(v, c, 1, x.rank, &axis) || !const_arg(v, c, "at", 2, &at) || !const_arg(v, c, "len", 3, &len)) return false;
-	if (!ts_layout_slice(x.layout, (int)axis, at, len, &l, &first))
-		return tv_fail(v, c->call, "E_TILE_LAYOUT", "elements %lld to %lld of axis %lld are no set of whole registers of %s", (long long)at, (long long)(at + len - 1), (long long)axis, tv_layout_text(v, x.layout));
+	if (!axis_arg(v, c, 1, x.rank, &axis) || !const_arg(v, c, "len", 3, &len)) return false;
+	if (!offset) return tv_fail(v, c->call, "E_TILE_ARGUMENT", "slice(x, axis, at, len) needs at");
+	if (!tv_idx(v, offset)) return false;
+	if (!tv_static_values(v, offset, at, 64, &n)) return tv_fail(v, offset, "E_TILE_CONST", "at is a constant, or follows the variable of a fully unrolled loop");
+	for (int i = 0; i < n; i++)
+		if (!ts_layout_slice(x.layout, (int)axis, at[i], len, &l, &first))
+			return tv_fail(v, c->call, "E_TILE_LAYOUT", "elements %lld to %lld of axis %lld are no set of whole registers of %s", (long long)at[i], (long long)(at[i] + len - 1), (long long)axis, tv_layout_text(v, x.layout));
 	x.extent[axis] = len;
 	x.layout = tv_layout(v, &l);
 	x.decl = NULL;
@@ -394,8 +402,6 @@ static bool mma_fma(TsVerify *v, TvCall *c, const TsTType *acc)
 	return give(c, acc);
 }
 
-bool tv_mma_gpu(TsVerify *v, TvCall *c, const char *atom, const TsTType *acc);
-
 static bool word_mma(TsVerify *v, TvCall *c)
 {
 	TsTType acc;
@@ -497,8 +503,6 @@ static bool word_pack(TsVerify *v, TvCall *c)
 }
 
 /* ---- dispatch ---- */
-TvWord *tv_word_gpu(TsTileOp op);
-
 TvWord *tv_word(TsTileOp op)
 {
 	static TvWord *const word[TS_TILE_OP_COUNT] = {

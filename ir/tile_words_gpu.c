@@ -1,22 +1,327 @@
-/* The words of GPU targets. */
+/* The words of GPU targets: shared memory, rings, asynchronous copies, matrix instructions, barriers. What they do together over time is
+ * checked by tile_protocol.c. */
 #include "ir/tile_check.h"
+#include <string.h>
 
-TvWord *tv_word_gpu(TsTileOp op);
-bool tv_mma_gpu(TsVerify *v, TvCall *c, const char *atom, const TsTType *acc);
-
-static bool word_later(TsVerify *v, TvCall *c)
+static bool nothing(TsVerify *v, TvCall *c, const char *keywords)
 {
-	return tv_fail(v, c->call, "E_TILE_TARGET", "'%s' cannot be checked yet", c->call->kid[0]->name);
+	return tv_arity(v, c, 0, 0) && tv_keywords(v, c, keywords);
 }
+
+static bool give(TvCall *c, const TsTType *t)
+{
+	c->out[c->nout++] = *t;
+	return true;
+}
+
+static bool in_one(TsVerify *v, TvCall *c, bool wanted)
+{
+	if (!v->one == !wanted) return true;
+	return tv_fail(v, c->call, "E_TILE_SCOPE", wanted ? "'%s' is for one elected thread: put it in `one { … }`" : "'%s' needs all threads, it cannot stand in `one`", c->call->kid[0]->name);
+}
+
+static bool word_instance(TsVerify *v, TvCall *c)
+{
+	if (!v->role) return tv_fail(v, c->call, "E_TILE_ROLE", "instance() is for roles");
+	return nothing(v, c, "") && give(c, &(TsTType){ .form = TS_TT_IDX });
+}
+
+/* ---- shared memory ---- */
+static bool shared_view(TsVerify *v, TsTree *x, TsTType *out)
+{
+	if (!tv_mem(v, x, out)) return false;
+	return out->space == TS_SP_SHARED || tv_fail(v, x, "E_TILE_TYPE", "expected shared memory, this is global");
+}
+
+static bool word_get(TsVerify *v, TvCall *c)
+{
+	TsTType mem;
+	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "") || !in_one(v, c, false) || !shared_view(v, c->arg[0], &mem)) return false;
+	if (!c->nwant || c->want[0].form != TS_TT_TILE || !c->want[0].layout) return tv_fail(v, c->call, "E_TILE_LAYOUT", "get needs a result with type and layout");
+	if (!tv_shape_eq(&mem, &c->want[0]) || mem.elem != c->want[0].elem || c->want[0].pending) return tv_fail(v, c->call, "E_TILE_SHAPE", "the place holds %s, the result is %s", tv_type_text(v, &mem), tv_type_text(v, &c->want[0]));
+	return give(c, &c->want[0]);
+}
+
+static bool word_put(TsVerify *v, TvCall *c)
+{
+	TsTType mem, x;
+	if (!tv_arity(v, c, 2, 2) || !tv_keywords(v, c, "") || !in_one(v, c, false) || !shared_view(v, c->arg[0], &mem) || !tv_tile(v, c->arg[1], &x)) return false;
+	return (tv_shape_eq(&mem, &x) && mem.elem == x.elem) || tv_fail(v, c->call, "E_TILE_SHAPE", "the place holds %s, the value is %s", tv_type_text(v, &mem), tv_type_text(v, &x));
+}
+
+/* ---- rings ---- */
+static bool first_position(TsVerify *v, TvCall *c)
+{
+	TsTType ring;
+	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "") || !tv_expr(v, c->arg[0], NULL, &ring)) return false;
+	if (ring.form != TS_TT_RING) return tv_fail(v, c->arg[0], "E_TILE_RING", "expected a ring, this is %s", tv_type_text(v, &ring));
+	return give(c, &(TsTType){ .form = TS_TT_POS, .decl = ring.decl });
+}
+
+static bool word_producer(TsVerify *v, TvCall *c) { return first_position(v, c); }
+static bool word_consumer(TsVerify *v, TvCall *c) { return first_position(v, c); }
+
+static bool word_next(TsVerify *v, TvCall *c)
+{
+	TsTType pos;
+	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "") || !tv_expr(v, c->arg[0], NULL, &pos)) return false;
+	return pos.form == TS_TT_POS ? give(c, &pos) : tv_fail(v, c->arg[0], "E_TILE_RING", "expected a ring position, this is %s", tv_type_text(v, &pos));
+}
+
+static bool slot_word(TsVerify *v, TvCall *c)
+{
+	TsTType slot;
+	return tv_arity(v, c, 1, 1) && tv_keywords(v, c, "") && tv_slot(v, c->arg[0], &slot);
+}
+
+static bool word_acquire(TsVerify *v, TvCall *c) { return in_one(v, c, true) && slot_word(v, c); }
+static bool word_wait(TsVerify *v, TvCall *c) { return slot_word(v, c); }
+static bool word_release(TsVerify *v, TvCall *c) { return slot_word(v, c); }
+
+static bool word_expect(TsVerify *v, TvCall *c)
+{
+	TsTType slot;
+	int64_t bytes;
+	if (!in_one(v, c, true) || !tv_arity(v, c, 2, 2) || !tv_keywords(v, c, "") || !tv_slot(v, c->arg[0], &slot) || !tv_const(v, c->arg[1], &bytes)) return false;
+	return (bytes > 0 && bytes < 1 << 20) || tv_fail(v, c->arg[1], "E_TILE_BYTES", "a barrier counts 1 to 1048575 bytes");
+}
+
+/* ---- asynchronous copies ---- */
+/* A box of TMA: rank up to 5, at most 256 along an axis, whole 16 bytes along the last, no steps. */
+static bool tma_box(TsVerify *v, TsTree *x, const TsTType *global, const TsTType *shared)
+{
+	if (global->space != TS_SP_GLOBAL || shared->space != TS_SP_SHARED) return tv_fail(v, x, "E_TILE_TMA", "TMA moves between global and shared memory");
+	if (!tv_shape_eq(global, shared) || global->elem != shared->elem) return tv_fail(v, x, "E_TILE_SHAPE", "%s and %s", tv_type_text(v, global), tv_type_text(v, shared));
+	if (global->rank < 1 || global->extent[global->rank - 1] * ts_dtype_bits(global->elem) % 128) return tv_fail(v, x, "E_TILE_TMA", "a box's last axis is a multiple of 16 bytes");
+	for (int i = 0; i < global->rank; i++)
+		if (global->extent[i] > 256) return tv_fail(v, x, "E_TILE_TMA", "a box has at most 256 elements along an axis, not %lld", (long long)global->extent[i]);
+	for (uint32_t i = 1; x->kind == TS_TREE_INDEX && i < x->n; i++)
+		if (ts_tinfo(x->kid[i])->type.form == TS_TT_TILE || (x->kid[i]->kind == TS_TREE_RANGE && ts_tinfo(x->kid[i])->step != 1)) return tv_fail(v, x->kid[i], "E_TILE_TMA", "a box is contiguous");
+	const TsLayout *l = shared->decl ? ts_tinfo(shared->decl)->type.layout : NULL;
+	if (l && l->swizzle && l->n && l->d[0].extent * ts_dtype_bits(global->elem) != l->swizzle * 8) return tv_fail(v, x, "E_TILE_TMA", "the rows of a box under swizzle %d are %d bytes", l->swizzle, l->swizzle);
+	return true;
+}
+
+static bool tma(TsVerify *v, TvCall *c, bool load)
+{
+	TsTType to, from;
+	if (!in_one(v, c, true) || !tv_arity(v, c, 2, 2) || !tv_keywords(v, c, "") || !tv_mem(v, c->arg[0], &to) || !tv_mem(v, c->arg[1], &from)) return false;
+	if (load && c->arg[0]->kind != TS_TREE_FIELD) return tv_fail(v, c->arg[0], "E_TILE_RING", "copy fills one buffer of a slot: copy(R[p].a, …)");
+	return load ? tma_box(v, c->arg[1], &from, &to) : tma_box(v, c->arg[0], &to, &from);
+}
+
+static bool word_copy(TsVerify *v, TvCall *c) { return tma(v, c, true); }
+static bool word_store_tma(TsVerify *v, TvCall *c) { return tma(v, c, false); }
+static bool word_commit_store(TsVerify *v, TvCall *c) { return in_one(v, c, true) && nothing(v, c, ""); }
+static bool word_commit_copy(TsVerify *v, TvCall *c) { return nothing(v, c, ""); }
+
+static bool count_arg(TsVerify *v, TvCall *c, const char *keywords)
+{
+	int64_t n;
+	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, keywords) || !tv_const(v, c->arg[0], &n)) return false;
+	return (n >= 0 && n < 64) || tv_fail(v, c->arg[0], "E_TILE_ARGUMENT", "a number of groups in 0..63");
+}
+
+static bool word_wait_copy(TsVerify *v, TvCall *c) { return count_arg(v, c, ""); }
+
+static bool word_wait_store(TsVerify *v, TvCall *c)
+{
+	TsTree *read = tv_keyword(c, "read");
+	if (read && read->kind != TS_TREE_TRUE && read->kind != TS_TREE_FALSE) return tv_fail(v, read, "E_TILE_ARGUMENT", "read is true or false");
+	return in_one(v, c, true) && count_arg(v, c, "read");
+}
+
+static bool word_copy_async(TsVerify *v, TvCall *c)
+{
+	TsTType to, from;
+	TsTree *by = tv_keyword(c, "by"), *valid = tv_keyword(c, "valid");
+	if (!in_one(v, c, false) || !tv_arity(v, c, 2, 2) || !tv_keywords(v, c, "by valid") || !shared_view(v, c->arg[0], &to) || !tv_mem(v, c->arg[1], &from)) return false;
+	if (from.space != TS_SP_GLOBAL || !tv_shape_eq(&to, &from) || to.elem != from.elem) return tv_fail(v, c->call, "E_TILE_SHAPE", "%s from %s", tv_type_text(v, &to), tv_type_text(v, &from));
+	TsTree *decl = by && by->kind == TS_TREE_NAME ? tv_lookup(v, by->name) : NULL;
+	if (!decl || decl->kind != TS_TREE_LAYOUT) return tv_fail(v, c->call, "E_TILE_LAYOUT", "copy_async needs by = the layout that says which thread copies what");
+	tv_info(v, by)->decl = decl;
+	const TsLayout *l = ts_tinfo(by)->type.layout = ts_tinfo(decl)->type.layout;
+	const char *why;
+	if (l->rank != to.rank || !ts_layout_check(l, to.extent, &why)) return tv_fail(v, by, "E_TILE_LAYOUT", "'%s' does not cover %s", by->name, tv_type_text(v, &to));
+	int piece = l->n && l->d[0].axis == TS_AX_R && l->d[0].dim == l->rank - 1 && l->d[0].stride == 1 ? l->d[0].extent * ts_dtype_bits(to.elem) / 8 : 0;
+	if (piece != 4 && piece != 8 && piece != 16) return tv_fail(v, by, "E_TILE_LAYOUT", "each piece of cp.async is 4, 8 or 16 bytes along the last axis, this layout has %d", piece);
+	if (!tv_layout_fits_warps(v, by, l)) return false;
+	if (!valid) return true;
+	uint32_t n = valid->kind == TS_TREE_LIST ? valid->n : 1;
+	if (n != to.rank) return tv_fail(v, valid, "E_TILE_ARGUMENT", "valid counts elements along %d axes, %u given", to.rank, n);
+	for (uint32_t i = 0; i < n; i++)
+		if (!tv_idx(v, valid->kind == TS_TREE_LIST ? valid->kid[i] : valid)) return false;
+	return true;
+}
+
+/* ---- order ---- */
+static bool word_fence_mma(TsVerify *v, TvCall *c) { return in_one(v, c, false) && nothing(v, c, ""); }
+static bool word_commit_mma(TsVerify *v, TvCall *c) { return in_one(v, c, false) && nothing(v, c, ""); }
+static bool word_fence_async(TsVerify *v, TvCall *c) { return nothing(v, c, ""); }
+
+/* x, y = wait_mma(n, x, y, hold = [p]): the results out of flight; held registers may be written again. */
+static bool word_wait_mma(TsVerify *v, TvCall *c)
+{
+	int64_t n;
+	TsTType t;
+	TsTree *hold = tv_keyword(c, "hold");
+	if (!in_one(v, c, false) || !tv_arity(v, c, 1, 9) || !tv_keywords(v, c, "hold") || !tv_const(v, c->arg[0], &n)) return false;
+	if (n < 0 || n > 7) return tv_fail(v, c->arg[0], "E_TILE_ARGUMENT", "a number of groups in 0..7");
+	for (uint32_t i = 1; i < c->narg; i++) {
+		if (!tv_expr(v, c->arg[i], NULL, &t)) return false;
+		if (t.form != TS_TT_TILE || !t.pending) return tv_fail(v, c->arg[i], "E_TILE_IN_FLIGHT", "only a tile in flight is waited for, this is %s", tv_type_text(v, &t));
+		t.pending = false;
+		t.decl = NULL;
+		give(c, &t);
+	}
+	if (hold && hold->kind != TS_TREE_LIST) return tv_fail(v, hold, "E_TILE_ARGUMENT", "hold is a list of tiles");
+	for (uint32_t i = 0; hold && i < hold->n; i++)
+		if (!tv_tile(v, hold->kid[i], &t)) return false;
+	return true;
+}
+
+bool tv_string_in(TsVerify *v, const TsTree *x, const char *what, const char *choices)
+{
+	size_t n = x && x->kind == TS_TREE_STR ? strlen(x->name) : 0;
+	const char *at = n ? strstr(choices, x->name) : NULL;
+	while (at && ((at != choices && at[-1] != ' ') || (at[n] && at[n] != ' '))) at = strstr(at + 1, x->name);
+	return at || tv_fail(v, x, "E_TILE_ARGUMENT", "%s is one of: %s", what, choices);
+}
+
+static bool word_sync(TsVerify *v, TvCall *c)
+{
+	if (!in_one(v, c, false) || !tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "") || !tv_string_in(v, c->arg[0], "a barrier", "warp role cta cluster")) return false;
+	if (!strcmp(c->arg[0]->name, "role") && !v->role) return tv_fail(v, c->call, "E_TILE_ROLE", "sync(\"role\") is for roles");
+	if (!strcmp(c->arg[0]->name, "cluster") && v->cluster < 2) return tv_fail(v, c->call, "E_TILE_SCOPE", "the kernel has no cluster");
+	if (!strcmp(c->arg[0]->name, "cta") && v->role) return tv_fail(v, c->call, "E_TILE_SCOPE", "sync(\"cta\") in a role would wait for warps of other roles");
+	return true;
+}
+
+/* ---- matrix instructions ---- */
+/* "l4:2n l8:1m w4:16m r2:_" over two dims named by `dims`. */
+static TsLayout atom_layout(const char *text, const char *dims)
+{
+	TsLayout l = { .rank = 2 };
+	while (*text) {
+		TsDigit d = { (uint8_t)(strchr("rvlwgcs", *text) - "rvlwgcs"), TS_LAY_NODIM, 0, 0 };
+		for (text++; *text != ':'; text++) d.extent = (uint16_t)(d.extent * 10 + *text - '0');
+		for (text++; *text >= '0' && *text <= '9'; text++) d.stride = d.stride * 10 + (uint32_t)(*text - '0');
+		if (*text != '_') d.dim = *text == dims[0] ? 0 : 1;
+		text++;
+		l.d[l.n++] = d;
+		if (*text == ' ') text++;
+	}
+	return l;
+}
+
+/* What is left of one axis when the atom's digits are cut off its low end; false when it begins otherwise. */
+static bool strip_axis(const TsLayout *l, const TsLayout *atom, int axis, TsLayout *rest)
+{
+	int k = 0;
+	TsDigit d = { 0 };
+	bool have = false;
+	for (int i = 0; i < atom->n; i++) {
+		TsDigit want = atom->d[i];
+		if (want.axis != axis) continue;
+		if (!have) {
+			while (k < l->n && l->d[k].axis != axis) k++;
+			if (k == l->n) return false;
+			d = l->d[k++];
+			have = true;
+		}
+		if (d.dim != want.dim || (d.dim != TS_LAY_NODIM && d.stride != want.stride) || d.extent % want.extent) return false;
+		d.extent = (uint16_t)(d.extent / want.extent);
+		d.stride *= want.extent;
+		have = d.extent > 1;
+	}
+	if (have) rest->d[rest->n++] = d;
+	for (; k < l->n; k++)
+		if (l->d[k].axis == axis) rest->d[rest->n++] = l->d[k];
+	return true;
+}
+
+static bool strip(TsVerify *v, const TsLayout *l, const TsLayout *atom, TsLayout *rest)
+{
+	TsLayout normal = ts_layout_coalesce(atom);
+	*rest = (TsLayout){ .rank = l->rank };
+	(void)v;
+	for (int axis = 0; axis < TS_AX_COUNT; axis++)
+		if (!strip_axis(l, &normal, axis, rest)) return false;
+	return true;
+}
+
+static bool same_along(const TsLayout *a, int adim, const TsLayout *b, int bdim)
+{
+	TsLayout x = ts_layout_drop(a, 1 - adim), y = ts_layout_drop(b, 1 - bdim);
+	return ts_layout_same(&x, &y);
+}
+
+/* k over registers only may be cut differently: compares the digits as they follow, up to how m or n stand between them. */
+static bool matches(TsVerify *v, const char *c, const char *a, const char *b, const TsLayout *lc, const TsLayout *la, const TsLayout *lb)
+{
+	TsLayout atom = atom_layout(c, "mn"), rc, ra, rb;
+	if (!strip(v, lc, &atom, &rc)) return false;
+	if (la) {
+		atom = atom_layout(a, "mk");
+		if (!strip(v, la, &atom, &ra) || !same_along(&rc, 0, &ra, 0)) return false;
+	}
+	if (lb) {
+		atom = atom_layout(b, "nk");
+		if (!strip(v, lb, &atom, &rb) || !same_along(&rc, 1, &rb, 0)) return false;
+	}
+	if (!la || !lb) return true;
+	TsLayout ka = ts_layout_drop(&ra, 0), kb = ts_layout_drop(&rb, 0);
+	return ts_layout_axis_size(&ka, TS_AX_R) == ts_layout_axis_size(&kb, TS_AX_R) && ts_layout_extent(&ka, 0) == ts_layout_extent(&kb, 0);
+}
+
+enum { TS_AE_HALF = 1 };
 
 bool tv_mma_gpu(TsVerify *v, TvCall *c, const char *atom, const TsTType *acc)
 {
-	(void)acc;
-	return tv_fail(v, c->call, "E_TILE_TARGET", "atom \"%s\" cannot be checked yet", atom);
+	static const struct { const char *name; uint32_t targets; const char *c, *a, *b; int elems; } table[] = {
+#define TILE_ATOM(name, targets, c, a, b, elems) { name, targets, c, a, b, elems },
+#include "ir/tile_atoms.def"
+	};
+	bool wgmma = !strcmp(atom, "wgmma");
+	TsTType a, b, cond, out = *acc;
+	TsTree *zero = tv_keyword(c, "zero_if");
+	if (!in_one(v, c, false) || !tv_expr(v, c->arg[1], NULL, &a) || !tv_expr(v, c->arg[2], NULL, &b)) return false;
+	if (zero && !tv_expr(v, zero, NULL, &cond)) return false;
+	if (zero && (!wgmma || cond.form != TS_TT_SCALAR || (cond.elem != TS_BOOL && zero->kind != TS_TREE_TRUE && zero->kind != TS_TREE_FALSE))) return tv_fail(v, zero, "E_TILE_TYPE", "zero_if is a bool, for wgmma");
+	if (zero && !tv_operand(v, zero, &cond, TS_BOOL)) return false;
+	for (int i = 0; i < 2; i++) {
+		const TsTType *t = i ? &b : &a;
+		bool shared = t->form == TS_TT_MEM && t->space == TS_SP_SHARED, reg = t->form == TS_TT_TILE && !t->pending;
+		if (t->rank != 2 || !(wgmma ? shared || (reg && i == 0) : reg)) return tv_fail(v, c->arg[1 + i], "E_TILE_TYPE", "'%s' takes %s here, this is %s", atom, wgmma ? i ? "shared memory" : "shared memory or registers" : "a register tile", tv_type_text(v, t));
+		if (t->elem != TS_BF16 && t->elem != TS_F16) return tv_fail(v, c->arg[1 + i], "E_TILE_TYPE", "'%s' multiplies bf16 or f16, not %s", atom, ts_dtype_name(t->elem));
+	}
+	if (a.elem != b.elem || acc->elem != TS_F32) return tv_fail(v, c->call, "E_TILE_TYPE", "%s and %s into %s", ts_dtype_name(a.elem), ts_dtype_name(b.elem), ts_dtype_name(acc->elem));
+	if (acc->extent[0] != a.extent[0] || a.extent[1] != b.extent[0] || b.extent[1] != acc->extent[1])
+		return tv_fail(v, c->call, "E_TILE_SHAPE", "[%lld, %lld] is no product of [%lld, %lld] and [%lld, %lld]", (long long)acc->extent[0], (long long)acc->extent[1], (long long)a.extent[0], (long long)a.extent[1], (long long)b.extent[0], (long long)b.extent[1]);
+	if (acc->pending && !wgmma) return tv_fail(v, c->arg[0], "E_TILE_IN_FLIGHT", "only wgmma accumulates in flight");
+	if (wgmma && (a.extent[1] % 16 || v->warps != 4)) return tv_fail(v, c->call, "E_TILE_ROLE", "wgmma runs in roles of 4 warps, on k in steps of 16");
+	TsLayout bt = { 0 };
+	if (b.form == TS_TT_TILE) bt = ts_layout_coalesce(&(TsLayout){ 0 }), bt = ts_layout_transpose(b.layout), bt = ts_layout_coalesce(&bt);
+	bool known = false;
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+		if (strcmp(table[i].name, atom) || !(table[i].targets & v->target->cls)) continue;
+		known = true;
+		if (!matches(v, table[i].c, table[i].a, table[i].b, acc->layout, a.form == TS_TT_TILE ? a.layout : NULL, b.form == TS_TT_TILE ? &bt : NULL)) continue;
+		out.pending = wgmma;
+		return give(c, &out);
+	}
+	if (!known) return tv_fail(v, c->call, "E_TILE_TARGET", "%s has no '%s'", v->target->name, atom);
+	return tv_fail(v, c->call, "E_TILE_LAYOUT", "these layouts are no pattern of '%s': c %s, a %s, b %s", atom, tv_layout_text(v, acc->layout),
+		a.form == TS_TT_TILE ? tv_layout_text(v, a.layout) : "shared", b.form == TS_TT_TILE ? tv_layout_text(v, &bt) : "shared");
 }
 
 TvWord *tv_word_gpu(TsTileOp op)
 {
-	(void)op;
-	return word_later;
+	static TvWord *const word[TS_TILE_OP_COUNT] = {
+#define W(name) [TS_TILE_##name] = word_##name
+		W(instance), W(get), W(put), W(producer), W(consumer), W(next), W(acquire), W(expect), W(copy), W(wait), W(release), W(copy_async), W(commit_copy),
+		W(wait_copy), W(store_tma), W(commit_store), W(wait_store), W(fence_mma), W(commit_mma), W(wait_mma), W(fence_async), W(sync),
+#undef W
+	};
+	return word[op];
 }
