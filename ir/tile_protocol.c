@@ -2,7 +2,7 @@
  * text order. It refuses what is decidably wrong; the simulator (ir/tile_sim.h) finds the rest by running. Rules:
  * - a position is used up by `next`, and acquired, waited for and released at most once; a loop may do so only with positions it carries
  * - every filler of a ring and every reader go through the same loops and branches with it (compared as text), so nobody waits for ever
- * - `expect` announces what the copies of its slot bring; barriers count the arrivals that the roles make
+ * - `expect_bytes` announces what the copies of its slot bring; barriers count the arrivals that the roles make
  * - a loop that keeps n positions of a ring holds n - 1 slots back: fewer than the ring has
  * - wgmma reads registers behind a fence_mma; wait_mma(n) leaves fewer groups in flight than were closed after the one it names
  * - what `put` wrote is read by TMA or wgmma behind fence_async and then a barrier */
@@ -84,7 +84,7 @@ static bool check_expects(Walk *w, uint32_t from)
 {
 	for (uint32_t i = from; i < w->expects.n; i++) {
 		const Expect *e = &w->expects.p[i];
-		if (e->want < 0) return tv_fail(w->v, e->at, "E_TILE_BYTES", "copies into a slot that no `expect` in the same block announces");
+		if (e->want < 0) return tv_fail(w->v, e->at, "E_TILE_BYTES", "copies into a slot that no `expect_bytes` in the same block announces");
 		if (e->want != e->bytes) return tv_fail(w->v, e->at, "E_TILE_BYTES", "expects %lld bytes, the copies of the block bring %lld", (long long)e->want, (long long)e->bytes);
 	}
 	w->expects.n = from;
@@ -168,9 +168,9 @@ static bool walk_slot(Walk *w, const TsTree *call, int32_t op)
 {
 	const TsTree *slot = first_arg(call), *ring = ts_tinfo(slot)->type.decl;
 	Arrivals *a = arrivals_of(w, ring);
-	if (op == TS_TILE_expect) {
+	if (op == TS_TILE_expect_bytes) {
 		Expect *e = expect_of(w, slot);
-		if (e->want >= 0) return tv_fail(w->v, call, "E_TILE_BYTES", "two `expect` for one slot");
+		if (e->want >= 0) return tv_fail(w->v, call, "E_TILE_BYTES", "two `expect_bytes` for one slot");
 		e->want = ts_tinfo(call->kid[2])->value;
 		e->at = call;
 		a->full = 1;
@@ -196,7 +196,7 @@ static bool walk_call(Walk *w, const TsTree *call)
 {
 	int32_t op = ts_tinfo(call)->op;
 	switch (op) {
-	case TS_TILE_acquire: case TS_TILE_wait: case TS_TILE_release: case TS_TILE_expect: return walk_slot(w, call, op);
+	case TS_TILE_acquire: case TS_TILE_wait: case TS_TILE_release: case TS_TILE_expect_bytes: return walk_slot(w, call, op);
 	case TS_TILE_next: return use_position(w, call, first_arg(call)->kind == TS_TREE_NAME ? ts_tinfo(first_arg(call))->decl : NULL, op);
 	case TS_TILE_copy: return walk_copy(w, call);
 	case TS_TILE_put: return put(w, first_arg(call)), true;
@@ -252,16 +252,23 @@ static bool walk_for(Walk *w, const TsTree *t)
 	return ok;
 }
 
+static Use *copy_uses(Walk *w, uint32_t n)
+{
+	Use *copy = TS_NEW_N(ts_arena(w->v->cx), Use, n);
+	for (uint32_t i = 0; i < n; i++) copy[i] = w->uses.p[i];
+	return copy;
+}
+
 /* Either branch may use a position, so each starts from the uses before. */
 static bool walk_if(Walk *w, const TsTree *t)
 {
 	if (!walk_expr(w, t->kid[0])) return false;
 	uint32_t n = w->uses.n;
-	Use *before = ts_memdup(ts_arena(w->v->cx), w->uses.p, n * sizeof(Use) + 1);
+	Use *before = copy_uses(w, n);
 	if (!nested(w, t->kid[1])) return false;
 	if (!t->kid[2]) return true;
-	Use *after = ts_memdup(ts_arena(w->v->cx), w->uses.p, n * sizeof(Use) + 1);
-	memcpy(w->uses.p, before, n * sizeof(Use));
+	Use *after = copy_uses(w, n);
+	for (uint32_t i = 0; i < n; i++) w->uses.p[i] = before[i];
 	bool ok = t->kid[2]->kind == TS_TREE_IF ? walk_if(w, t->kid[2]) : nested(w, t->kid[2]);
 	for (uint32_t i = 0; i < n; i++) {
 		Use *u = &w->uses.p[i], *a = &after[i];

@@ -524,6 +524,12 @@ static bool unknown_word(TsVerify *v, const TsTree *callee)
 	return false;
 }
 
+static bool note_result(TsTInfo *info, const TvCall *c)
+{
+	if (c->nout) info->type = c->out[0];
+	return true;
+}
+
 bool tv_call(TsVerify *v, TvCall *c)
 {
 	TsTree *callee = c->call->kid[0];
@@ -536,10 +542,10 @@ bool tv_call(TsVerify *v, TvCall *c)
 		if (strcmp(word->name, callee->name)) continue;
 		if (!(word->targets & v->target->cls)) return tv_fail(v, callee, "E_TILE_TARGET", "'%s' is no word of target %s", callee->name, v->target->name);
 		info->op = op;
-		return tv_word((TsTileOp)op)(v, c);
+		return tv_word((TsTileOp)op)(v, c) && note_result(info, c);
 	}
 	TsOp op = ts_op_find(v->cx, callee->name);
 	if (op == TS_OP_NONE || !(ts_op_info(v->cx, op)->flags & TS_F_TILE)) return unknown_word(v, callee);
 	info->op = TS_TILE_POINTWISE + (int32_t)op;
-	return tv_pointwise(v, c, info->op);
+	return tv_pointwise(v, c, info->op) && note_result(info, c);
 }

@@ -78,7 +78,7 @@ static bool word_acquire(TsVerify *v, TvCall *c) { return in_one(v, c, true) && 
 static bool word_wait(TsVerify *v, TvCall *c) { return slot_word(v, c); }
 static bool word_release(TsVerify *v, TvCall *c) { return slot_word(v, c); }
 
-static bool word_expect(TsVerify *v, TvCall *c)
+static bool word_expect_bytes(TsVerify *v, TvCall *c)
 {
 	TsTType slot;
 	int64_t bytes;
@@ -319,7 +319,7 @@ TvWord *tv_word_gpu(TsTileOp op)
 {
 	static TvWord *const word[TS_TILE_OP_COUNT] = {
 #define W(name) [TS_TILE_##name] = word_##name
-		W(instance), W(get), W(put), W(producer), W(consumer), W(next), W(acquire), W(expect), W(copy), W(wait), W(release), W(copy_async), W(commit_copy),
+		W(instance), W(get), W(put), W(producer), W(consumer), W(next), W(acquire), W(expect_bytes), W(copy), W(wait), W(release), W(copy_async), W(commit_copy),
 		W(wait_copy), W(store_tma), W(commit_store), W(wait_store), W(fence_mma), W(commit_mma), W(wait_mma), W(fence_async), W(sync),
 #undef W
 	};
