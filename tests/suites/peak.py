@@ -13,7 +13,7 @@ def run(ctx):
     best = 0.0
     text = ""
     for _ in range(TRIES):
-        result = ctx.run([ctx.build / "bench" / "gemm_tile", "tests/golden/tile/matmul_avx512.tile"])
+        result = ctx.run([ctx.build / "bench" / "gemm_tile", "examples/kernels/matmul_avx512.tile"])
         text = result.out + result.err
         if result.code:
             yield name, False, text

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const golden_texts[] = { "scale_cpu", "layer_norm_cpu", "linear_gelu_avx512", "linear_gelu_sm80", "linear_gelu_sm90a", "attention_sm90a",
+static const char *const golden_texts[] = { "scale_cpu", "layer_norm_cpu", "matmul_avx512", "linear_gelu_avx512", "linear_gelu_sm80", "linear_gelu_sm90a", "attention_sm90a",
 	"linear_gelu_gfx942", "layer_norm_sm90a", "layer_norm_cluster_sm90a" };
 enum { GOLDEN_TEXTS = sizeof golden_texts / sizeof *golden_texts };
 
