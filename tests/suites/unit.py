@@ -1,4 +1,5 @@
-"""Unit tests: each tests/unit/test_*.c is a program that prints `ok NAME` or `FAIL NAME: why` lines and fails when one failed."""
+"""Unit tests: each tests/unit/test_*.c is a program that prints `ok NAME` or `FAIL NAME: why` lines and fails when one failed. Lines
+that begin with `# ` (the table of operators and types, coverage) are shown with the summary."""
 PARALLEL = True
 
 
@@ -31,4 +32,7 @@ def run(ctx):
     yield "all-built", not missing, "not built: " + " ".join(missing)
     built = [p for p in programs if p.exists()]
     for program, result in zip(built, ctx.map(lambda p: ctx.run([p], timeout=300), built)):
+        notes = [line[2:] for line in result.out.splitlines() if line.startswith("# ")]
+        if notes:
+            ctx.note("\n".join([program.name, *notes]))
         yield from verdicts(program.name, result)

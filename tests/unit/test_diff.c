@@ -100,7 +100,10 @@ static TsVal make_case(Build *b, Case *c)
 		if (turn) { TsDim t = db[1]; db[1] = db[2]; db[2] = t; }
 		TsVal in[2];
 		in[0] = build_param(b, c->elem, how & 1 ? 3 : 2, how & 1 ? da : da + 1);
-		in[1] = build_param(b, c->elem, how & 2 ? 3 : 2, how & 2 ? db : db + 1);
+		static const TsDtype mixed[] = { TS_F32, TS_BF16, TS_F16, TS_FP8_E4M3, TS_FP8_E5M2, TS_INT8 };
+		bool mixes = ts_dtype_is_float(c->elem) && !rng_below(b->rng, 3);
+		in[1] = build_param(b, mixes ? mixed[rng_below(b->rng, 6)] : c->elem, how & 2 ? 3 : 2, how & 2 ? db : db + 1);
+		if (mixes) build_attr(b, a, c->op, "out")->t = c->elem == TS_F64 ? TS_F64 : TS_F32;
 		if (turn) {
 			TsAttr *ta = build_attrs(b, TS_OP_transpose);
 			int64_t p3[] = { 0, 2, 1 }, p2[] = { 1, 0 };
