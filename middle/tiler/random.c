@@ -85,9 +85,18 @@ static const char *number(Gen *g, double v)
 	return s;
 }
 
+/* A tile whose lanes are all the same number, as a scalar where that is meant. */
+static TsTileVal single(Gen *g, uint32_t mask, const char *y, TsDtype t)
+{
+	if (mask) return (TsTileVal){ y, mask, t };
+	const char *n = ts_kb_tmp(g->k);
+	ts_kb_line(g->k, "%s: %s[] = reduce(%s, op = \"max\")", n, ts_dtype_name(t), y);
+	return (TsTileVal){ n, 0, t };
+}
+
 TsTileVal ts_kb_random(TsKb *k, const TsRNode *n, const TsTileVal arg[3], const TsPlace *p)
 {
-	Gen g = { k, p, p->nv == 1 ? 1 : 3 };
+	Gen g = { k, p, arg[2].mask ? arg[2].mask : 1 }; /* words are tiles, also for a single number */
 	TsModule *m = k->t->m;
 	const char *w[4], *y;
 	TsDtype t = ts_reg_type(n->elem);
@@ -96,7 +105,7 @@ TsTileVal ts_kb_random(TsKb *k, const TsRNode *n, const TsTileVal arg[3], const 
 		int64_t low = ts_attr(m, n->node, "low")->i, high = ts_attr(m, n->node, "high")->i;
 		const char *scaled = line(&g, TS_INT64, "mul(%s, %lld)", unsigned_word(&g, w[0]), (long long)(high - low));
 		y = line(&g, TS_INT64, "add(%s, %lld)", line(&g, TS_INT64, "floordiv(%s, 4294967296)", scaled), (long long)low);
-		return ts_kb_cast(k, (TsTileVal){ y, g.mask, TS_INT64 }, n->elem, p);
+		return ts_kb_cast(k, single(&g, arg[2].mask, y, TS_INT64), n->elem, p);
 	}
 	bool normal = n->op == TS_OP_normal;
 	const char *u = t == TS_F64 ? unit53(&g, w[0], w[1], normal) : unit24(&g, w[0], normal);
@@ -109,5 +118,5 @@ TsTileVal ts_kb_random(TsKb *k, const TsRNode *n, const TsTileVal arg[3], const 
 		double low = ts_attr(m, n->node, "low")->f, high = ts_attr(m, n->node, "high")->f;
 		y = line(&g, t, "add(%s, %s)", line(&g, t, "mul(%s, %s)", u, number(&g, high - low)), number(&g, low));
 	}
-	return (TsTileVal){ y, g.mask, t };
+	return single(&g, arg[2].mask, y, t);
 }
