@@ -1,6 +1,7 @@
 /* Running what graphgen.h makes: the operators a seed must have, inputs, compiling and loading, and seeds spread over processes, so
  * that a graph that crashes or hangs is one failure and the others go on. */
 #pragma once
+#include "frontend/graph_text/print_graph.h"
 #include "tests/unit/graphgen.h"
 #include <signal.h>
 #include <sys/mman.h>
@@ -31,45 +32,6 @@ static inline bool gen_input(Gen *g, uint32_t i, Rng *r, int64_t batch, TsTensor
 	if (!ts_tensor_new(g->b.cx, "input", ty->elem, ty->rank, dim, out)) return false;
 	fill_tensor(r, out, g->fill[i].below ? FILL_INDEX : FILL_NORMAL, g->fill[i].below, false);
 	return true;
-}
-
-/* A graph for a reader: one line per node. */
-static inline void dump_block(Gen *g, const TsBlock *b, int depth, TsBuf *to)
-{
-	for (uint32_t i = 0; i < b->nodes.n; i++) {
-		const TsNode *n = b->nodes.p[i];
-		const TsOpInfo *info = ts_op_info(g->b.cx, n->op);
-		ts_buf_fmt(to, "%*s", depth * 2 + 2, "");
-		for (uint32_t k = 0; k < n->nout; k++) {
-			ts_buf_fmt(to, "%s%%%u: ", k ? ", " : "", n->out[k]);
-			ts_type_print(g->b.m, &ts_val(g->b.g, n->out[k])->type, to);
-		}
-		ts_buf_fmt(to, " = %s", info->name);
-		for (uint32_t k = 0; k < n->nin; k++) ts_buf_fmt(to, " %%%u", n->in[k]);
-		for (int k = 0; n->attr && k < info->nattr; k++) {
-			const TsAttr *a = &n->attr[k];
-			if (a->none) continue;
-			ts_buf_fmt(to, " %s=", info->attr[k].name);
-			if (a->kind == TS_A_INTS) for (uint32_t j = 0; j < a->n; j++) ts_buf_fmt(to, "%lld,", (long long)a->ints[j]);
-			else if (a->kind == TS_A_DIM || a->kind == TS_A_DIMS) for (uint32_t j = 0; j < a->n; j++) { ts_dim_print(g->b.m->dims, a->dims[j], to); ts_buf_str(to, ","); }
-			else if (a->kind == TS_A_FLOAT) ts_buf_fmt(to, "%g", a->f);
-			else if (a->kind == TS_A_ENUM) ts_buf_str(to, a->s);
-			else if (a->kind == TS_A_DTYPE) ts_buf_str(to, ts_dtype_name(a->t));
-			else ts_buf_fmt(to, "%lld", (long long)a->i);
-		}
-		if (n->op == TS_OP_const) ts_buf_fmt(to, " %g", ts_dtype_is_float(ts_val(g->b.g, n->out[0])->type.elem) ? ts_elem_get(ts_val(g->b.g, n->out[0])->type.elem, n->data, 0) : (double)ts_elem_get_int(ts_val(g->b.g, n->out[0])->type.elem, n->data, 0));
-		if (n->loop) {
-			ts_buf_fmt(to, " %s in %lld..%lld step %lld, carried:", n->loop->var, (long long)n->loop->lo, (long long)n->loop->hi, (long long)n->loop->step);
-			for (uint32_t k = 0; k < n->loop->body.args.n; k++) ts_buf_fmt(to, " %%%u", n->loop->body.args.p[k]);
-			ts_buf_str(to, "\n");
-			dump_block(g, &n->loop->body, depth + 1, to);
-			continue;
-		}
-		ts_buf_str(to, "\n");
-	}
-	ts_buf_fmt(to, "%*sgives", depth * 2 + 2, "");
-	for (uint32_t k = 0; k < b->results.n; k++) ts_buf_fmt(to, " %%%u", b->results.p[k]);
-	ts_buf_str(to, "\n");
 }
 
 /* The strongest code of `want` (0..2: x86-64-v2, -v3, -v4) and below that this machine runs. */

@@ -120,7 +120,7 @@ static bool one_graph(uint64_t seed)
 	r->ni = r->g.b.g->params.n;
 	r->no = r->g.b.g->body.results.n;
 	if (ok) {
-		dump_block(&r->g, &r->g.b.g->body, 0, &r->text);
+		ts_print_module(r->g.b.m, &r->text);
 		ok = ts_verify(r->g.b.m, "generator") && interpret(r, seed, must, nmust) && compiled_agrees(r, seed);
 	}
 	artifact_close(&r->art);

@@ -120,7 +120,7 @@ static bool one_graph(uint64_t seed)
 		ts_diag_text(r->g.b.cx, &t);
 		snprintf(r->why, sizeof r->why, "the generator made no graph: %s", t.p ? t.p : "");
 	}
-	if (ok) dump_block(&r->g, &r->g.b.g->body, 0, &r->text);
+	if (ok) ts_print_module(r->g.b.m, &r->text);
 	Rng data = { seed ^ 0x5eed };
 	for (uint32_t i = 0; ok && i < r->ni; i++) ok = gen_input(&r->g, i, &data, BATCH, &r->in[i]);
 	TesseraError e = { 0 };
