@@ -81,6 +81,20 @@ Bf16Register __truncsfbf2(float x) { return (F16){ .u = narrow(widen((F32){ .f =
 Bf16Register __truncdfbf2(double x) { return (F16){ .u = narrow((F64){ .f = x }.u, 8, 7) }.f; }
 float __extendbfsf2(Bf16Register x) { return (F32){ .u = (uint32_t)(F16){ .f = x }.u << 16 }.f; }
 
+/* significand with its top bit in place, subnormal or not; the exponent to go with it */
+static int64_t normal(uint64_t x, int mant, uint64_t *m)
+{
+	uint64_t hidden = 1ull << mant;
+	int64_t e = (int64_t)(x >> mant);
+	*m = x & (hidden - 1);
+	if (e)
+		*m |= hidden;
+	else
+		for (e = 1; *m < hidden; e--)
+			*m <<= 1;
+	return e;
+}
+
 /* x - n*y for the integer n that x/y truncates to: long division of the significands, bit by bit, so exact */
 static uint64_t remainder_bits(uint64_t x, uint64_t y, int mant, uint64_t inf)
 {
@@ -89,21 +103,19 @@ static uint64_t remainder_bits(uint64_t x, uint64_t y, int mant, uint64_t inf)
 		return inf | hidden >> 1; /* NaN, or an invalid operation */
 	if (a < b)
 		return x;
-	int64_t ea = (int64_t)(a >> mant), eb = (int64_t)(b >> mant);
-	uint64_t ma = a & (hidden - 1), mb = b & (hidden - 1);
-	if (ea) ma |= hidden; else ea = 1;
-	if (eb) mb |= hidden; else eb = 1;
 	if (b == inf)
 		return x;
+	uint64_t ma, mb;
+	int64_t ea = normal(a, mant, &ma), eb = normal(b, mant, &mb);
 	for (; ea > eb; ea--)
 		ma = (ma >= mb ? ma - mb : ma) << 1;
 	if (ma >= mb)
 		ma -= mb;
 	if (!ma)
 		return sign;
-	for (; ma < hidden && ea > 1; ea--)
+	for (; ma < hidden; ea--)
 		ma <<= 1;
-	return sign | (ma >= hidden ? ((uint64_t)ea << mant) | (ma & (hidden - 1)) : ma);
+	return sign | (ea >= 1 ? ((uint64_t)ea << mant) | (ma & (hidden - 1)) : ma >> (1 - ea)); /* the bits shifted out are zeros */
 }
 
 double fmod(double x, double y) { return (F64){ .u = remainder_bits((F64){ .f = x }.u, (F64){ .f = y }.u, 52, 0x7ffull << 52) }.f; }

@@ -1,6 +1,8 @@
 /* Arguments: what a DLTensor says, checked; and copies between strided and compact memory. */
 #include "rtlib/rt.h"
 
+#define ADDRESSES ((uint64_t)1 << 56) /* no process of this machine has more */
+
 static const struct { const char *name; uint8_t code, bits; } dtypes[TS_PLAN_DTYPES] = {
 	[TS_PLAN_F32] = { "f32", kDLFloat, 32 },
 	[TS_PLAN_F64] = { "f64", kDLFloat, 64 },
@@ -140,7 +142,8 @@ static int32_t read_data(const char *kind, const char *name, const DLTensor *t, 
 		return ts_fail(e, TESSERA_INVALID, "%s '%s': data is NULL, and there are %d elements", kind, name, a->count);
 	if (!a->elem && !a->compact)
 		return ts_fail(e, TESSERA_INVALID, "%s '%s': elements of less than a byte must lie compact, found strides", kind, name);
-	if ((a->elem && !extent(a, &lo, &hi)) || __builtin_add_overflow(at, t->byte_offset, &at) || at < -(uint64_t)lo || at + (uint64_t)hi < at)
+	if ((a->elem && !extent(a, &lo, &hi)) || __builtin_add_overflow(at, t->byte_offset, &at) || at < -(uint64_t)lo ||
+	    at >= ADDRESSES || (uint64_t)hi > ADDRESSES - at)
 		return ts_fail(e, TESSERA_INVALID, "%s '%s': strides and byte_offset reach beyond the address space", kind, name);
 	a->data = (uint8_t *)(uintptr_t)at;
 	a->lo = a->data + lo;

@@ -11,4 +11,4 @@ $(BUILD)/e2e/artifact_kernels.o: tests/e2e/artifact_kernels.c
 
 $(BUILD)/e2e/artifact_use: tests/e2e/artifact_use.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=c17 -O1 -g $(WARN) -Iinclude -o $@ $< -ldl -lpthread
+	$(Q)$(CC) -std=c17 -O1 -g $(WARN) -D_GNU_SOURCE -Iinclude -o $@ $< -ldl -lpthread
