@@ -220,6 +220,12 @@ static void lex_comment(Lexer *l)
 	uint32_t from = l->at, to, text;
 	while (l->at < l->size && look(l, 0) != '\n') l->at++;
 	for (to = l->at; to > from && (l->s[to - 1] == ' ' || l->s[to - 1] == '\t' || l->s[to - 1] == '\r');) to--;
+	for (uint32_t i = from; i < to; i++) {
+		unsigned char ch = (unsigned char)l->s[i];
+		if ((ch >= 32 && ch != 127) || ch == '\t') continue;
+		ts_error(l->cx, span(l, i, i + 1), "E_SYNTAX", "control character 0x%02x in a comment", ch);
+		break;
+	}
 	TsComment c = { .begin = l->base + from, .end = l->base + l->at, .doc = to - from >= 2 && l->s[from + 1] == '#', .blank = l->blank };
 	text = !c.doc ? from : from + 2 < to && l->s[from + 2] == ' ' ? from + 3 : from + 2;
 	c.text = ts_intern_n(l->cx, l->s + text, to - text);
