@@ -11,6 +11,7 @@
 #include "support/file.h"
 #include "tsc/commands.h"
 #include "tsc/pack.h"
+#include "tsc/schedule_text.h"
 #include "tsc/tile_input.h"
 #include <errno.h>
 #include <string.h>
@@ -97,8 +98,16 @@ static bool rewrite(State *s)
 	return ts_rewrite(s->module, &r) && ts_verify(s->module, "rewrite");
 }
 
-/* Graph to schedule: kernels as text, their order, where bytes lie. */
-static bool schedule(State *s) { return (s->sched = ts_schedule(s->module)) != NULL; }
+/* Graph to schedule: kernels as text, their order, where bytes lie. The first schedule says in which order the statements stand best, the
+ * second is of that text: so the printed schedule, read back, is this one.  keeps: results.  reports: operators without a kernel. */
+static bool schedule(State *s)
+{
+	if (!(s->sched = ts_schedule(s->module))) return false;
+	ts_schedule_order(s->sched);
+	ts_name_values(s->module);
+	if (!ts_verify(s->module, "schedule")) return false;
+	return (s->sched = ts_schedule(s->module)) != NULL;
+}
 
 /* Kernel texts to verified Tile IR. Equal texts are parsed once. */
 static bool read_tiles(State *s)
@@ -175,15 +184,21 @@ static bool generate(State *s)
 	return true;
 }
 
-/* The host program as data. */
-static bool plan(State *s)
+/* Per kernel: what a thread needs beside the buffers, for the clone that needs most. */
+static int64_t *scratch_bytes(State *s)
 {
 	int64_t *scratch = TS_NEW_N(ts_arena(s->cx), int64_t, s->sched->kernels.n + 1);
 	for (uint32_t i = 0; i < s->kernels.n; i++) {
 		int64_t b = ts_tile_scratch_bytes(s->kernels.p[i]), *most = &scratch[i / TS_CPU_CLONES];
 		if (b > *most) *most = b;
 	}
-	TsPlanOptions po = { .external = s->o->external_weights, .scratch = scratch, .producer = "tsc " TS_VERSION };
+	return scratch;
+}
+
+/* The host program as data. */
+static bool plan(State *s)
+{
+	TsPlanOptions po = { .external = s->o->external_weights, .scratch = scratch_bytes(s), .producer = "tsc " TS_VERSION };
 	return ts_write_plan(s->sched, &po, &s->planned);
 }
 
@@ -200,6 +215,13 @@ static bool emit_graph(State *s)
 {
 	TsBuf b = { 0 };
 	ts_print_module(s->module, &b);
+	return write_text(s, &b);
+}
+
+static bool emit_schedule(State *s)
+{
+	TsBuf b = { 0 };
+	ts_print_schedule(s->sched, scratch_bytes(s), &b);
 	return write_text(s, &b);
 }
 
@@ -290,8 +312,7 @@ static Level level_of(TsEmit e)
 {
 	switch (e) {
 	case TS_EMIT_GRAPH: case TS_EMIT_TSR: return LV_GRAPH;
-	case TS_EMIT_SCHEDULE: return LV_SCHED;
-	case TS_EMIT_TILE: case TS_EMIT_LLVM: case TS_EMIT_ASM: return LV_TILE;
+	case TS_EMIT_SCHEDULE: case TS_EMIT_TILE: case TS_EMIT_LLVM: case TS_EMIT_ASM: return LV_TILE;
 	default: return LV_PLAN;
 	}
 }
@@ -335,6 +356,7 @@ static bool print_level(State *s, Level at, TsBuf *to)
 	switch (at) {
 	case LV_TREE: ts_print_tree(s->tree, to, false); return true;
 	case LV_GRAPH: ts_print_module(s->module, to); return true;
+	case LV_SCHED: ts_print_schedule(s->sched, NULL, to); return true;
 	case LV_TILE: print_tiles(s, to); return true;
 	default: return false;
 	}
@@ -383,7 +405,7 @@ static bool finish(State *s)
 {
 	switch (s->o->emit) {
 	case TS_EMIT_GRAPH: return emit_graph(s);
-	case TS_EMIT_SCHEDULE: ts_error(s->cx, (TsSpan){ 0 }, "E_NOT_YET", "--emit schedule is not in this release; --emit tile prints the kernels"); break;
+	case TS_EMIT_SCHEDULE: return emit_schedule(s);
 	case TS_EMIT_COUNT: break;
 	case TS_EMIT_TILE: return emit_tile(s);
 	case TS_EMIT_LLVM: return emit_target(s, TS_FORM_LLVM_IR);

@@ -18,6 +18,8 @@ typedef struct {
 	uint8_t *used_sym;   /* symbols that the text mentions */
 	TsMap *used_weight;  /* per set: name -> TsTensorInfo * */
 	TS_VEC(const TsFor *) loops;
+	const TsGroups *groups; /* of g, or NULL */
+	uint32_t at;            /* groups that are in the text */
 } Printer;
 
 static TsTree *tree(Printer *p, TsTreeKind k) { return ts_tree(p->cx, k, (TsSpan){ 0 }, 0); }
@@ -279,15 +281,57 @@ static TsTree *line_tree(Printer *p, const TsNode *n)
 	return t;
 }
 
+/* ---- groups ---- */
+
+/* Opens the group `at` in block t: the block that its statements go to. */
+static TsTree *open_group(Printer *p, TsTree *t)
+{
+	const TsGroup *g = &p->groups->groups.p[p->at++];
+	TsTree *body = tree(p, TS_TREE_BLOCK), *x = ts_tree(p->cx, TS_TREE_GROUP, (TsSpan){ 0 }, 2, g->args, body);
+	x->name = g->name;
+	ts_tree_add(p->cx, t, x);
+	return body;
+}
+
+/* Groups that stand before group `to`, in this block, and compute nothing. */
+static void empty_groups(Printer *p, TsTree *t, uint32_t to)
+{
+	while (p->groups && p->at < to && p->at < p->groups->groups.n && p->groups->groups.p[p->at].kind == TS_GROUP_KERNEL) open_group(p, t);
+}
+
+/* Where the line of n goes: to the block itself, or to its group. inside: the group that is open, 0 for none. */
+static TsTree *place_of(Printer *p, const TsNode *n, TsTree *t, uint32_t *inside, TsTree *open)
+{
+	uintptr_t *g = p->groups ? ts_map_find(p->groups->of, n) : NULL;
+	uint32_t want = g ? (uint32_t)*g : 0;
+	if (n->loop && p->groups) {
+		empty_groups(p, t, UINT32_MAX);
+		p->at++; /* its OPEN */
+	}
+	if (want && want == *inside) return open;
+	*inside = 0;
+	if (want < p->at || !want) return t; /* none, or a group that has passed */
+	empty_groups(p, t, want);
+	*inside = want;
+	return open_group(p, t);
+}
+
 static TsTree *block_tree(Printer *p, const TsBlock *b, const TsFor *loop)
 {
-	TsTree *t = tree(p, TS_TREE_BLOCK), *yield = tree(p, TS_TREE_YIELD), *emit = tree(p, TS_TREE_EMIT);
+	TsTree *t = tree(p, TS_TREE_BLOCK), *yield = tree(p, TS_TREE_YIELD), *emit = tree(p, TS_TREE_EMIT), *to = t;
+	uint32_t inside = 0;
+	if (!loop) empty_groups(p, t, 1); /* about the whole graph */
 	for (uint32_t i = 0; i < b->nodes.n; i++) {
 		const TsNode *n = b->nodes.p[i];
 		if (n->op == TS_OP_weight) use_weight(p, n);
-		else if (n->op != TS_OP_param && (!n->nout || ts_names_of(&p->names, n->out[0]))) ts_tree_add(p->cx, t, line_tree(p, n));
+		else if (n->op != TS_OP_param && (!n->nout || ts_names_of(&p->names, n->out[0]))) {
+			to = place_of(p, n, t, &inside, to);
+			ts_tree_add(p->cx, to, line_tree(p, n));
+		}
 	}
 	for (uint32_t i = 0; loop && i < b->results.n; i++) ts_tree_add(p->cx, i < loop->ncarry ? yield : emit, atom(p, b->results.p[i]));
+	empty_groups(p, t, UINT32_MAX);
+	p->at++; /* the loop's CLOSE */
 	if (emit->n) ts_tree_add(p->cx, t, emit);
 	if (yield->n) ts_tree_add(p->cx, t, yield);
 	return t;
@@ -299,6 +343,7 @@ static TsTree *graph_tree(Printer *p, TsGraph *g)
 {
 	TsTree *params = tree(p, TS_TREE_LIST), *results = tree(p, TS_TREE_LIST);
 	p->g = g;
+	p->at = 0;
 	ts_names_make(p->m, g, &p->names);
 	for (uint32_t i = 0; i < g->params.n; i++) {
 		const TsValue *v = ts_val(g, g->params.p[i]);
@@ -372,7 +417,9 @@ static void forget_loop_symbols(Printer *p, const TsBlock *b)
 	}
 }
 
-void ts_print_module(TsModule *m, TsBuf *to)
+void ts_print_module(TsModule *m, TsBuf *to) { ts_print_module_grouped(m, NULL, to); }
+
+void ts_print_module_grouped(TsModule *m, const TsGroups *groups, TsBuf *to)
 {
 	Printer p = { .m = m, .cx = m->cx, .a = m->arena };
 	uint32_t nsym = ts_dim_symbol_count(m->dims);
@@ -381,7 +428,10 @@ void ts_print_module(TsModule *m, TsBuf *to)
 	TsTree *file = tree(&p, TS_TREE_FILE), **graph = TS_NEW_N(p.a, TsTree *, m->graphs.n + 1);
 	file->name = ts_intern(p.cx, "tessera");
 	file->i = 1;
-	for (uint32_t i = 0; i < m->graphs.n; i++) graph[i] = graph_tree(&p, m->graphs.p[i]);
+	for (uint32_t i = 0; i < m->graphs.n; i++) {
+		p.groups = groups ? &groups[i] : NULL;
+		graph[i] = graph_tree(&p, m->graphs.p[i]);
+	}
 	for (uint32_t i = 0; i < m->graphs.n; i++) forget_loop_symbols(&p, &m->graphs.p[i]->body);
 	for (uint32_t k = 0; k < nsym; k++)
 		if (p.used_sym[k]) ts_tree_add(p.cx, file, dim_tree(&p, ts_dim_symbol_info(m->dims, k)));
@@ -391,4 +441,15 @@ void ts_print_module(TsModule *m, TsBuf *to)
 		if (p.used_weight[i].n) ts_tree_add(p.cx, file, weights_tree(&p, &m->weights.p[i], &p.used_weight[i]));
 	for (uint32_t i = 0; i < m->graphs.n; i++) ts_tree_add(p.cx, file, graph[i]);
 	ts_print_tree(file, to, false);
+}
+
+void ts_name_values(TsModule *m)
+{
+	for (uint32_t i = 0; i < m->graphs.n; i++) {
+		TsGraph *g = m->graphs.p[i];
+		TsNames names;
+		ts_names_make(m, g, &names);
+		for (uint32_t v = 1; v < g->vals.n; v++)
+			if (ts_names_of(&names, v)) ts_val(g, v)->name = ts_names_of(&names, v);
+	}
 }

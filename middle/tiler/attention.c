@@ -383,5 +383,7 @@ void ts_sched_attention(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 		c.guard_rhs = ts_dim_const(t->d, most);
 	}
 	c.label = ts_intern(t->cx, "head dim <= 512");
-	ts_emit_step(t, root, &like, &c, 1);
+	c.tile[0] = ROWS;
+	c.tile[1] = KEYS;
+	ts_emit_step(t, root, &like, &w.r, &c, 1);
 }

@@ -123,7 +123,8 @@ static void pack_at_run(Mm *mm, const TsReal *b, TsDim k_stride, TsDim n_stride)
 	TsChoice c = { .cells = cells };
 	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
 	c.kernel = ts_add_kernel(t, "pack", all);
-	ts_emit_step(t, 0, &k, &c, 1);
+	c.tile[0] = PANEL;
+	ts_emit_step(t, 0, &k, NULL, &c, 1);
 }
 
 /* ---- the kernel ---- */
@@ -386,5 +387,10 @@ void ts_sched_matmul(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 	c[0].guard_rhs = ts_dim_const(t->d, SMALL_M);
 	c[0].label = ts_intern(t->cx, "few rows (m <= 16)");
 	c[1].label = ts_intern(t->cx, "blocks of 96 x 128");
-	ts_emit_step(t, root, &like, c, 2);
+	for (int i = 0; i < 2; i++) {
+		c[i].tile[0] = i ? BLOCK_M : SMALL_M;
+		c[i].tile[1] = i ? BLOCK_N : PANEL;
+		c[i].tile[2] = BLOCK_K;
+	}
+	ts_emit_step(t, root, &like, &mm.r, c, 2);
 }

@@ -75,7 +75,8 @@ void ts_sched_pointwise(TsTl *t, TsVal root, const TsReal *out)
 	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
 	bool bytes = t->real[root].how == TS_REAL_VIEW;
 	c.kernel = ts_add_kernel(t, bytes ? "copy" : ts_op_info(t->cx, ts_val(t->g, root)->def->op)->name, all);
-	ts_emit_step(t, root, &k, &c, 1);
+	c.tile[0] = CHUNK;
+	ts_emit_step(t, root, &k, &r, &c, 1);
 }
 
 /* Fills `out`, of shape ty, with a literal. */
@@ -95,12 +96,14 @@ static void fill(TsTl *t, const TsType *ty, double value, const TsReal *out)
 	write_kernel(t, &r, root, leaf, &k, &ch.cells);
 	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
 	ch.kernel = ts_add_kernel(t, "fill", all);
-	ts_emit_step(t, 0, &k, &ch, 1);
+	ch.tile[0] = CHUNK;
+	ts_emit_step(t, 0, &k, NULL, &ch, 1);
 }
 
 void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out)
 {
 	const TsType *ty = &ts_val(t->g, n->out[0])->type;
+	uint32_t since = t->e->steps.n;
 	if (n->op == TS_OP_concat) {
 		uint32_t axis = (uint32_t)ts_attr(t->m, n, "axis")->i;
 		TsReal part = *out;
@@ -109,6 +112,7 @@ void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out)
 			TsDim size = ts_val(t->g, n->in[i])->type.dim[axis];
 			part.offset = ts_dim_add(t->d, part.offset, ts_dim_mul(t->d, size, part.stride[axis]));
 		}
+		ts_completes(t, n->out[0], since);
 		return;
 	}
 	const TsAttr *before = ts_attr(t->m, n, "before");
@@ -117,4 +121,5 @@ void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out)
 	for (uint32_t i = 0; i < ty->rank; i++)
 		inner.offset = ts_dim_add(t->d, inner.offset, ts_dim_mul(t->d, before->dims[i], inner.stride[i]));
 	if (!ts_is_empty(t, n->in[0])) ts_sched_pointwise(t, n->in[0], &inner);
+	ts_completes(t, n->out[0], since);
 }

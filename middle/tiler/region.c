@@ -256,11 +256,15 @@ uint32_t ts_region_value(TsTl *t, TsRegion *r, TsVal v, const TsIdx *idx, TsVal 
 		n.kind = TS_R_ANCHOR;
 		n.elem = ty->elem;
 		r->anchored = true;
+		ts_push(t->a, &r->vals, v);
 		return add(t, r, n);
 	}
 	if (t->real[v].how == TS_REAL_INLINE) {
 		uint32_t id = inline_value(t, r, v, idx, anchor);
-		if (id) return id;
+		if (id) {
+			ts_push(t->a, &r->vals, v);
+			return id;
+		}
 	}
 	TsReal real = ts_materialise(t, v);
 	return ts_region_leaf(t, r, &real, ty, idx);

@@ -23,7 +23,7 @@ typedef struct {
 	uint32_t niter;
 	TsDim size[TS_MAX_ITER];
 	TS_VEC(TsRNode) nodes;
-	TsMap memo;
+	TS_VEC(TsVal) vals;            /* graph values that it computes */
 	uint32_t root;
 	bool anchored;
 } TsRegion;

@@ -421,5 +421,6 @@ void ts_sched_row(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 	write_kernel(&w, &roots, &c.cells);
 	TsSym text = ts_kb_finish(&w.k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
 	c.kernel = ts_add_kernel(t, ts_op_info(t->cx, n->op)->name, all);
-	ts_emit_step(t, root, &w.k, &c, 1);
+	c.tile[0] = TILE;
+	ts_emit_step(t, root, &w.k, &w.r, &c, 1);
 }

@@ -26,13 +26,14 @@ typedef struct {
 typedef struct { uint32_t buf; TsDim offset; /* elements; may hold loop variables */ } TsArg;
 
 typedef struct { TsSym name; TsSym text[TS_CPU_CLONES]; } TsKernel;
-typedef struct { uint32_t kernel; TsDim guard_lhs, guard_rhs; /* lhs <= rhs; both 0 = always */ TsDim cells; TsSym label; } TsChoice;
+typedef struct { uint32_t kernel; TsDim guard_lhs, guard_rhs; /* lhs <= rhs; both 0 = always */ TsDim cells; TsSym label; int32_t tile[3]; /* elements by axis of a cell; 0: none further */ } TsChoice;
 
 typedef enum { TS_SCHED_LAUNCH, TS_SCHED_LOOP, TS_SCHED_END } TsSchedKind;
 typedef struct {
 	TsSchedKind kind;
 	TsSpan at;
 	TsSym what;                /* LAUNCH: the value it computes, for explain and profiles */
+	TS_VEC(TsVal) values;      /* LAUNCH: the values it computes, fused ones too; none: it moves bytes */
 	TS_VEC(TsChoice) choices;  /* LAUNCH: ordered, the last one unguarded */
 	TS_VEC(TsArg) ptr;         /* LAUNCH: arguments, the same for all choices */
 	TS_VEC(TsDim) num;
@@ -43,6 +44,7 @@ typedef struct {
 	TsGraph *graph;
 	TS_VEC(TsBuffer) bufs;
 	TS_VEC(TsStep) steps;
+	TsMap group;               /* node -> 1 + the step that alone computes it; the others are index maps, literals, weights */
 	TS_VEC(TsDim) slot_bytes;
 	TsDim workspace;           /* bytes at peak: the sum of the slots */
 } TsEntry;
@@ -51,3 +53,6 @@ typedef struct { TsModule *m; TS_VEC(TsKernel) kernels; TsMap by_text; TS_VEC(Ts
 
 /* Schedules every graph of the module. NULL after reporting (an operator without a schedule is such an error). */
 TsSched *ts_schedule(TsModule *m);
+/* Puts the nodes of every graph in the order of the kernels that compute them, those of one kernel side by side, views behind what they
+ * view, leaves before their first use. The graph means the same; scheduling it again gives these kernels in this order. */
+void ts_schedule_order(TsSched *s);

@@ -15,9 +15,22 @@ uint32_t ts_new_buf(TsTl *t, TsBufKind kind, TsDtype elem, TsDim count)
 	return t->e->bufs.n - 1;
 }
 
-void ts_emit_step(TsTl *t, TsVal what, const TsKb *k, const TsChoice *choices, uint32_t n)
+static void add_value(TsTl *t, TsStep *st, TsVal v)
+{
+	for (uint32_t i = 0; i < st->values.n; i++)
+		if (st->values.p[i] == v) return;
+	ts_push(t->a, &st->values, v);
+}
+
+void ts_completes(TsTl *t, TsVal v, uint32_t since)
+{
+	if (t->e->steps.n > since) add_value(t, &t->e->steps.p[t->e->steps.n - 1], v);
+}
+
+void ts_emit_step(TsTl *t, TsVal what, const TsKb *k, const TsRegion *r, const TsChoice *choices, uint32_t n)
 {
 	TsStep st = { .kind = TS_SCHED_LAUNCH };
+	for (uint32_t i = 0; r && i < r->vals.n; i++) add_value(t, &st, r->vals.p[i]);
 	if (what) {
 		if (ts_val(t->g, what)->def) st.at = ts_val(t->g, what)->def->at;
 		st.what = ts_val(t->g, what)->name;
@@ -30,16 +43,17 @@ void ts_emit_step(TsTl *t, TsVal what, const TsKb *k, const TsChoice *choices, u
 
 /* ---- who uses a value ---- */
 
-static void count_uses(TsTl *t, const TsBlock *b)
+static void count_uses(TsTl *t, const TsBlock *b, uint32_t *place)
 {
 	for (uint32_t i = 0; i < b->nodes.n; i++) {
 		TsNode *n = b->nodes.p[i];
+		for (uint32_t j = 0; j < n->nout; j++) t->place[n->out[j]] = ++*place;
 		for (uint32_t j = 0; j < n->nin; j++) {
 			if (!n->in[j]) continue;
 			t->uses[n->in[j]] += n->loop ? 2 : 1; /* what a loop carries is bytes */
 			t->consumer[n->in[j]] = n;
 		}
-		if (n->loop) count_uses(t, &n->loop->body);
+		if (n->loop) count_uses(t, &n->loop->body, place);
 	}
 	for (uint32_t i = 0; i < b->results.n; i++) t->uses[b->results.p[i]] += 2; /* a result is bytes */
 }
@@ -138,7 +152,7 @@ static TsVal find_anchor(TsTl *t, TsVal v, const TsType *shape, bool top)
 	TsVal best = 0;
 	for (uint32_t i = 0; i < n->nin; i++) {
 		TsVal a = n->in[i] ? find_anchor(t, n->in[i], shape, false) : 0;
-		if (a > best) best = a;
+		if (a && (!best || t->place[a] > t->place[best])) best = a;
 	}
 	return best;
 }
@@ -227,7 +241,10 @@ TsReal ts_materialise(TsTl *t, TsVal v)
 			r = new_work(t, v);
 			TsReal flat = r; /* the operand's elements in order, through its own shape */
 			ts_compact_strides(t, &ts_val(t->g, n->in[0])->type, flat.stride);
+			ts_materialise(t, n->in[0]);
+			uint32_t since = t->e->steps.n;
 			ts_sched_copy(t, n->in[0], &flat);
+			ts_completes(t, v, since);
 		}
 	} else {
 		r = new_work(t, v);
@@ -334,6 +351,7 @@ static bool retarget(TsTl *t, TsVal v, const TsReal *to)
 	const TsType *ty = &ts_val(t->g, v)->type;
 	TsBuffer *b = &t->e->bufs.p[r->buf];
 	if (r->how != TS_REAL_VIEW || b->kind != TS_BUF_WORK || r->offset) return false;
+	if (b->count != ts_type_count(t->m, ty)) return false; /* v is a part of what its kernel writes */
 	if (memcmp(r->stride, to->stride, ty->rank * sizeof *r->stride) || t->uses[v] != 2) return false;
 	uint32_t writer = UINT32_MAX;
 	for (uint32_t i = 0; i < t->e->steps.n; i++) {
@@ -373,10 +391,12 @@ void ts_sched_copy(TsTl *t, TsVal src, const TsReal *out)
 static bool schedule_graph(TsTl *t)
 {
 	TsGraph *g = t->g;
+	uint32_t place = 0;
 	t->real = TS_NEW_N(t->a, TsReal, g->vals.n);
 	t->consumer = TS_NEW_N(t->a, TsNode *, g->vals.n);
 	t->uses = TS_NEW_N(t->a, uint32_t, g->vals.n);
-	count_uses(t, &g->body);
+	t->place = TS_NEW_N(t->a, uint32_t, g->vals.n);
+	count_uses(t, &g->body, &place);
 	mark_foreign(t, &g->body);
 	for (uint32_t i = 0; i < g->params.n; i++) {
 		TsVal v = g->params.p[i];
@@ -399,8 +419,10 @@ static bool schedule_graph(TsTl *t)
 		ts_compact_strides(t, &ts_val(g, v)->type, out.stride);
 		ts_sched_copy(t, v, &out);
 	}
-	if (!t->failed) ts_plan_memory(t);
-	return !t->failed;
+	if (t->failed) return false;
+	ts_plan_memory(t);
+	ts_find_groups(t);
+	return true;
 }
 
 TsSched *ts_schedule(TsModule *m)

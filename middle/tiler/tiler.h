@@ -15,6 +15,7 @@ typedef struct {
 	TsGraph *g;
 	TsEntry *e;
 	TsReal *real;            /* per value */
+	uint32_t *place;         /* per value: where its node stands in the text */
 	TsNode **consumer;       /* per value: its only consumer in its own block, or NULL */
 	uint32_t *uses;
 	TsDim turn;              /* which iteration of the open loops this is, all counted together */
@@ -90,8 +91,10 @@ TsDtype ts_reg_type(TsDtype t);                              /* f16 and bf16 com
 uint32_t ts_new_buf(TsTl *t, TsBufKind kind, TsDtype elem, TsDim count);
 TsReal ts_materialise(TsTl *t, TsVal v);                     /* strided bytes of v; emits its kernel when need be */
 bool ts_is_empty(TsTl *t, TsVal v);                          /* a size is known to be 0: nothing is computed */
-/* One launch; k's parameters (of the last variant: a superset) are its arguments. */
-void ts_emit_step(TsTl *t, TsVal what, const TsKb *k, const TsChoice *choices, uint32_t n);
+/* One launch; k's parameters (of the last variant: a superset) are its arguments. r: what it computes, or NULL. */
+void ts_emit_step(TsTl *t, TsVal what, const TsKb *k, const TsRegion *r, const TsChoice *choices, uint32_t n);
+/* The last step also completes v, if steps were added since there were `since`: v lies where several kernels wrote. */
+void ts_completes(TsTl *t, TsVal v, uint32_t since);
 
 /* The schedule functions: each writes the kernel (or kernels) that compute `root`, whose store goes to `out`; `anchor` is the value of
  * their own class inside root's region (0 for pointwise). */
@@ -103,3 +106,4 @@ void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out);  /* concat and
 /* Copies value src into out elementwise. */
 void ts_sched_copy(TsTl *t, TsVal src, const TsReal *out);
 void ts_plan_memory(TsTl *t);
+void ts_find_groups(TsTl *t);                                /* order.c: fills the entry's group */
