@@ -168,6 +168,15 @@ static uint64_t place(uint64_t *end, uint64_t bytes)
 	return at;
 }
 
+/* A literal's elements as panels. */
+static const void *pack_literal(Writer *w, const TsNode *n, const TsPacking *p, const TsPlanWeight *rec)
+{
+	uint8_t *to = ts_alloc(w->a, rec->bytes + 1);
+	const uint8_t *from = (const uint8_t *)n->data + p->offset * rec->pack.elem;
+	ts_pack_panels(&rec->pack, from, 0, p->batch * ts_pack_ceil(p->n, p->panel), to);
+	return to;
+}
+
 /* One weight as kernels read it; the same tensor with the same packing is one weight. */
 static uint32_t weight_id(Writer *w, const TsGraph *g, const TsBuffer *b, TsSym name)
 {
@@ -188,7 +197,7 @@ static uint32_t weight_id(Writer *w, const TsGraph *g, const TsBuffer *b, TsSym 
 	if (b->packing.packed) count = (b->packing.n + b->packing.panel - 1) / b->packing.panel * b->packing.panel * b->packing.k * b->packing.batch;
 	rec.bytes = (uint64_t)ts_dtype_bytes(b->elem, count);
 	if (is_const) {
-		piece.data = n->data;
+		piece.data = b->packing.packed ? pack_literal(w, n, &b->packing, &rec) : n->data;
 		name = ts_intern_fmt(w->m->cx, "const.%u", w->consts++);
 	} else {
 		const TsWeights *set = &w->m->weights.p[n->weights];
