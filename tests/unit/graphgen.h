@@ -97,6 +97,23 @@ static inline Val gen_param(Gen *g, TsDtype t, int rank, const TsDim *dim)
 	return gen_val(g, build_param(&g->b, t, rank, dim), ts_dtype_is_float(t) ? 8 : t == TS_BOOL ? 1 : 8, true);
 }
 
+/* What a model has learnt: a literal tensor where the sizes are known, else a parameter. */
+static inline Val gen_learnt(Gen *g, TsDtype t, int rank, const TsDim *dim)
+{
+	TsType ty = { .elem = t, .accum = TS_DTYPE_NONE, .rank = (uint8_t)rank };
+	int64_t size[8];
+	TsTensor x;
+	bool known = gen_below(g, 2);
+	for (int i = 0; i < rank; i++) known = known && ts_dim_is_const(g->b.m->dims, ty.dim[i] = dim[i], &size[i]);
+	if (!known || !ts_tensor_new(g->b.cx, "literal", t, rank, size, &x)) return gen_param(g, t, rank, dim);
+	fill_tensor(g->b.rng, &x, FILL_NORMAL, 0, false);
+	void *data = ts_alloc(g->b.m->arena, (size_t)x.bytes + 1);
+	memcpy(data, x.data, (size_t)x.bytes);
+	TsVal v = ts_add_const(g->b.m, g->b.g, g->block, ty, data, (TsSpan){ 0 });
+	ts_tensor_free(&x);
+	return gen_val(g, v, 8, true);
+}
+
 /* The error that the operator may make beyond its operands', relative to its result, and on its operands (sums of `terms`). */
 static inline double gen_amplitude(TsCtx *cx, TsOp op, TsDtype t)
 {
@@ -291,8 +308,12 @@ static inline Val gen_reduce(Gen *g, TsOp op, TsDtype t)
 	int at = ts_op_attr_index(info, "axis");
 	if (at >= 0) attr_ints(&g->b, &a[at], n, axis);
 	if (info->cls == TS_CLS_REDUCE) build_attr(&g->b, a, op, "keepdims")->i = gen_below(g, 2);
-	for (int i = 1; i < info->nin; i++) in[i] = gen_once(g, 3) ? (Val){ 0 } : gen_param(g, t, 1, x.dim + x.rank - 1);
+	for (int i = 1; i < info->nin; i++) in[i] = gen_once(g, 3) ? (Val){ 0 } : gen_learnt(g, t, 1, x.dim + x.rank - 1);
 	if (info->nin > 1 && !in[1].v) in[2] = (Val){ 0 };
+	if (op == TS_OP_softmax && gen_once(g, 3)) { /* far from 0, where exp needs the row's largest */
+		Val far[2] = { x, gen_literal(g, t, gen_below(g, 2) ? 500 : -500) };
+		in[0] = gen_op(g, TS_OP_add, NULL, 2, far, x.mag + 500, 1);
+	}
 	double mag = op == TS_OP_sum ? x.mag * (double)terms : op == TS_OP_argmax ? (double)terms : op == TS_OP_softmax ? 1 : info->cls == TS_CLS_ROW ? 40 : x.mag;
 	if (ts_dtype_is_float(t) && mag > 30000) return (Val){ 0 };
 	return gen_op(g, op, a, info->nin, in, mag, terms);
@@ -325,14 +346,14 @@ static inline Val gen_matmul(Gen *g, TsDtype t)
 	db[0] = batched ? a.dim[0] : 0;
 	db[1] = turn ? N : a.dim[a.rank - 1];
 	db[2] = turn ? a.dim[a.rank - 1] : N;
-	Val in[2] = { ts_dtype_is_float(t) ? gen_clamp(g, a, 20) : a, gen_param(g, t, batched ? 3 : 2, batched ? db : db + 1) };
+	Val in[2] = { ts_dtype_is_float(t) ? gen_clamp(g, a, 20) : a, gen_learnt(g, t, batched ? 3 : 2, batched ? db : db + 1) };
 	if (!in[1].v) return in[1];
 	int64_t p3[] = { 0, 2, 1 }, p2[] = { 1, 0 };
 	if (turn) in[1] = gen_transpose(g, in[1], batched ? p3 : p2);
 	if (ts_dtype_is_float(t)) in[1].mag = 8;
 	Val c = gen_op(g, TS_OP_matmul, NULL, 2, in, ts_dtype_is_float(t) ? 60 * sqrt((double)k + 1) : in[0].mag * in[1].mag * (double)(k + 1), k);
 	if (!c.v || gen_once(g, 3)) return c;
-	Val add[2] = { c, gen_param(g, t, 1, c.dim + c.rank - 1) };
+	Val add[2] = { c, gen_learnt(g, t, 1, c.dim + c.rank - 1) };
 	if (!add[1].v) return c;
 	c = gen_op(g, TS_OP_add, NULL, 2, add, c.mag + 8, 1);
 	static const TsOp act[] = { TS_OP_relu, TS_OP_gelu, TS_OP_tanh, TS_OP_silu };
@@ -507,7 +528,7 @@ static inline Val gen_gather(Gen *g, TsOp op, TsDtype t)
 {
 	if (op == TS_OP_embedding || g->rows) { /* a table that all rows share */
 		TsDim dim[2] = { gen_const(g, 3 + gen_below(g, 40)), gen_const(g, 1 + gen_below(g, 70)) };
-		Val in[2] = { gen_param(g, t, 2, dim) };
+		Val in[2] = { gen_learnt(g, t, 2, dim) };
 		if (!in[0].v) return in[0];
 		in[1] = gen_ids(g, in[0].size[0], 60, g->rows);
 		return gen_op(g, op, NULL, 2, in, in[0].mag, 1);
