@@ -75,8 +75,8 @@ def bind(model: artifact.Model, graph: str, inputs: dict) -> tuple:
     return call, outputs
 
 
-def block(call, seconds: float) -> float:
-    """Median seconds of a call, over a block of about that length, after one that warms up."""
+def block(call, seconds: float, best: dict | None = None, key: int = 0) -> float:
+    """Median seconds of a call, over a block of about that length, after one that warms up; best[key] keeps the shortest."""
     time.sleep(0.01)  # threads of the other side that spin go to sleep
     call()
     times, end = [], time.perf_counter() + seconds
@@ -84,16 +84,18 @@ def block(call, seconds: float) -> float:
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
+    if best is not None:
+        best[key] = min(times + [best.get(key, times[0])])
     return statistics.median(times)
 
 
-def alternate(calls: list, blocks: int, seconds: float) -> list[list[float]]:
+def alternate(calls: list, blocks: int, seconds: float, best: dict | None = None) -> list[list[float]]:
     """Medians of the blocks of each call, the calls taking turns, each going first equally often."""
     found = [[] for _ in calls]
     for i in range(blocks):
         order = range(len(calls)) if i % 2 == 0 else reversed(range(len(calls)))
         for k in order:
-            found[k].append(block(calls[k], seconds))
+            found[k].append(block(calls[k], seconds, best, k))
     return found
 
 
@@ -146,7 +148,7 @@ def first_answer(b: Bench, so: pathlib.Path) -> None:
 
 
 def sessions(b: Bench, so: pathlib.Path, threads: int):
-    """Our model and ONNX Runtime's session with as many threads."""
+    """Our model, and ONNX Runtime's sessions with as many threads: with and without spinning."""
     import onnxruntime
     from safetensors.numpy import load_file
 
@@ -156,26 +158,33 @@ def sessions(b: Bench, so: pathlib.Path, threads: int):
     o = onnxruntime.SessionOptions()
     o.intra_op_num_threads, o.inter_op_num_threads = threads, 1
     o.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    return artifact.Model(so, "minilm", threads=threads), onnxruntime.InferenceSession(str(path), o, providers=["CPUExecutionProvider"])
+    peers = [onnxruntime.InferenceSession(str(path), o, providers=["CPUExecutionProvider"])]
+    if threads > 1:  # its threads spin between operators unless told not to, which is slow where other processes run
+        o.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        peers.append(onnxruntime.InferenceSession(str(path), o, providers=["CPUExecutionProvider"]))
+    return artifact.Model(so, "minilm", threads=threads), peers
 
 
 def against_onnx(b: Bench, so: pathlib.Path) -> None:
     rng = np.random.default_rng(7)
     for threads in sorted({1, min(2, len(os.sched_getaffinity(0)))}):
-        model, peer = sessions(b, so, threads)
+        model, peers = sessions(b, so, threads)
         for batch, length, seconds in ((1, 128, 0.25), (1, 16, 0.15), (32, 128, 0.5)):
             inputs = {"ids": rng.integers(1000, 30000, (batch, length)), "mask": np.ones((batch, length), np.int64)}
             inputs["mask"][0, length * 3 // 4 :] = 0
             call, outputs = bind(model, "embed", inputs)
-            error = float(np.abs(peer.run(["y"], inputs)[0] - outputs["y"]).max())
+            error = float(np.abs(peers[0].run(["y"], inputs)[0] - outputs["y"]).max())
             if not error < 2e-5:
                 sys.exit(f"bench: ONNX Runtime and minilm.so differ by {error} at batch {batch} length {length}")
             blocks = 3 if b.quick else 9 if batch == 1 else 4
-            ours, theirs = alternate([call, lambda: peer.run(["y"], inputs)], blocks, 0.05 if b.quick else seconds)
+            best = {}
+            calls = [call, *(lambda p=p: p.run(["y"], inputs) for p in peers)]
+            ours, *others = alternate(calls, blocks, 0.05 if b.quick else seconds, best)
+            theirs = min(others, key=statistics.median)
             r = ratio(theirs, ours)
             floor = ("within 3x", r > 1 / 3) if (batch, length) == (1, 128) else ("", None)
             b.row(f"MiniLM {batch} x {length}, {threads} thread{'s'[: threads > 1]}: speed over ONNX Runtime", r, "x",
-                  f"{statistics.median(ours) * 1e3:.2f} ms against {statistics.median(theirs) * 1e3:.2f} ms, outputs within {error:.0e}", *floor)
+                  f"{statistics.median(ours) * 1e3:.2f} ms against {statistics.median(theirs) * 1e3:.2f} ms; best runs {best[0] * 1e3:.2f} against {min(best[k] for k in range(1, len(calls))) * 1e3:.2f} ms", *floor)
 
 
 def matmul(b: Bench) -> None:
@@ -270,6 +279,8 @@ def main() -> None:
     args = parser.parse_args()
     b, start, today = Bench(args.build.resolve(), args.quick), time.perf_counter(), datetime.date.today().isoformat()
     print(f"bench: {machine()}, {today}; ratios are medians over alternating blocks, above 1 is faster")
+    if os.getloadavg()[0] > 0.5:
+        print("bench: other work runs on this machine: comparisons on two threads say little, best runs more than medians")
     so = b.folder / "minilm.so"
     compiling(b, so)
     first_answer(b, so)
