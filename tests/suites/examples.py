@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-KNOWN = {"minilm", "mlp"}
+KNOWN = {"kernels", "minilm", "mlp"}
 
 
 def failed(r):
@@ -107,6 +107,20 @@ def mlp(ctx, artifact):
     yield "mlp: training again gives the same weights", r.code == 0 and (ctx.tmp / "again" / "digits.safetensors").read_bytes() == first, failed(r)
 
 
+def kernels(ctx):
+    """Kernel texts: each verifies and prints to itself; those for this target become objects, the others are refused by name."""
+    for path in sorted((ctx.root / "examples" / "kernels").glob("*.tile")):
+        one = ctx.run([ctx.tsc, path, "--emit", "tile"])
+        (ctx.tmp / path.name).write_text(one.out)
+        two = ctx.run([ctx.tsc, ctx.tmp / path.name, "--emit", "tile"])
+        yield f"{path.name}: verifies and prints to itself", one.code == two.code == 0 and one.out == two.out != "", failed(one) + failed(two)
+        target = re.search(r'target = "([^"]*)"', path.read_text()).group(1)
+        r = ctx.run([ctx.tsc, path, "--emit", "asm"])
+        compiles = r.code == 0 and ".text" in r.out
+        refused = r.code == 1 and "E_TARGET" in r.err and f"'{target}'" in r.err and not r.out
+        yield f"{path.name}: {'compiles' if target == 'cpu' else 'is refused by its target'}", compiles if target == "cpu" else refused, failed(r)
+
+
 def test_blocks(ctx, tools):
     """tsc test on every example, and the reference interpreter inside it."""
     for name, more in (("minilm", ["--weights-file", tools.model_folder() / "model.safetensors"]), ("mlp", ["--weights-dir", ctx.tmp / "mlp-build" / "mlp"])):
@@ -151,6 +165,7 @@ def run(ctx):
     yield from quickstart(ctx, tools)
     yield from minilm(ctx, artifact, tools)
     yield from program_errors(ctx)
+    yield from kernels(ctx)
     yield from mlp(ctx, artifact)
     yield from test_blocks(ctx, tools)
     yield from readme(ctx)
