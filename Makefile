@@ -138,6 +138,7 @@ $(BUILD)/obj/rtlib_empty.o: | $(BUILD)/ld/ld.lld
 $(BUILD)/rtlib.o: $(RT_OBJ) $(BUILD)/obj/rtlib_empty.o $(BUILD)/obj/rtlib.list
 	$(Q)$(BUILD)/ld/ld.lld -r -o $@ $(filter %.o,$^)
 $(BUILD)/obj/emit/rtlib_blob.S.o: $(BUILD)/rtlib.o
+$(BUILD)/obj/middle/tiler/db_blob.S.o: $(wildcard autotune_db/*.yaml)
 
 # one program without any shared library, the same for developers and for release
 $(BUILD)/tsc: $(call obj,tsc/main.c) $(ARCHIVES)

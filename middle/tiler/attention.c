@@ -1,10 +1,10 @@
-/* Attention on the CPU: one cell per block of query rows of one head. Keys come in blocks of 64 counted from 0, so a row's bits do not
+/* Attention on the CPU: one cell per block of query rows of one head. Keys come in blocks counted from 0, so a row's bits do not
  * depend on its neighbours: transpose the key block into scratch, scores as outer products, online softmax on the score tile, then
  * P V as outer products into the output tile, which waits in scratch. A row that sees no key gives 0. */
 #include "middle/tiler/tiler.h"
 #include <string.h>
 
-enum { KEYS = 64, ROWS = 48, MAX_HEAD = 512 };
+enum { MAX_HEAD = 512 };
 
 typedef struct {
 	TsTl *t;
@@ -18,6 +18,7 @@ typedef struct {
 	uint32_t nb;                /* batch dims and the head: rank - 2 */
 	TsDtype ct;
 	int mr, lanes, regs, cols;  /* score and output tiles: mr x cols */
+	int rows, keys;             /* of a cell; of a key block: they decide bits and the grid, so all clones have the same */
 	const char *cname;
 } Attn;
 
@@ -55,9 +56,9 @@ static void transpose_keys(Attn *w)
 	TsBuf at = { 0 };
 	const char *p = view(w, &w->key, w->kt, true, &at), *et = ts_dtype_name(w->kt->elem);
 	ts_kb_open(k, "for d in 0..%s", ts_kb_dim(k, w->D));
-	ts_kb_line(k, "kx: %s[64] @K1 = load(%s[%sj:j + 64, d], valid = tl)", et, p, at.p ? at.p : "");
-	if (w->kt->elem != w->ct) ts_kb_line(k, "kc: %s[64] @K1 = cast(kx, %s)", w->cname, w->cname);
-	ts_kb_line(k, "store(kt[d, 0:64], %s)", w->kt->elem != w->ct ? "kc" : "kx");
+	ts_kb_line(k, "kx: %s[%d] @K1 = load(%s[%sj:j + %d, d], valid = tl)", et, w->keys, p, at.p ? at.p : "", w->keys);
+	if (w->kt->elem != w->ct) ts_kb_line(k, "kc: %s[%d] @K1 = cast(kx, %s)", w->cname, w->keys, w->cname);
+	ts_kb_line(k, "store(kt[d, 0:%d], %s)", w->keys, w->kt->elem != w->ct ? "kc" : "kx");
 	ts_kb_close(k, "");
 	ts_buf_free(&at);
 }
@@ -136,13 +137,13 @@ static void shape_scores(Attn *w)
 	ts_kb_line(k, "store(sc_s[0:%d, jc - j:jc - j + %d], s%d)", w->mr, w->cols, n);
 }
 
-/* Scores of rows i..i + mr against the 64 keys at j, in columns of the register tile, into sc_s; m1 is the new running maximum. */
+/* Scores of rows i..i + mr against the keys at j, in columns of the register tile, into sc_s; m1 is the new running maximum. */
 static void scores(Attn *w)
 {
 	TsKb *k = w->k;
 	TsBuf at = { 0 };
 	const char *p = view(w, &w->q, w->qt, false, &at), *qe = ts_dtype_name(w->qt->elem);
-	ts_kb_open(k, "mx: %s = for jc in j..j + 64 step %d with ma = m0", rowt(w), w->cols);
+	ts_kb_open(k, "mx: %s = for jc in j..j + %d step %d with ma = m0", rowt(w), w->keys, w->cols);
 	ts_kb_line(k, "cl: idx = %s - jc", ts_kb_dim(k, w->T));
 	ts_kb_line(k, "z: %s = fill(0)", tile(w, "X"));
 	ts_kb_open(k, "s0: %s = for d in 0..%s with acc = z", tile(w, "X"), ts_kb_dim(k, w->D));
@@ -172,7 +173,7 @@ static void softmax(Attn *w)
 	ts_kb_line(k, "al: %s = exp(dm)", R);
 	ts_kb_line(k, "mt: %s = bcast(ms, dims = [0])", X);
 	ts_kb_line(k, "lz: %s = mul(l0, al)", R);
-	ts_kb_open(k, "l1: %s = for jc in 0..64 step %d with la = lz", R, w->cols);
+	ts_kb_open(k, "l1: %s = for jc in 0..%d step %d with la = lz", R, w->keys, w->cols);
 	ts_kb_line(k, "sv: %s = load(sc_s[0:%d, jc:jc + %d])", X, w->mr, w->cols);
 	ts_kb_line(k, "sd: %s = sub(sv, mt)", X);
 	ts_kb_line(k, "pe: %s = exp(sd)", X);
@@ -192,7 +193,7 @@ static void accumulate(Attn *w)
 	TsBuf at = { 0 };
 	const char *p = view(w, &w->v, w->vt, true, &at), *ve = ts_dtype_name(w->vt->elem), *X = tile(w, "X");
 	ts_kb_line(k, "at: %s = bcast(al, dims = [0])", X);
-	ts_kb_line(k, "kn: idx = min(64, tl)");
+	ts_kb_line(k, "kn: idx = min(%d, tl)", w->keys);
 	ts_kb_open(k, "for e in 0..%s step %d", ts_kb_dim(k, w->E), w->cols);
 	ts_kb_line(k, "el: idx = %s - e", ts_kb_dim(k, w->E));
 	ts_kb_line(k, "o0: %s = load(st_o[i - ib:i - ib + %d, e:e + %d])", X, w->mr, w->cols);
@@ -257,7 +258,7 @@ static int64_t head_limit(TsTl *t, TsDim d)
 	return hi < MAX_HEAD ? hi : MAX_HEAD;
 }
 
-/* Keys that some row of this block can see: j from jlo to jhi, whole blocks of 64 counted from 0. */
+/* Keys that some row of this block can see: j from jlo to jhi, whole blocks counted from 0. */
 static void key_range(Attn *w)
 {
 	TsKb *k = w->k;
@@ -273,7 +274,7 @@ static void key_range(Attn *w)
 	}
 	if (causal) ts_kb_line(k, "jhi: idx = max(min(%s, ie + off), 0)", T);
 	else ts_kb_line(k, "jhi: idx = %s", T);
-	if (window) ts_kb_line(k, "jlo: idx = min(max(ib + off - %lld, 0) // 64 * 64, jhi)", (long long)ts_attr(t->m, w->n, "window")->i - 1);
+	if (window) ts_kb_line(k, "jlo: idx = min(max(ib + off - %lld, 0) // %d * %d, jhi)", (long long)ts_attr(t->m, w->n, "window")->i - 1, w->keys, w->keys);
 	else ts_kb_line(k, "jlo: idx = 0");
 }
 
@@ -283,7 +284,7 @@ static void write_kernel(Attn *w, TsDim *cells)
 	TsTl *t = w->t;
 	TsDims *d = t->d;
 	const char *name[TS_MAX_ITER];
-	int rows = ROWS / w->mr * w->mr;
+	int rows = w->rows;
 	*cells = ts_dim_cdiv(d, w->S, ts_dim_const(d, rows));
 	for (uint32_t i = 0; i < w->nb; i++) {
 		name[i] = ts_kb_fmt(k, "b%u", i);
@@ -292,17 +293,17 @@ static void write_kernel(Attn *w, TsDim *cells)
 	ts_kb_line(k, "layout X[m, n] = v%d:1n r%d:%dn r%d:1m", w->lanes, w->regs, w->lanes, w->mr);
 	ts_kb_line(k, "layout XA[m] = v%d:_ r%d:1m", w->lanes, w->mr);
 	ts_kb_line(k, "layout XB[n] = v%d:1n r%d:%dn", w->lanes, w->regs, w->lanes);
-	ts_kb_line(k, "layout K1[n] = v16:1n r4:16n");
+	ts_kb_line(k, "layout K1[n] = v16:1n r%d:16n", w->keys / 16);
 	ts_kb_grid(k, w->nb, name, w->r.size, ts_kb_fmt(k, "ib in 0..%s step %d", ts_kb_dim(k, w->S), rows), 1);
-	ts_kb_line(k, "smem kt: %s[%lld, 64]", w->cname, (long long)head_limit(t, w->D));
-	ts_kb_line(k, "smem sc_s: %s[%d, 64]", w->cname, w->mr);
+	ts_kb_line(k, "smem kt: %s[%lld, %d]", w->cname, (long long)head_limit(t, w->D), w->keys);
+	ts_kb_line(k, "smem sc_s: %s[%d, %d]", w->cname, w->mr, w->keys);
 	ts_kb_line(k, "smem st_m: %s[%d]", w->cname, rows);
 	ts_kb_line(k, "smem st_l: %s[%d]", w->cname, rows);
 	ts_kb_line(k, "smem st_o: %s[%d, %lld]", w->cname, rows, (long long)(head_limit(t, w->E) + 63) / 64 * 64);
 	ts_kb_line(k, "ie: idx = min(ib + %d, %s)", rows, ts_kb_dim(k, w->S));
 	key_range(w);
 	clear_state(w);
-	ts_kb_open(k, "for j in jlo..jhi step 64");
+	ts_kb_open(k, "for j in jlo..jhi step %d", w->keys);
 	ts_kb_line(k, "tl: idx = %s - j", ts_kb_dim(k, w->T));
 	transpose_keys(w);
 	ts_kb_open(k, "for i in ib..ie step %d", w->mr);
@@ -364,12 +365,14 @@ void ts_sched_attention(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 	for (int round = 0; round < 2; round++)
 		for (int i = 0; i < TS_CPU_CLONES; i++) {
 			TsKb k;
-			bool wide = w.ct == TS_F64;
+			const int *tune = t->tune->arch[i].entry[w.ct == TS_F64 ? TS_TUNE_ATTENTION_8 : TS_TUNE_ATTENTION_4].v;
 			ts_kb_init(&k, t, &like);
 			w.k = &k;
-			w.mr = i == 0 ? 4 : 6;
-			w.lanes = (i == 0 ? 4 : i == 1 ? 8 : 16) / (wide ? 2 : 1);
-			w.regs = i == 2 ? 4 : 2;
+			w.mr = tune[TS_TUNE_MR];
+			w.lanes = tune[TS_TUNE_LANES];
+			w.regs = tune[TS_TUNE_REGS];
+			w.rows = tune[TS_TUNE_ROWS];
+			w.keys = tune[TS_TUNE_KEYS];
 			w.cols = w.lanes * w.regs;
 			write_kernel(&w, &c.cells);
 			text[i] = ts_kb_finish(&k, target[i]);
@@ -383,7 +386,7 @@ void ts_sched_attention(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 		c.guard_rhs = ts_dim_const(t->d, most);
 	}
 	c.label = ts_intern(t->cx, "head dim <= 512");
-	c.tile[0] = ROWS;
-	c.tile[1] = KEYS;
+	c.tile[0] = w.rows;
+	c.tile[1] = w.keys;
 	ts_emit_step(t, root, &like, &w.r, &c, 1);
 }

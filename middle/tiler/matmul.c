@@ -4,15 +4,7 @@
 #include "middle/tiler/tiler.h"
 #include <string.h>
 
-enum { PANEL = 64, BLOCK_M = 96, BLOCK_N = 128, BLOCK_K = 384, SMALL_M = 16 };
-
-/* Register tile by clone and element size: mr rows, `regs` registers of `lanes` elements. */
-typedef struct { int mr, lanes, regs; } Micro;
-static Micro micro_of(int clone, int bytes)
-{
-	static const Micro f32[TS_CPU_CLONES] = { { 4, 4, 2 }, { 6, 8, 2 }, { 6, 16, 4 } }, f64[TS_CPU_CLONES] = { { 4, 2, 2 }, { 6, 4, 2 }, { 6, 8, 4 } };
-	return bytes == 8 ? f64[clone] : f32[clone];
-}
+enum { PANEL = 64 };
 
 typedef struct {
 	TsTl *t;
@@ -24,6 +16,12 @@ typedef struct {
 	TsDtype ct, ae, be;
 	TsPlace p;
 } Mm;
+
+/* Tunables of a clone; the blocks are the same for all. */
+static const int *tuned(const Mm *mm, int clone)
+{
+	return mm->t->tune->arch[clone].entry[ts_dtype_bits(mm->ct) == 64 ? TS_TUNE_MATMUL_8 : TS_TUNE_MATMUL_4].v;
+}
 
 static TsDtype compute_type(TsDtype a, TsDtype b)
 {
@@ -261,12 +259,13 @@ static void write_kernel(Mm *mm, TsKb *k, int clone, int block_m, int block_n, T
 {
 	TsTl *t = mm->t;
 	TsDims *d = t->d;
-	Micro mi = micro_of(clone, ts_dtype_bits(mm->ct) / 8);
+	const int *tune = tuned(mm, clone);
+	struct { int mr, lanes, regs, block_k; } mi = { tune[TS_TUNE_MR], tune[TS_TUNE_LANES], tune[TS_TUNE_REGS], tune[TS_TUNE_BLOCK_K] };
 	int64_t kc;
 	Body b = { .mm = mm, .k = k, .cols = mi.lanes * mi.regs, .pa = operand_a(mm, k), .pb = operand_b(mm, k) };
 	b.batch_a = batch_text(mm, mm->a_batch);
 	b.batch_b = batch_text(mm, mm->b_batch);
-	b.blocked = !(ts_dim_is_const(d, mm->k, &kc) && kc <= BLOCK_K);
+	b.blocked = !(ts_dim_is_const(d, mm->k, &kc) && kc <= mi.block_k);
 	b.kend = ts_kb_dim(k, mm->k);
 	ts_kb_line(k, "layout X[m, n] = v%d:1n r%d:%dn r%d:1m", mi.lanes, mi.regs, mi.lanes, mi.mr);
 	ts_kb_line(k, "layout XA[m] = v%d:_ r%d:1m", mi.lanes, mi.mr);
@@ -285,8 +284,8 @@ static void write_kernel(Mm *mm, TsKb *k, int clone, int block_m, int block_n, T
 	ts_kb_line(k, "mf: idx = mb + (me - mb) // %d * %d", mi.mr, mi.mr);
 	ts_kb_line(k, "ne: idx = min(nb + %d, %s)", block_n, n);
 	if (b.blocked) {
-		ts_kb_open(k, "for kb in 0..max(%s, 1) step %d", b.kend, BLOCK_K);
-		ts_kb_line(k, "ke: idx = min(kb + %d, %s)", BLOCK_K, b.kend);
+		ts_kb_open(k, "for kb in 0..max(%s, 1) step %d", b.kend, mi.block_k);
+		ts_kb_line(k, "ke: idx = min(kb + %d, %s)", mi.block_k, b.kend);
 	}
 	ts_kb_open(k, "for j in nb..ne step %d", b.cols);
 	b.rows = mi.mr;
@@ -376,21 +375,22 @@ void ts_sched_matmul(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 	TsDim k_stride = b.stride[bt->rank - 2], n_stride = b.stride[bt->rank - 1];
 	if (!pack_weight(&mm, &b, k_stride, n_stride)) pack_at_run(&mm, &src, k_stride, n_stride);
 	TsChoice c[2] = { 0 };
+	const int *tune = tuned(&mm, 0);
 	TsKb like;
 	ts_kb_init(&like, t, NULL);
 	/* Few rows: narrow blocks, so that every core has columns to do. The bits are the same: each element is one chain over k. */
 	for (int round = 0; round < 2; round++) {
-		c[0].kernel = add_variant(&mm, &like, round == 1, "matmul_few_rows", SMALL_M, PANEL, &c[0].cells);
-		c[1].kernel = add_variant(&mm, &like, round == 1, "matmul", BLOCK_M, BLOCK_N, &c[1].cells);
+		c[0].kernel = add_variant(&mm, &like, round == 1, "matmul_few_rows", tune[TS_TUNE_SMALL_M], PANEL, &c[0].cells);
+		c[1].kernel = add_variant(&mm, &like, round == 1, "matmul", tune[TS_TUNE_BLOCK_M], tune[TS_TUNE_BLOCK_N], &c[1].cells);
 	}
 	c[0].guard_lhs = mm.m;
-	c[0].guard_rhs = ts_dim_const(t->d, SMALL_M);
-	c[0].label = ts_intern(t->cx, "few rows (m <= 16)");
-	c[1].label = ts_intern(t->cx, "blocks of 96 x 128");
+	c[0].guard_rhs = ts_dim_const(t->d, tune[TS_TUNE_SMALL_M]);
+	c[0].label = ts_intern(t->cx, ts_kb_fmt(&like, "few rows (m <= %d)", tune[TS_TUNE_SMALL_M]));
+	c[1].label = ts_intern(t->cx, ts_kb_fmt(&like, "blocks of %d x %d", tune[TS_TUNE_BLOCK_M], tune[TS_TUNE_BLOCK_N]));
 	for (int i = 0; i < 2; i++) {
-		c[i].tile[0] = i ? BLOCK_M : SMALL_M;
-		c[i].tile[1] = i ? BLOCK_N : PANEL;
-		c[i].tile[2] = BLOCK_K;
+		c[i].tile[0] = tune[i ? TS_TUNE_BLOCK_M : TS_TUNE_SMALL_M];
+		c[i].tile[1] = i ? tune[TS_TUNE_BLOCK_N] : PANEL;
+		c[i].tile[2] = tune[TS_TUNE_BLOCK_K];
 	}
 	ts_emit_step(t, root, &like, &mm.r, c, 2);
 }

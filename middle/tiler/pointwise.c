@@ -3,7 +3,7 @@
 #include "middle/tiler/tiler.h"
 #include <string.h>
 
-enum { TILE = 64, CHUNK = 4096 };
+enum { TILE = 64 };
 
 /* One tile's statements: the region at `base`, stored. */
 static void body(TsKb *k, const TsRegion *r, uint32_t root, uint32_t leaf, TsPlace *p, const char *at, const char *valid)
@@ -13,6 +13,9 @@ static void body(TsKb *k, const TsRegion *r, uint32_t root, uint32_t leaf, TsPla
 	p->valid[0] = valid;
 	ts_kb_store(k, r, leaf, ts_kb_eval(k, r, root, p, memo), p);
 }
+
+/* Elements of a cell, the same for all clones. */
+static int chunk_of(const TsTl *t) { return t->tune->arch[0].entry[TS_TUNE_POINTWISE].v[TS_TUNE_CHUNK]; }
 
 /* Tile length for an innermost extent: small constant extents take a shorter tile. */
 static int tile_length(TsTl *t, TsDim inner)
@@ -25,11 +28,11 @@ static int tile_length(TsTl *t, TsDim inner)
 static void write_kernel(TsTl *t, const TsRegion *r, uint32_t root, uint32_t leaf, TsKb *k, TsDim *cells)
 {
 	uint32_t last = r->niter - 1;
-	int len = tile_length(t, r->size[last]);
+	int len = tile_length(t, r->size[last]), chunk = chunk_of(t);
 	TsPlace p = { .nv = 1, .vdim = { (int)last }, .len = { len }, .lay = { NULL, "V" } };
 	const char *n = ts_kb_dim(k, r->size[last]);
 	ts_kb_line(k, "layout V[n] = v16:1n%s", len == 64 ? " r4:16n" : len == 32 ? " r2:16n" : "");
-	*cells = ts_dim_cdiv(t->d, r->size[last], ts_dim_const(t->d, CHUNK));
+	*cells = ts_dim_cdiv(t->d, r->size[last], ts_dim_const(t->d, chunk));
 	for (uint32_t i = 0; i < last; i++) {
 		p.base[i] = ts_kb_fmt(k, "i%u", i);
 		*cells = ts_dim_mul(t->d, *cells, r->size[i]);
@@ -39,11 +42,11 @@ static void write_kernel(TsTl *t, const TsRegion *r, uint32_t root, uint32_t lea
 		*cells = ts_dim_const(t->d, 1);
 		ts_kb_line(k, "grid cell in 0..1");
 		for (uint32_t i = 0; i < last; i++) ts_kb_open(k, "for %s in 0..%s", p.base[i], ts_kb_dim(k, r->size[i]));
-		ts_kb_open(k, "for c in 0..%s step %d", n, CHUNK);
+		ts_kb_open(k, "for c in 0..%s step %d", n, chunk);
 	} else {
-		ts_kb_grid(k, last, p.base, r->size, ts_kb_fmt(k, "c in 0..%s step %d", n, CHUNK), 1);
+		ts_kb_grid(k, last, p.base, r->size, ts_kb_fmt(k, "c in 0..%s step %d", n, chunk), 1);
 	}
-	ts_kb_line(k, "e: idx = min(c + %d, %s)", CHUNK, n);
+	ts_kb_line(k, "e: idx = min(c + %d, %s)", chunk, n);
 	ts_kb_line(k, "f: idx = c + (e - c) // %d * %d", len, len);
 	ts_kb_open(k, "for n in c..f step %d", len);
 	body(k, r, root, leaf, &p, "n", NULL);
@@ -75,7 +78,7 @@ void ts_sched_pointwise(TsTl *t, TsVal root, const TsReal *out)
 	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
 	bool bytes = t->real[root].how == TS_REAL_VIEW;
 	c.kernel = ts_add_kernel(t, bytes ? "copy" : ts_op_info(t->cx, ts_val(t->g, root)->def->op)->name, all);
-	c.tile[0] = CHUNK;
+	c.tile[0] = chunk_of(t);
 	ts_emit_step(t, root, &k, &r, &c, 1);
 }
 
@@ -96,7 +99,7 @@ static void fill(TsTl *t, const TsType *ty, double value, const TsReal *out)
 	write_kernel(t, &r, root, leaf, &k, &ch.cells);
 	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
 	ch.kernel = ts_add_kernel(t, "fill", all);
-	ch.tile[0] = CHUNK;
+	ch.tile[0] = chunk_of(t);
 	ts_emit_step(t, 0, &k, NULL, &ch, 1);
 }
 

@@ -429,9 +429,11 @@ TsSched *ts_schedule(TsModule *m)
 {
 	TsSched *s = TS_NEW(m->arena, TsSched);
 	s->m = m;
+	const TsTuneDb *tune = ts_tune_load(m->cx);
+	if (!tune) return NULL;
 	for (uint32_t i = 0; i < m->graphs.n; i++) {
 		TsEntry e = { .graph = m->graphs.p[i] };
-		TsTl t = { .s = s, .m = m, .cx = m->cx, .a = m->arena, .d = m->dims, .g = e.graph, .e = &e };
+		TsTl t = { .s = s, .m = m, .cx = m->cx, .a = m->arena, .d = m->dims, .g = e.graph, .e = &e, .tune = tune };
 		if (!schedule_graph(&t)) return NULL;
 		ts_push(m->arena, &s->entries, e);
 	}

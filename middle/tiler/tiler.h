@@ -1,5 +1,6 @@
 /* What the schedule functions share: the state of scheduling one graph, where values live, kernel text, regions. Private to middle/tiler. */
 #pragma once
+#include "middle/tiler/db.h"
 #include "middle/tiler/region.h"
 
 /* Where a value is: unknown, bytes of a buffer with strides, or not computed yet and evaluated where it is used. */
@@ -14,6 +15,7 @@ typedef struct {
 	TsDims *d;
 	TsGraph *g;
 	TsEntry *e;
+	const TsTuneDb *tune;
 	TsReal *real;            /* per value */
 	uint32_t *place;         /* per value: where its node stands in the text */
 	TsNode **consumer;       /* per value: its only consumer in its own block, or NULL */

@@ -15,12 +15,12 @@ FUZZ_CC    ?= $(LLVM_PREFIX)/bin/clang
 FUZZ_FLAGS := -std=c17 -O1 -g $(WARN) -D_GNU_SOURCE $(INCLUDES) -DTS_VERSION='"$(VERSION)"' -fno-omit-frame-pointer \
               -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZ_DIRS  := support ir frontend/graph_text middle/rewrite
-FUZZ_SRC   := $(foreach f,$(FUZZ_DIRS),$(filter %.c,$(call sources,$f))) emit/plan_check.c
+FUZZ_SRC   := $(foreach f,$(FUZZ_DIRS),$(filter %.c,$(call sources,$f))) emit/plan_check.c $(sort $(wildcard middle/tiler/db*.c))
 FUZZ_OBJ   := $(FUZZ_SRC:%=$(BUILD)/fuzz/obj/%.o)
 $(BUILD)/fuzz/obj/%.o: % | $(GENERATED)
 	@mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link $(DEPS) -c $< -o $@
-$(FUZZ_NAMES:%=$(BUILD)/fuzz/fuzz_%): $(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/obj/tests/fuzz/fuzz_%.c.o $(FUZZ_OBJ)
+$(FUZZ_NAMES:%=$(BUILD)/fuzz/fuzz_%): $(BUILD)/fuzz/fuzz_%: $(BUILD)/fuzz/obj/tests/fuzz/fuzz_%.c.o $(FUZZ_OBJ) $(BUILD)/obj/middle/tiler/db_blob.S.o
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ -lyaml -lz -lm
 
 fuzz: $(FUZZ_NAMES:%=$(BUILD)/fuzz/fuzz_%)

@@ -1,0 +1,24 @@
+/* The schedule database: autotune_db/NAME.yaml, one file per CPU machine family with its limits and the tunables of its schedules, carried
+ * inside tsc. The reader is strict: a key or name it does not know, a value out of range, an entry twice, missing or out of order, or an
+ * anchor is an error with its place (E_TUNE). What it accepts is legal: tiles fit the registers, blocks the caches, and the
+ * tunables that decide bits or the grid agree between families, because clones of a kernel must. Everything lies in the context's arena. */
+#pragma once
+#include "middle/tiler/sched.h"
+
+typedef enum { TS_TUNE_ATTENTION_4, TS_TUNE_ATTENTION_8, TS_TUNE_MATMUL_4, TS_TUNE_MATMUL_8, TS_TUNE_POINTWISE, TS_TUNE_ENTRIES } TsTuneEntry; /* 4, 8: bytes per element */
+typedef enum {
+	TS_TUNE_MR, TS_TUNE_LANES, TS_TUNE_REGS,                          /* register tile: mr rows, regs registers of lanes elements */
+	TS_TUNE_BLOCK_M, TS_TUNE_BLOCK_N, TS_TUNE_BLOCK_K, TS_TUNE_SMALL_M, /* matmul: cell, k at a time, rows that count as few */
+	TS_TUNE_ROWS, TS_TUNE_KEYS,                                       /* attention: query rows of a cell, keys at a time */
+	TS_TUNE_CHUNK,                                                    /* pointwise: elements of a cell */
+	TS_TUNABLES
+} TsTunable;
+typedef enum { TS_LIMIT_VECTOR_BYTES, TS_LIMIT_VECTOR_REGISTERS, TS_LIMIT_L1_BYTES, TS_LIMIT_L2_BYTES, TS_LIMIT_L3_BYTES, TS_LIMITS } TsLimit;
+
+typedef struct { int v[TS_TUNABLES]; TsSpan at[TS_TUNABLES]; } TsTuned;
+typedef struct { TsSym name; int limit[TS_LIMITS]; TsTuned entry[TS_TUNE_ENTRIES]; } TsTuneArch;
+typedef struct TsTuneDb { TsTuneArch arch[TS_CPU_CLONES]; } TsTuneDb;
+
+bool ts_tune_read(TsCtx *cx, uint32_t source, TsTuneArch *out);  /* one file. False after reporting */
+bool ts_tune_agree(TsCtx *cx, const TsTuneDb *db);               /* do the families fit together? False after reporting */
+const TsTuneDb *ts_tune_load(TsCtx *cx);                         /* what tsc carries, or NULL after reporting */
