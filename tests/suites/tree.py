@@ -95,5 +95,6 @@ def run(ctx):
         "%s:%d: %s" % (n, i, line.strip()) for n, t in c.items() if n.startswith(tuple(f for f in INSIDE if f not in ("tsc/", "tests/")))
         and not n.startswith("middle/rewrite/gen/") for i, line in enumerate(t.splitlines(), 1) if re.search(r"(?<![\w.>_])(exit|getenv)\(", line)])
     yield test("first-headers-say-their-contract", [n for n, t in c.items() if n.endswith(".h") and not t.lstrip().startswith("/*")])
+    yield test("no-links-tracked", [n for n in tracked(ctx.root) if (ctx.root / n).is_symlink()])
     yield test("licence-and-guides-are-there", [
         n for n in ("LICENSE", "README.md", "CONTRIBUTING.md", "SECURITY.md", ".ci/run") if n not in texts])
