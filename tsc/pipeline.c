@@ -225,18 +225,24 @@ static bool emit_schedule(State *s)
 	return write_text(s, &b);
 }
 
+/* Every kernel once, as a file of Tile IR; one written anew for each clone has the clone in its name. */
 static void print_tiles(State *s, TsBuf *to)
 {
+	TsTree *file = ts_tree(s->cx, TS_TREE_FILE, (TsSpan){ 0 }, 0);
+	file->name = ts_intern(s->cx, "tile");
+	file->i = 1;
 	for (uint32_t i = 0; i < s->sched->kernels.n; i++) {
 		const TsKernel *k = &s->sched->kernels.p[i];
+		bool all = k->text[0] == k->text[TS_CPU_CLONES - 1];
 		for (int c = 0; c < TS_CPU_CLONES; c++) {
 			if (c && k->text[c] == k->text[c - 1]) continue;
-			bool all = k->text[0] == k->text[TS_CPU_CLONES - 1];
-			ts_buf_fmt(to, "# kernel %s%s%s\n", k->name, all ? "" : " for ", all ? "" : clone_name(c));
-			ts_print_tree(s->kernels.p[i * TS_CPU_CLONES + (uint32_t)c], to, false);
-			ts_buf_char(to, '\n');
+			TsTree *x = TS_NEW(ts_arena(s->cx), TsTree);
+			*x = *s->kernels.p[i * TS_CPU_CLONES + (uint32_t)c];
+			x->name = all ? k->name : ts_intern_fmt(s->cx, "%s_v%d", k->name, c + 2);
+			ts_tree_add(s->cx, file, x);
 		}
 	}
+	ts_print_tree(file, to, false);
 }
 
 static bool emit_tile(State *s)
@@ -306,6 +312,34 @@ static const Pass pipeline[] = { /* the whole compiler in order */
 	{ "plan",     plan,        LV_CODE,   LV_PLAN,  false },
 };
 enum { NPASSES = sizeof pipeline / sizeof *pipeline };
+
+/* Who must come before whom, and why; checked whenever the pipeline runs. */
+static const struct { const char *first, *then, *why; } order[] = {
+	{ "parse",    "graph",    "names and types are found on the syntax tree" },
+	{ "graph",    "rewrite",  "rules match verified operators, not text" },
+	{ "rewrite",  "schedule", "a kernel takes in what the rules have joined, and no rule knows kernels" },
+	{ "schedule", "tile",     "a schedule is what writes the kernels' text" },
+	{ "tile",     "generate", "code is made from verified Tile IR alone" },
+	{ "generate", "plan",     "the plan names the kernels by their place in the code's table" },
+	{ "tile",     "plan",     "the plan says how much scratch memory a kernel's text asks for" },
+};
+
+static size_t place_of(const char *name)
+{
+	size_t i = 0;
+	while (i < NPASSES && strcmp(pipeline[i].name, name) != 0) i++;
+	return i;
+}
+
+static void check_order(TsCtx *cx)
+{
+	for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+		size_t first = place_of(order[i].first), then = place_of(order[i].then);
+		if (first >= then || then == NPASSES) ts_bug(cx, (TsSpan){ 0 }, "pipeline: '%s' must come before '%s': %s", order[i].first, order[i].then, order[i].why);
+	}
+	for (size_t i = 1; i < NPASSES; i++)
+		if (pipeline[i].from > pipeline[i - 1].to) ts_bug(cx, (TsSpan){ 0 }, "pipeline: nothing makes what '%s' reads", pipeline[i].name);
+}
 
 /* What is printed or written, and the level it needs. */
 static Level level_of(TsEmit e)
@@ -430,6 +464,7 @@ static void run(void *user)
 {
 	State *s = user;
 	Level want = level_of(s->o->emit);
+	check_order(s->cx);
 	if (!make_temps_folder(s)) return;
 	for (size_t i = 0; i < sizeof pipeline / sizeof *pipeline; i++) {
 		const Pass *p = &pipeline[i];
