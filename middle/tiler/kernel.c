@@ -73,8 +73,10 @@ const char *ts_kb_param(TsKb *k, uint32_t buf, TsDim offset, uint32_t rank, cons
 	v.buf = buf;
 	v.offset = offset;
 	v.rank = rank;
-	memcpy(v.size, size, rank * sizeof *size);
-	memcpy(v.stride, stride, rank * sizeof *stride);
+	for (uint32_t i = 0; i < rank; i++) { /* rank 0 has no lists */
+		v.size[i] = size[i];
+		v.stride[i] = stride[i];
+	}
 	for (uint32_t i = 0; i < k->params.n; i++)
 		if (!memcmp(&k->params.p[i], &v, sizeof v)) return ts_kb_fmt(k, "P%u", i);
 	ts_push(k->t->a, &k->params, v);

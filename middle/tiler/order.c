@@ -129,7 +129,7 @@ static void order_block(Order *o, TsBlock *b)
 		put(o, b->nodes.p[i]);
 	}
 	if (order.n != b->nodes.n) ts_bug(t->cx, t->g->at, "schedule: %u nodes of a block of %u are in order", order.n, b->nodes.n);
-	memcpy(b->nodes.p, order.p, order.n * sizeof *order.p);
+	if (order.n) memcpy(b->nodes.p, order.p, order.n * sizeof *order.p);
 	o->here = outer_here;
 	o->order = outer;
 }

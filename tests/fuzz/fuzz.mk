@@ -14,8 +14,8 @@ $(REPLAYS): $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.c.o $(BUILD)/
 FUZZ_CC    ?= $(LLVM_PREFIX)/bin/clang
 FUZZ_FLAGS := -std=c17 -O1 -g $(WARN) -D_GNU_SOURCE $(INCLUDES) -DTS_VERSION='"$(VERSION)"' -fno-omit-frame-pointer \
               -fsanitize=address,undefined -fno-sanitize-recover=all
-FUZZ_DIRS  := support ir frontend/graph_text middle/rewrite
-FUZZ_SRC   := $(foreach f,$(FUZZ_DIRS),$(filter %.c,$(call sources,$f))) emit/plan_check.c $(sort $(wildcard middle/tiler/db*.c))
+FUZZ_DIRS  := support ir frontend/graph_text middle/rewrite middle/tiler
+FUZZ_SRC   := $(foreach f,$(FUZZ_DIRS),$(filter %.c,$(call sources,$f))) emit/plan_check.c
 FUZZ_OBJ   := $(FUZZ_SRC:%=$(BUILD)/fuzz/obj/%.o)
 $(BUILD)/fuzz/obj/%.o: % | $(GENERATED)
 	@mkdir -p $(@D)

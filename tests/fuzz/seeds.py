@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 FROM = {
     "tg": ("tests/golden/**/*.tg", "examples/**/*.tg"),
+    "schedule": ("tests/golden/**/*.tg", "examples/**/*.tg"),
     "tile": ("tests/golden/**/*.tile", "examples/**/*.tile"),
     "yaml": ("autotune_db/*.yaml",),
 }
