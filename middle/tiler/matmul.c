@@ -60,6 +60,38 @@ static bool pack_weight(Mm *mm, const TsReal *b, TsDim k_stride, TsDim n_stride)
 	return true;
 }
 
+/* The batch axes of an operand with these strides, in front of `tail` more axes, and the text of their indices. A buffer of Tile IR has four
+ * axes at most: where there are more, the batch becomes one axis, indexed by the element it adds up to. */
+static const char *batch_axes(Mm *mm, TsKb *k, const TsDim *batch, uint32_t tail, TsDim *size, TsDim *stride, uint32_t *rank)
+{
+	TsDims *d = mm->t->d;
+	TsDim one = ts_dim_const(d, 1), reach = one;
+	TsBuf b = { 0 };
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < mm->im; i++) n += batch[i] != 0;
+	*rank = 0;
+	for (uint32_t i = 0; i < mm->im; i++) {
+		if (!batch[i]) continue;
+		if (n + tail > 4) {
+			ts_buf_fmt(&b, "%sb%u*%s", b.n ? " + " : "", i, ts_kb_dim(k, batch[i]));
+			reach = ts_dim_add(d, reach, ts_dim_mul(d, ts_dim_sub(d, mm->r.size[i], one), batch[i]));
+			continue;
+		}
+		ts_buf_fmt(&b, "b%u, ", i);
+		size[*rank] = mm->r.size[i];
+		stride[(*rank)++] = batch[i];
+	}
+	if (n + tail > 4) {
+		ts_buf_str(&b, ", ");
+		size[0] = reach;
+		stride[0] = one;
+		*rank = 1;
+	}
+	const char *text = ts_strndup(mm->t->a, b.p ? b.p : "", b.n);
+	ts_buf_free(&b);
+	return text;
+}
+
 /* A kernel that writes B into panels [batch...][N/64][K][64] of the workspace, in the compute type when B is a packed storage type. */
 static void pack_at_run(Mm *mm, const TsReal *b, TsDim k_stride, TsDim n_stride)
 {
@@ -69,9 +101,8 @@ static void pack_at_run(Mm *mm, const TsReal *b, TsDim k_stride, TsDim n_stride)
 	TsDtype from = t->e->bufs.p[b->buf].elem;
 	mm->be = ts_dtype_bits(from) < 8 ? mm->ct : from;
 	TsDim per = ts_dim_mul(d, ts_dim_mul(d, panels(t, mm->n), mm->k), ts_dim_const(d, PANEL)), total = per, cells = panels(t, mm->n);
-	TsDim size[TS_MAX_ITER], src[TS_MAX_ITER], dst[TS_MAX_ITER];
-	uint32_t rank = 0;
-	TsBuf at = { 0 };
+	TsDim size[TS_MAX_ITER], src[TS_MAX_ITER];
+	uint32_t rank = 0, nb = 0;
 	const char *name[TS_MAX_ITER];
 	TsDim batch[TS_MAX_ITER];
 	for (uint32_t i = mm->im; i > 0; i--) {
@@ -83,25 +114,19 @@ static void pack_at_run(Mm *mm, const TsReal *b, TsDim k_stride, TsDim n_stride)
 	ts_kb_init(&k, t, NULL);
 	for (uint32_t i = 0; i < mm->im; i++) {
 		if (!mm->b_batch[i]) continue;
-		size[rank] = mm->r.size[i];
-		src[rank] = b->stride[i];
-		dst[rank] = mm->b_batch[i];
 		cells = ts_dim_mul(d, cells, mm->r.size[i]);
-		name[rank] = ts_kb_fmt(&k, "b%u", i);
-		batch[rank] = mm->r.size[i];
-		ts_buf_fmt(&at, "b%u, ", i);
-		rank++;
+		name[nb] = ts_kb_fmt(&k, "b%u", i);
+		batch[nb++] = mm->r.size[i];
 	}
 	TsDim one = ts_dim_const(d, 1), panel = ts_dim_const(d, PANEL);
+	const char *at = batch_axes(mm, &k, b->stride, 2, size, src, &rank);
 	size[rank] = mm->k;
 	src[rank] = k_stride;
-	dst[rank] = panel;
 	size[rank + 1] = mm->n;
 	src[rank + 1] = n_stride;
 	const char *from_name = ts_kb_param(&k, b->buf, b->offset, rank + 2, size, src);
 	TsDim psize[TS_MAX_ITER], pstride[TS_MAX_ITER];
-	memcpy(psize, size, sizeof psize);
-	memcpy(pstride, dst, sizeof pstride);
+	const char *to_at = batch_axes(mm, &k, mm->b_batch, 3, psize, pstride, &rank);
 	psize[rank] = panels(t, mm->n);
 	pstride[rank] = ts_dim_mul(d, mm->k, panel);
 	psize[rank + 1] = mm->k;
@@ -110,14 +135,13 @@ static void pack_at_run(Mm *mm, const TsReal *b, TsDim k_stride, TsDim n_stride)
 	pstride[rank + 2] = one;
 	const char *to_name = ts_kb_param(&k, mm->b.buf, 0, rank + 3, psize, pstride);
 	ts_kb_line(&k, "layout V[n] = v16:1n r4:16n");
-	ts_kb_grid(&k, rank, name, batch, ts_kb_fmt(&k, "j in 0..%s", ts_kb_dim(&k, psize[rank])), 1);
+	ts_kb_grid(&k, nb, name, batch, ts_kb_fmt(&k, "j in 0..%s", ts_kb_dim(&k, psize[rank])), 1);
 	ts_kb_line(&k, "left: idx = %s - 64*j", ts_kb_dim(&k, mm->n));
 	ts_kb_open(&k, "for k in 0..%s", ts_kb_dim(&k, mm->k));
-	ts_kb_line(&k, "x: %s[64] @V = load(%s[%sk, 64*j:64*j + 64], valid = left)", ts_dtype_name(from), from_name, at.p ? at.p : "");
+	ts_kb_line(&k, "x: %s[64] @V = load(%s[%sk, 64*j:64*j + 64], valid = left)", ts_dtype_name(from), from_name, at);
 	if (mm->be != from) ts_kb_line(&k, "y: %s[64] @V = cast(x, %s)", ts_dtype_name(mm->be), ts_dtype_name(mm->be));
-	ts_kb_line(&k, "store(%s[%sj, k, 0:64], %s)", to_name, at.p ? at.p : "", mm->be != from ? "y" : "x");
+	ts_kb_line(&k, "store(%s[%sj, k, 0:64], %s)", to_name, to_at, mm->be != from ? "y" : "x");
 	ts_kb_close(&k, "");
-	ts_buf_free(&at);
 	TsChoice c = { .cells = cells };
 	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
 	c.kernel = ts_add_kernel(t, "pack", all);
@@ -216,22 +240,11 @@ static void row_loop(Body *b, const char *from, const char *to)
 	ts_kb_close(k, "");
 }
 
-static const char *batch_text(Mm *mm, const TsDim *stride)
-{
-	TsBuf b = { 0 };
-	for (uint32_t i = 0; i < mm->im; i++)
-		if (stride[i]) ts_buf_fmt(&b, "b%u, ", i);
-	const char *s = ts_strndup(mm->t->a, b.p ? b.p : "", b.n);
-	ts_buf_free(&b);
-	return s;
-}
-
-static const char *operand_a(Mm *mm, TsKb *k)
+static const char *operand_a(Mm *mm, TsKb *k, const char **batch)
 {
 	TsDim size[TS_MAX_ITER], stride[TS_MAX_ITER];
 	uint32_t rank = 0;
-	for (uint32_t i = 0; i < mm->im; i++)
-		if (mm->a_batch[i]) { size[rank] = mm->r.size[i]; stride[rank++] = mm->a_batch[i]; }
+	*batch = batch_axes(mm, k, mm->a_batch, 2, size, stride, &rank);
 	size[rank] = mm->m;
 	stride[rank++] = mm->a_m;
 	size[rank] = mm->k;
@@ -239,13 +252,12 @@ static const char *operand_a(Mm *mm, TsKb *k)
 	return ts_kb_param(k, mm->a.buf, mm->a.offset, rank, size, stride);
 }
 
-static const char *operand_b(Mm *mm, TsKb *k)
+static const char *operand_b(Mm *mm, TsKb *k, const char **batch)
 {
 	TsDims *d = mm->t->d;
 	TsDim size[TS_MAX_ITER], stride[TS_MAX_ITER], panel = ts_dim_const(d, PANEL);
 	uint32_t rank = 0;
-	for (uint32_t i = 0; i < mm->im; i++)
-		if (mm->b_batch[i]) { size[rank] = mm->r.size[i]; stride[rank++] = mm->b_batch[i]; }
+	*batch = batch_axes(mm, k, mm->b_batch, 3, size, stride, &rank);
 	size[rank] = panels(mm->t, mm->n);
 	stride[rank++] = ts_dim_mul(d, mm->k, panel);
 	size[rank] = mm->k;
@@ -262,9 +274,9 @@ static void write_kernel(Mm *mm, TsKb *k, int clone, int block_m, int block_n, T
 	const int *tune = tuned(mm, clone);
 	struct { int mr, lanes, regs, block_k; } mi = { tune[TS_TUNE_MR], tune[TS_TUNE_LANES], tune[TS_TUNE_REGS], tune[TS_TUNE_BLOCK_K] };
 	int64_t kc;
-	Body b = { .mm = mm, .k = k, .cols = mi.lanes * mi.regs, .pa = operand_a(mm, k), .pb = operand_b(mm, k) };
-	b.batch_a = batch_text(mm, mm->a_batch);
-	b.batch_b = batch_text(mm, mm->b_batch);
+	Body b = { .mm = mm, .k = k, .cols = mi.lanes * mi.regs };
+	b.pa = operand_a(mm, k, &b.batch_a);
+	b.pb = operand_b(mm, k, &b.batch_b);
 	b.blocked = !(ts_dim_is_const(d, mm->k, &kc) && kc <= mi.block_k);
 	b.kend = ts_kb_dim(k, mm->k);
 	ts_kb_line(k, "layout X[m, n] = v%d:1n r%d:%dn r%d:1m", mi.lanes, mi.regs, mi.lanes, mi.mr);
