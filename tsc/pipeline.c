@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/stat.h>
 #include <time.h>
 
 typedef struct {
@@ -78,6 +79,21 @@ static bool check_weight_files(State *s)
 	return true;
 }
 
+/* The output must not be one of the files that the model is made from. */
+static bool spares_weights(State *s)
+{
+	struct stat out, in;
+	if (stat(s->o->output, &out)) return true;
+	for (uint32_t i = 0; i < s->module->weights.n; i++)
+		for (uint32_t k = 0; k < s->module->weights.p[i].files.n; k++) {
+			const char *path = s->module->weights.p[i].files.p[k];
+			if (stat(path, &in) || in.st_dev != out.st_dev || in.st_ino != out.st_ino) continue;
+			ts_error(s->cx, (TsSpan){ 0 }, "E_OUTPUT", "the output '%s' would overwrite the weights '%s'", s->o->output, path);
+			return false;
+		}
+	return true;
+}
+
 /* Syntax tree to verified Graph IR.  keeps: names, places.  reports: names, types, shapes, weights. */
 static bool read_graph(State *s)
 {
@@ -88,7 +104,7 @@ static bool read_graph(State *s)
 	if (!s->module) return false;
 	if (s->name) s->module->name = s->name;
 	if (s->o->name) s->module->name = ts_intern(s->cx, s->o->name);
-	return ts_verify(s->module, "read-graph");
+	return spares_weights(s) && ts_verify(s->module, "read-graph");
 }
 
 /* Graph to graph by the rules.  keeps: results, names of results. */

@@ -302,7 +302,7 @@ static Ent size_infix(Sema *s, TsTree *t, Ent a, Ent b)
 	return ENT(ENT_SIZE, t->at, .d = r);
 }
 
-static Ent number_infix(TsTree *t, Ent a, Ent b)
+static Ent number_infix(Sema *s, TsTree *t, Ent a, Ent b)
 {
 	double x = number(a), y = number(b), r;
 	switch (t->sub) {
@@ -313,6 +313,7 @@ static Ent number_infix(TsTree *t, Ent a, Ent b)
 	case TS_IN_POW: r = pow(x, y); break;
 	default: return ENT(ENT_NONE, t->at);
 	}
+	if (isinf(r) && isfinite(x) && isfinite(y) && !(t->sub == TS_IN_DIV && y == 0)) return ts_s_fail(s, t->at, "E_LITERAL_TYPE", "this number is too large for any float");
 	if (t->sub == TS_IN_POW && a.kind == ENT_INT && b.kind == ENT_INT && b.i >= 0 && fabs(r) <= 0x1p53) return ENT(ENT_INT, t->at, .i = (int64_t)r);
 	return ENT(ENT_FLOAT, t->at, .f = r);
 }
@@ -338,7 +339,7 @@ static Ent infix(Sema *s, TsTree *t)
 	Ent a = ts_s_expr(s, t->kid[0]), b = ts_s_expr(s, t->kid[1]), r = { .kind = ENT_NONE };
 	if (a.kind == ENT_UNKNOWN || b.kind == ENT_UNKNOWN) return ts_s_unknown(t->at);
 	if (is_sizelike(a) && is_sizelike(b)) r = size_infix(s, t, a, b);
-	if (r.kind == ENT_NONE && is_number(a) && is_number(b)) r = number_infix(t, a, b);
+	if (r.kind == ENT_NONE && is_number(a) && is_number(b)) r = number_infix(s, t, a, b);
 	if (r.kind != ENT_NONE) return r;
 	if (a.kind == ENT_WEIGHTS || b.kind == ENT_WEIGHTS || a.kind == ENT_FN || b.kind == ENT_FN) return ts_s_not_yet(s, t->at, "arithmetic on operators or sets of weights");
 	TsOp op = infix_op[t->sub];

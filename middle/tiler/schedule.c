@@ -129,9 +129,13 @@ static bool stays_inline(TsTl *t, const TsNode *n)
 {
 	if (n->op == TS_OP_dim || n->op == TS_OP_iota) return true;
 	if (n->op == TS_OP_const) return ts_val(t->g, n->out[0])->type.rank == 0;
+	enum { MOST_WORK = 96 }; /* a kernel is compiled in more than linear time: longer chains are cut */
 	TsOpClass cls = class_of(t, n);
 	TsVal v = n->out[0];
-	if (n->nout != 1 || t->uses[v] != 1) return false;
+	t->work[v] = 1;
+	for (uint32_t i = 0; i < n->nin; i++)
+		if (n->in[i] && t->real[n->in[i]].how == TS_REAL_INLINE) t->work[v] += t->work[n->in[i]];
+	if (n->nout != 1 || t->uses[v] != 1 || t->work[v] > MOST_WORK) return false;
 	const TsNode *c = t->consumer[v];
 	if (class_of(t, c) != TS_CLS_POINTWISE && holds_anchor(t, v)) return false;
 	if (is_anchor(cls)) return same_shape(&ts_val(t->g, v)->type, &ts_val(t->g, c->out[0])->type);
@@ -332,6 +336,7 @@ static void do_block(TsTl *t, const TsBlock *b)
 			t->real[v].how = TS_REAL_INLINE;
 			TsOpClass cls = class_of(t, n);
 			if (cls == TS_CLS_LEAF && n->op != TS_OP_const) { ts_materialise(t, v); continue; }
+			if (cls == TS_CLS_VIEW) t->work[v] = t->work[n->in[0]];
 			if (cls == TS_CLS_VIEW) { /* an index map: of bytes at once, of an unfinished value when somebody needs it */
 				if (t->real[n->in[0]].how == TS_REAL_VIEW) ts_materialise(t, v);
 				else if (t->uses[v] != 1) ts_materialise(t, v);
@@ -395,6 +400,7 @@ static bool schedule_graph(TsTl *t)
 	t->real = TS_NEW_N(t->a, TsReal, g->vals.n);
 	t->consumer = TS_NEW_N(t->a, TsNode *, g->vals.n);
 	t->uses = TS_NEW_N(t->a, uint32_t, g->vals.n);
+	t->work = TS_NEW_N(t->a, uint32_t, g->vals.n);
 	t->place = TS_NEW_N(t->a, uint32_t, g->vals.n);
 	count_uses(t, &g->body, &place);
 	mark_foreign(t, &g->body);

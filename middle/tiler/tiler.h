@@ -20,6 +20,7 @@ typedef struct {
 	uint32_t *place;         /* per value: where its node stands in the text */
 	TsNode **consumer;       /* per value: its only consumer in its own block, or NULL */
 	uint32_t *uses;
+	uint32_t *work;          /* per value evaluated in place: how many operators that takes */
 	TsDim turn;              /* which iteration of the open loops this is, all counted together */
 	bool failed;
 } TsTl;
