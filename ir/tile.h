@@ -56,6 +56,8 @@ const TsTileTarget *ts_tile_target(const char *name); /* NULL when unknown */
 /* Checks a FILE tree of .tile and annotates it. False after reporting. Types, layouts, bounds that are decidable, linear ring positions,
  * in-flight rules, barrier counts, shared memory limits. A tree may be verified again after it was changed. */
 bool ts_tile_verify(TsCtx *cx, TsTree *file);
+/* The same without the rules of time (ir/tile_protocol.c), for the simulator, which finds their breaches by running. */
+bool ts_tile_annotate(TsCtx *cx, TsTree *file);
 /* The names under which a kernel's integer parameters and buffers come, in order: the launch ABI. A PARAM is a buffer (form MEM) or an
  * integer (form IDX); its note's `value` is its place among its own kind. A buffer of rank 0 (`eps: f32[]`) is one element in memory. */
 uint32_t ts_tile_param_count(const TsTree *kernel);

@@ -24,7 +24,7 @@ typedef struct {
 	int32_t next_id;
 	int64_t nbuf, nidx, nsmem;     /* buffers, idx parameters, bytes of shared memory */
 	int depth;
-	bool seen_grid;
+	bool seen_grid, annotate_only;
 } TsVerify;
 
 /* One call under check: positional arguments, what is wanted of its results, what it gives. */

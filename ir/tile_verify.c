@@ -505,16 +505,16 @@ static bool check_kernel(TsVerify *v)
 	uint32_t n;
 	if (!check_params(v, sig->kid[0]) || !check_block(v, k->kid[1], &none, 0, out, &n)) return false;
 	info->id = v->next_id;
-	return v->target->cls == TS_TG_CPU || tv_protocol(v);
+	return v->target->cls == TS_TG_CPU || v->annotate_only || tv_protocol(v);
 }
 
-bool ts_tile_verify(TsCtx *cx, TsTree *file)
+static bool check_file(TsCtx *cx, TsTree *file, bool annotate_only)
 {
 	bool ok = true, any = false;
 	forget(file, 0);
 	for (uint32_t i = 0; i < file->n; i++) {
 		TsTree *k = file->kid[i];
-		TsVerify v = { .cx = cx, .kernel = k };
+		TsVerify v = { .cx = cx, .kernel = k, .annotate_only = annotate_only };
 		if (k->kind == TS_TREE_META) continue;
 		if (k->kind != TS_TREE_KERNEL) {
 			ok = tv_fail(&v, k, "E_TILE_ITEM", "a .tile file holds kernels and meta, not %s", ts_tree_kind_name(k->kind));
@@ -529,6 +529,9 @@ bool ts_tile_verify(TsCtx *cx, TsTree *file)
 	if (!any && ok) ok = tv_fail(&v, file, "E_TILE_ITEM", "the file holds no kernel");
 	return ok;
 }
+
+bool ts_tile_verify(TsCtx *cx, TsTree *file) { return check_file(cx, file, false); }
+bool ts_tile_annotate(TsCtx *cx, TsTree *file) { return check_file(cx, file, true); }
 
 uint32_t ts_tile_param_count(const TsTree *kernel)
 {

@@ -23,7 +23,7 @@ static char *read_golden(const char *name)
 }
 
 /* The text with the n-th (from 0) `find` replaced; NULL when it is not there. */
-static char *edit(const char *text, const char *find, const char *with, int n)
+static inline char *edit(const char *text, const char *find, const char *with, int n)
 {
 	const char *at = text - 1;
 	do at = strstr(at + 1, find); while (at && n--);
