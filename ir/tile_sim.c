@@ -355,6 +355,20 @@ static bool run_agents(Sim *s)
 	}
 }
 
+/* What was filled must have been waited for: a filler that goes further than its readers gives them wrong slots later. */
+static bool check_rings(Sim *s)
+{
+	for (int cta = 0; cta < s->ctas; cta++)
+		for (uint32_t i = 0; i < s->kernel->kid[1]->n; i++) {
+			const TsTree *t = s->kernel->kid[1]->kid[i];
+			for (int64_t k = 0; t->kind == TS_TREE_RING && k < ts_tinfo(t)->value; k++) {
+				const Barrier *b = &s->full[(int64_t)cta * s->nids + ts_tinfo(t)->id][k];
+				if (b->phase != b->waited || b->got || b->tx) return sim_fail(s, t, "E_SIM_ARRIVALS", "slot %lld was filled %lld times and waited for %lld times", (long long)k, (long long)b->phase + (b->got || b->tx), (long long)b->waited);
+			}
+		}
+	return true;
+}
+
 static bool run_cell(Sim *s)
 {
 	s->cell_arena = ts_arena_new();
@@ -364,6 +378,7 @@ static bool run_cell(Sim *s)
 	if (ok) make_agents(s);
 	ok = ok && run_agents(s);
 	for (int r; ok && (r = act_one(s)); ) ok = r == 1;
+	ok = ok && check_rings(s);
 	sim_free_tiles(s);
 	ts_arena_free(s->cell_arena);
 	return ok;

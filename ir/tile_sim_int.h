@@ -35,7 +35,7 @@ typedef struct Memory {
 typedef struct { int64_t start, step, len; int axis; const TileBuf *tile; const TsLayout *layout; int trank; } ViewDim; /* axis -1: fixed */
 typedef struct { Memory *mem; int64_t base; int rank; int64_t extent[SIM_RANK]; ViewDim d[SIM_RANK]; bool transposed; } View;
 
-typedef struct { int64_t count, got, tx; int64_t phase; Clock vc, fv, vc_out, fv_out; } Barrier;
+typedef struct { int64_t count, got, tx; int64_t phase, waited /* rounds that somebody waited for */; Clock vc, fv, vc_out, fv_out; } Barrier;
 typedef struct { int64_t count, got; uint64_t generation; Clock vc, fv, vc_out, fv_out; } Meeting;
 
 /* One asynchronous operation. */

@@ -491,6 +491,7 @@ static int slot_word(Sim *s, Agent *a, const TsTree *call)
 	case TS_TILE_wait:
 		if (!sim_ready(full, round & 1)) return SIM_BLOCKED;
 		sim_pass(s, a, full);
+		if (full->waited <= round) full->waited = round + 1;
 		return true;
 	case TS_TILE_release: return sim_arrive(s, call, empty, a, 0);
 	default: return sim_idx(s, a, call->kid[2], &bytes) && sim_arrive(s, call, full, a, bytes);
@@ -531,7 +532,7 @@ static int wait_groups(Sim *s, Agent *a, const TsTree *call, EngineKind kind, Va
 		Val v;
 		if (!sim_eval(s, a, call->kid[i], &v)) return false;
 		Val *to = &out[i - 2];
-		if (v.flight && !v.flight->engine->done) return sim_fail(s, call->kid[i], "E_SIM_RACE", "the sum is still in flight: too few groups are waited for");
+		if (v.flight && v.flight->engine->group >= a->mma_groups - ts_tinfo(call->kid[1])->value) return sim_fail(s, call->kid[i], "E_SIM_RACE", "the sum is still in flight: too few groups are waited for");
 		*to = v.flight ? sim_keep((Val){ .tile = v.flight->out }) : v;
 		*nout = i - 1;
 	}
