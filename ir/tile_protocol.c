@@ -4,7 +4,8 @@
  * - every filler of a ring and every reader go through the same loops and branches with it (compared as text), so nobody waits for ever
  * - `expect_bytes` announces what the copies of its slot bring; barriers count the arrivals that the roles make
  * - a loop that keeps n positions of a ring holds n - 1 slots back: fewer than the ring has
- * - wgmma reads registers behind a fence_mma; wait_mma(n) leaves fewer groups in flight than were closed after the one it names
+ * - wgmma reads registers behind a fence_mma; wait_mma(n) leaves fewer groups in flight than were closed after the one it names,
+ *   and names the registers that the product read (hold)
  * - what `put` wrote is read by TMA or wgmma behind fence_async and then a barrier */
 #include "ir/tile_check.h"
 #include <string.h>
@@ -22,6 +23,7 @@ typedef struct {
 	TS_VEC(Expect) expects;
 	TS_VEC(Flight) flights;
 	TS_VEC(Written) written;
+	TS_VEC(const TsTree *) borrowed; /* calls of wgmma whose left operand lies in registers, until a wait holds it */
 	TS_VEC(Arrivals) arrivals;
 	const TsTree *role;
 	int64_t warps, times, commits;
@@ -147,7 +149,24 @@ static bool walk_mma(Walk *w, const TsTree *call)
 	bool wgmma = ts_tinfo(call)->type.pending;
 	for (int i = 1; i <= 3; i++)
 		if (!async_read(w, call->kid[i], call->kid[i])) return false;
-	return !wgmma || (fenced(w, call, call->kid[1]) && fenced(w, call, call->kid[2]));
+	if (!wgmma) return true;
+	if (ts_tinfo(call->kid[2])->type.form == TS_TT_TILE) ts_push(ts_arena(w->v->cx), &w->borrowed, call);
+	return fenced(w, call, call->kid[1]) && fenced(w, call, call->kid[2]);
+}
+
+/* The wait that retires a product gives its register operand back. */
+static void give_back(Walk *w, const TsTree *wait)
+{
+	const TsTree *hold = NULL;
+	uint32_t kept = 0;
+	for (uint32_t i = 1; i < wait->n; i++)
+		if (wait->kid[i]->kind == TS_TREE_KW) hold = wait->kid[i]->kid[0];
+	for (uint32_t i = 0; i < w->borrowed.n; i++) {
+		bool held = false;
+		for (uint32_t k = 0; hold && k < hold->n; k++) held |= tv_same(hold->kid[k], w->borrowed.p[i]->kid[2]);
+		if (!held) w->borrowed.p[kept++] = w->borrowed.p[i];
+	}
+	w->borrowed.n = kept;
 }
 
 static bool walk_wait_mma(Walk *w, const TsTree *call)
@@ -206,7 +225,7 @@ static bool walk_call(Walk *w, const TsTree *call)
 	case TS_TILE_fence_mma: return w->fence = w->last, true;
 	case TS_TILE_commit_mma: return w->commits++, true;
 	case TS_TILE_mma: return walk_mma(w, call);
-	case TS_TILE_wait_mma: return walk_wait_mma(w, call);
+	case TS_TILE_wait_mma: return give_back(w, call), walk_wait_mma(w, call);
 	default: return true;
 	}
 }
@@ -308,7 +327,7 @@ static bool walk_role(Walk *w, const TsTree *t)
 
 static bool walk_block(Walk *w, const TsTree *block)
 {
-	uint32_t expects = w->expects.n;
+	uint32_t expects = w->expects.n, borrowed = w->borrowed.n;
 	for (uint32_t i = 0; i < block->n; i++) {
 		const TsTree *t = block->kid[i];
 		bool ok = true;
@@ -327,6 +346,8 @@ static bool walk_block(Walk *w, const TsTree *block)
 		}
 		if (!ok) return false;
 	}
+	if (w->borrowed.n > borrowed)
+		return tv_fail(w->v, w->borrowed.p[borrowed]->kid[2], "E_TILE_IN_FLIGHT", "wgmma reads these registers until a wait_mma of the same block names them: hold = [%s]", w->borrowed.p[borrowed]->kid[2]->kind == TS_TREE_NAME ? w->borrowed.p[borrowed]->kid[2]->name : "x");
 	return check_expects(w, expects);
 }
 

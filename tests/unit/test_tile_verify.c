@@ -103,6 +103,7 @@ static const Case cases[] = {
 	{ "attention_sm90a", "for j in last..0 step -1 with o", "for j in last..1 step -1 with o", 0, "E_TILE_TRIPS" },
 	{ "attention_sm90a", "reduce(s2, op = \"max\", axis = 1)", "reduce(s2, op = \"max\", axis = 0)", 0, "E_TILE_EXCHANGE" },
 	{ "attention_sm90a", "    fence_async()\n", "", 0, "E_TILE_FENCE" },
+	{ "attention_sm90a", ", hold = [w1]", "", 0, "E_TILE_IN_FLIGHT" },
 	{ "layer_norm_sm90a", ", via = red[0, 0:4]", "", 0, "E_TILE_EXCHANGE" },
 	{ "layer_norm_sm90a", "red[0, 0:4]", "red[0, 0:2]", 0, "E_TILE_EXCHANGE" },
 	{ "linear_gelu_gfx942", "\"mfma\"", "\"wmma\"", 0, "E_TILE_LAYOUT" },
