@@ -462,19 +462,36 @@ static bool run_kernel(Sim *s)
 	return true;
 }
 
+TsTree *ts_tile_sim_kernel(TsCtx *cx, TsTree *file, const TsSimArgs *args)
+{
+	TsTree *kernel = NULL;
+	if (!ts_tile_annotate(cx, file)) return NULL;
+	for (uint32_t i = 0; i < file->n; i++) {
+		TsTree *k = file->kid[i];
+		if (k->kind != TS_TREE_KERNEL || (args->kernel && strcmp(args->kernel, k->name))) continue;
+		if (kernel) return ts_error(cx, k->at, "E_SIM_ARGS", "the file has several kernels; name one"), NULL;
+		kernel = k;
+	}
+	if (!kernel) ts_error(cx, file->at, "E_SIM_ARGS", "no kernel '%s'", args->kernel ? args->kernel : "");
+	return kernel;
+}
+
+bool ts_tile_sim_dims(TsCtx *cx, TsTree *kernel, const TsSimArgs *args, const TsTree *param, int64_t dim[TS_LAY_RANK])
+{
+	Sim s = { .cx = cx, .a = args, .kernel = kernel, .ctas = 1, .nids = (uint32_t)ts_tinfo(kernel)->id };
+	s.arena = s.cell_arena = ts_arena_new();
+	Agent *a = make_agent(&s, NULL, 0, 0, 0, 1, 1);
+	bool ok = true;
+	for (int i = 0; i < ts_tinfo(param)->type.rank && ok; i++) ok = sim_idx(&s, a, param->kid[0]->kid[i], &dim[i]);
+	ts_arena_free(s.arena);
+	return ok;
+}
+
 bool ts_tile_sim(TsCtx *cx, TsTree *file, const TsSimArgs *args)
 {
-	if (!ts_tile_annotate(cx, file)) return false;
 	Sim s = { .cx = cx, .a = args, .random = args->seed, .max_steps = args->max_steps ? args->max_steps : 200000000 };
-	for (uint32_t i = 0; i < file->n; i++)
-		if (file->kid[i]->kind == TS_TREE_KERNEL && (!args->kernel || !strcmp(args->kernel, file->kid[i]->name))) {
-			if (s.kernel) return sim_fail(&s, file->kid[i], "E_SIM_ARGS", "the file has several kernels; name one");
-			s.kernel = file->kid[i];
-		}
-	if (!s.kernel) {
-		ts_error(cx, file->at, "E_SIM_ARGS", "no kernel '%s'", args->kernel ? args->kernel : "");
-		return false;
-	}
+	s.kernel = ts_tile_sim_kernel(cx, file, args);
+	if (!s.kernel) return false;
 	s.arena = ts_arena_new();
 	bool ok = run_kernel(&s);
 	sim_free_tiles(&s);

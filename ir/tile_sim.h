@@ -22,3 +22,7 @@ typedef struct {
 
 /* The kernel is annotated here (ts_tile_annotate). False after reporting. */
 bool ts_tile_sim(TsCtx *cx, TsTree *file, const TsSimArgs *args);
+
+/* The kernel that args names (annotated), and the sizes of one of its buffer parameters for args' numbers. NULL, false: reported. */
+TsTree *ts_tile_sim_kernel(TsCtx *cx, TsTree *file, const TsSimArgs *args);
+bool ts_tile_sim_dims(TsCtx *cx, TsTree *kernel, const TsSimArgs *args, const TsTree *param, int64_t dim[TS_LAY_RANK]);

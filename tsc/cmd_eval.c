@@ -1,19 +1,24 @@
-/* tsc eval: a graph by the reference interpreter. */
+/* tsc eval: a graph by the reference interpreter, a kernel by the simulator. */
 #include "frontend/graph_text/parse.h"
 #include "frontend/graph_text/sema.h"
 #include "ir/interp.h"
+#include "ir/tile_sim.h"
 #include "tsc/commands.h"
 #include "tsc/options.h"
 #include "tsc/tensor_file.h"
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { GRAPH = 1, INPUT, OUTPUT, DECLARED, HELP };
+enum { GRAPH = 1, INPUT, OUTPUT, DECLARED, NUM, SEED, HELP };
 
 static const TsArgSpec spec[] = {
 	{ GRAPH, "--graph", NULL, "NAME", "the graph to evaluate (the only one)" },
 	{ INPUT, "--input", NULL, "X=FILE", "input x from FILE.npy, FILE.npz:key or FILE.safetensors:key (repeatable)" },
 	{ OUTPUT, "--output", NULL, "Y=FILE", "result y to FILE.npy or FILE.safetensors (repeatable); results not named are printed" },
 	{ DECLARED, "--declared", NULL, NULL, "round every operator to its declared type, in place of f64 throughout" },
+	{ NUM, "--num", NULL, "N=INT", "kernel: idx parameter N is INT (repeatable)" },
+	{ SEED, "--seed", NULL, "N", "kernel: seed of the order of its warps, engines and cells (0)" },
 	{ TS_OPT_WEIGHTS_DIR, "--weights-dir", NULL, "DIR", "weight files lie here, not beside the model" },
 	{ TS_OPT_WEIGHTS_FILE, "--weights-file", NULL, "[W=]FILE", "weights W come from FILE (repeatable)" },
 	{ HELP, "--help", "-h", NULL, "this" },
@@ -21,10 +26,12 @@ static const TsArgSpec spec[] = {
 
 static const char usage[] =
 	"usage: tsc eval MODEL.tg [--graph NAME] --input X=FILE ... [--output Y=FILE ...] [--declared]\n"
-	"Evaluates a graph with the reference interpreter: what the graph means, slowly.\n";
+	"       tsc eval KERNEL.tile [--graph NAME] --num N=INT ... --input X=FILE ... [--output Y=FILE ...] [--seed N]\n"
+	"Evaluates a graph with the reference interpreter: what the graph means, slowly. Runs a kernel in the simulator of Tile IR, which\n"
+	"also finds races, missing waits and fences, and deadlocks; buffers without --input are NaN or 0 at first and are results.\n";
 
 typedef struct { TsSym name, path; bool used; } Named;
-typedef struct { TsCtx *cx; const char *model, *graph; TsOptions options; TsEvalMode mode; TS_VEC(Named) in, out; bool help, usage; } Eval;
+typedef struct { TsCtx *cx; const char *model, *graph; TsOptions options; TsEvalMode mode; TS_VEC(Named) in, out, num; uint64_t seed; bool help, usage; } Eval;
 
 static bool read_args(Eval *e, const TsArgList *args)
 {
@@ -33,11 +40,18 @@ static bool read_args(Eval *e, const TsArgList *args)
 	for (int id; (id = ts_args_next(&a)) != TS_ARG_END;) {
 		switch (id) {
 		case GRAPH: e->graph = a.value; break;
-		case INPUT: case OUTPUT:
+		case INPUT: case OUTPUT: case NUM:
 			if (!ts_args_pair(&a, &n.name, &n.path)) return false;
-			if (id == INPUT) ts_push(ts_arena(e->cx), &e->in, n);
+			if (id == NUM) ts_push(ts_arena(e->cx), &e->num, n);
+			else if (id == INPUT) ts_push(ts_arena(e->cx), &e->in, n);
 			else ts_push(ts_arena(e->cx), &e->out, n);
 			break;
+		case SEED: {
+			char *end;
+			e->seed = strtoull(a.value, &end, 10);
+			if (end == a.value || *end) return ts_usage_error(e->cx, "--seed takes a number, not '%s'", a.value), false;
+			break;
+		}
 		case DECLARED: e->mode = TS_EVAL_DECLARED; break;
 		case HELP: e->help = true; return true;
 		case TS_ARG_OPERAND:
@@ -141,14 +155,98 @@ static bool evaluate(Eval *e, TsModule *m, TsGraph *g)
 	return ok;
 }
 
+/* ---- kernels ---- */
+static bool read_numbers(Eval *e, const TsTree *params, int64_t *num)
+{
+	for (uint32_t i = 0; i < params->n; i++) {
+		const TsTree *p = params->kid[i];
+		Named *from = NULL;
+		char *end;
+		if (ts_tinfo(p)->type.form != TS_TT_IDX) continue;
+		for (uint32_t k = 0; k < e->num.n; k++)
+			if (e->num.p[k].name == p->name) from = &e->num.p[k];
+		if (!from) return bad_usage(e, "no --num for", p->name);
+		from->used = true;
+		num[ts_tinfo(p)->value] = strtoll(from->path, &end, 10);
+		if (end == from->path || *end) return bad_usage(e, "--num takes a number, not", from->path);
+	}
+	for (uint32_t k = 0; k < e->num.n; k++)
+		if (!e->num.p[k].used) return bad_usage(e, "the kernel has no idx parameter", e->num.p[k].name);
+	return true;
+}
+
+/* A buffer from its file, or one to be written: floats hold NaN, which a missing store leaves there. */
+static bool make_buffer(Eval *e, TsTree *kernel, const TsSimArgs *a, const TsTree *p, TsTensor *out)
+{
+	int64_t dim[TS_LAY_RANK];
+	const TsTType *t = &ts_tinfo(p)->type;
+	for (uint32_t k = 0; k < e->in.n; k++)
+		if (e->in.p[k].name == p->name) return e->in.p[k].used = true, ts_tensor_read(e->cx, e->in.p[k].path, p->name, t->elem, out);
+	if (!ts_tile_sim_dims(e->cx, kernel, a, p, dim) || !ts_tensor_new(e->cx, p->name, t->elem, t->rank, dim, out)) return false;
+	for (int64_t i = 0; i < out->count && ts_dtype_is_float(t->elem); i++) ts_elem_set(t->elem, out->data, i, NAN);
+	return true;
+}
+
+/* Buffers without an input are results, and those an --output names. */
+static bool is_result(const Eval *e, TsSym name)
+{
+	for (uint32_t k = 0; k < e->out.n; k++)
+		if (e->out.p[k].name == name) return true;
+	for (uint32_t k = 0; k < e->in.n; k++)
+		if (e->in.p[k].name == name) return false;
+	return true;
+}
+
+static bool check_buffers(Eval *e, const TsTree *params)
+{
+	for (uint32_t k = 0; k < e->out.n; k++) {
+		bool found = false;
+		for (uint32_t i = 0; i < params->n; i++) found |= params->kid[i]->name == e->out.p[k].name && ts_tinfo(params->kid[i])->type.form == TS_TT_MEM;
+		if (!found) return bad_usage(e, "the kernel has no buffer", e->out.p[k].name);
+	}
+	for (uint32_t k = 0; k < e->in.n; k++)
+		if (!e->in.p[k].used) return bad_usage(e, "the kernel has no buffer", e->in.p[k].name);
+	return true;
+}
+
+static bool simulate(Eval *e, TsTree *file)
+{
+	TsArena *arena = ts_arena(e->cx);
+	TsSimArgs a = { .kernel = e->graph, .seed = e->seed, .exact = e->mode == TS_EVAL_F64 };
+	TsTree *kernel = ts_tile_sim_kernel(e->cx, file, &a);
+	if (!kernel) return false;
+	const TsTree *params = kernel->kid[0]->kid[0];
+	int64_t *num = TS_NEW_N(arena, int64_t, params->n + 1);
+	a.buffers = TS_NEW_N(arena, TsTensor, params->n + 1);
+	a.numbers = num;
+	bool ok = read_numbers(e, params, num);
+	for (uint32_t i = 0; i < params->n && ok; i++) {
+		const TsTInfo *p = ts_tinfo(params->kid[i]);
+		if (p->type.form == TS_TT_IDX) a.nnumbers++;
+		else a.nbuffers++, ok = make_buffer(e, kernel, &a, params->kid[i], &a.buffers[p->value]);
+	}
+	ok = ok && check_buffers(e, params) && ts_tile_sim(e->cx, file, &a);
+	params = kernel->kid[0]->kid[0];
+	for (uint32_t i = 0; i < params->n && ok; i++)
+		if (ts_tinfo(params->kid[i])->type.form == TS_TT_MEM && is_result(e, params->kid[i]->name)) ok = write_output(e, params->kid[i]->name, &a.buffers[ts_tinfo(params->kid[i])->value]);
+	for (uint32_t i = 0; i < a.nbuffers; i++) ts_tensor_free(&a.buffers[i]);
+	return ok;
+}
+
 int ts_cmd_eval(TsCtx *cx, const TsArgList *args)
 {
 	Eval e = { .cx = cx, .mode = TS_EVAL_F64 };
 	ts_options_init(&e.options);
 	if (!read_args(&e, args)) return ts_usage_status(cx);
 	if (e.help) return ts_args_help(usage, spec, sizeof spec / sizeof *spec, stdout), 0;
-	TsModule *m = read_model(&e);
-	TsGraph *g = m ? choose_graph(&e, m) : NULL;
-	if (g) evaluate(&e, m, g);
+	if (ts_has_ending(e.model, ".tile")) {
+		uint32_t source;
+		TsTree *file = ts_read_source(cx, e.model, &source) ? ts_parse(cx, source) : NULL;
+		if (file) simulate(&e, file);
+	} else {
+		TsModule *m = read_model(&e);
+		TsGraph *g = m ? choose_graph(&e, m) : NULL;
+		if (g) evaluate(&e, m, g);
+	}
 	return e.usage ? ts_usage_status(cx) : ts_exit_code(cx);
 }
