@@ -27,8 +27,9 @@ static const TsArgSpec spec[] = {
 static const char usage[] =
 	"usage: tsc eval MODEL.tg [--graph NAME] --input X=FILE ... [--output Y=FILE ...] [--declared]\n"
 	"       tsc eval KERNEL.tile [--graph NAME] --num N=INT ... --input X=FILE ... [--output Y=FILE ...] [--seed N]\n"
-	"Evaluates a graph with the reference interpreter: what the graph means, slowly. Runs a kernel in the simulator of Tile IR, which\n"
-	"also finds races, missing waits and fences, and deadlocks; buffers without --input are NaN or 0 at first and are results.\n";
+	"Evaluates a graph with the reference interpreter: what the graph means, slowly. Runs a kernel in the simulator of\n"
+	"Tile IR, which also finds races, missing waits and fences, and deadlocks; buffers without --input are NaN or 0 at\n"
+	"first and are results.\n";
 
 typedef struct { TsSym name, path; bool used; } Named;
 typedef struct { TsCtx *cx; const char *model, *graph; TsOptions options; TsEvalMode mode; TS_VEC(Named) in, out, num; uint64_t seed; bool help, usage; } Eval;
