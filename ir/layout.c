@@ -17,7 +17,7 @@ int64_t ts_layout_axis_size(const TsLayout *l, TsAxis a)
 {
 	int64_t size = 1;
 	for (int i = 0; i < l->n; i++)
-		if (l->d[i].axis == a) size *= l->d[i].extent;
+		if (l->d[i].axis == a && __builtin_mul_overflow(size, (int64_t)l->d[i].extent, &size)) return INT64_MAX;
 	return size;
 }
 

@@ -100,6 +100,7 @@ static TvLin lin_call(TsVerify *v, const TsTree *x)
 		if (i == 1) out = k;
 		else if (op == TS_TILE_cdiv) {
 			if (k <= 0) return lin_atom(x);
+			if (out == INT64_MIN) return lin_atom(x);
 			out = -floordiv(-out, k);
 		} else if (op == TS_TILE_min ? k < out : k > out) out = k;
 	}
@@ -138,9 +139,11 @@ bool tv_static_values(TsVerify *v, const TsTree *x, int64_t *out, int max, int *
 	if (!range) return false;
 	int64_t lo = ts_tinfo(range->kid[0])->value, hi = ts_tinfo(range->kid[1])->value, step = ts_tinfo(range)->step;
 	*n = 0;
-	for (int64_t i = lo; step > 0 ? i < hi : i > hi; i += step) {
-		if (*n == max) return false;
-		out[(*n)++] = l.c + l.t[0].coef * i;
+	for (int64_t i = lo; step > 0 ? i < hi : i > hi;) {
+		int64_t at;
+		if (*n == max || __builtin_mul_overflow(l.t[0].coef, i, &at) || __builtin_add_overflow(at, l.c, &out[*n])) return false;
+		++*n;
+		if (__builtin_add_overflow(i, step, &i)) break;
 	}
 	return *n > 0;
 }

@@ -331,18 +331,18 @@ static bool range_length(TsVerify *v, TsTree *r, int64_t *len, int64_t *step)
 			int64_t k = 0;
 			for (int i = 0; i < d.n; i++)
 				if (tv_same(d.t[i].atom, s.t[0].atom)) k = d.t[i].coef / s.t[0].coef;
-			for (int i = 0; i < s.n; i++) s.t[i].coef *= k;
-			s.c *= k;
+			bool fits = k >= 1 && k <= 1 << 24 && !__builtin_mul_overflow(s.c, k, &s.c);
+			for (int i = 0; i < s.n && fits; i++) fits = !__builtin_mul_overflow(s.t[i].coef, k, &s.t[i].coef);
 			TvLin rest = tv_lin_sub(&d, &s);
-			if (k < 1 || !tv_lin_const(&rest, &c) || c != 0) return tv_fail(v, r, "E_TILE_RANGE", "the range's length must be a compile-time constant");
+			if (!fits || !tv_lin_const(&rest, &c) || c != 0) return tv_fail(v, r, "E_TILE_RANGE", "the range's length must be a compile-time constant");
 			*len = k;
 			return true;
 		}
 	}
 	if (!tv_lin_const(&d, &c)) return tv_fail(v, r, "E_TILE_RANGE", "the range's length must be a compile-time constant");
 	if (*step == 0 || (*step < 0) != (c < 0) || c == 0) return tv_fail(v, r, "E_TILE_RANGE", "the range is empty");
-	*len = (c + *step - (*step > 0 ? 1 : -1)) / *step;
-	return true;
+	*len = c / *step + (c % *step != 0);
+	return *len <= 1 << 24 || tv_fail(v, r, "E_TILE_RANGE", "a range of %lld elements", (long long)*len);
 }
 
 static bool check_index(TsVerify *v, TsTree *x, uint32_t axis, const TsTType *base, TsTType *out)
@@ -362,7 +362,7 @@ static bool check_index(TsVerify *v, TsTree *x, uint32_t axis, const TsTType *ba
 			TsTInfo *lo = ts_tinfo(at->kid[0]);
 			if (lo->known && size >= 0 && info->step && (base->space == TS_SP_SHARED || lo->value < 0)) {
 				first = lo->value;
-				last = first + (len - 1) * info->step;
+				if (__builtin_mul_overflow(len - 1, info->step, &last) || __builtin_add_overflow(first, last, &last)) last = -1;
 				if (first < 0 || last < 0 || last >= size || first >= size) return tv_fail(v, at, "E_TILE_BOUNDS", "elements %lld to %lld of an axis of %lld", (long long)first, (long long)last, (long long)size);
 			}
 		}

@@ -111,8 +111,8 @@ static void leave(Agent *a)
 {
 	Frame *f = &a->stack.p[a->stack.n - 1];
 	if (f->owner && f->owner->kind == TS_TREE_FOR) {
-		f->i += f->step;
-		if (more(f)) {
+		bool over = __builtin_add_overflow(f->i, f->step, &f->i);
+		if (!over && more(f)) {
 			f->pc = 0;
 			set_var(a, f);
 			return;
@@ -422,7 +422,9 @@ static bool grid_cells(Sim *s, Agent *a, int64_t lo[3], int64_t step_[3], int64_
 			int64_t hi;
 			if (!sim_idx(s, a, r->kid[0], &lo[i]) || !sim_idx(s, a, r->kid[1], &hi) || (r->kid[2] && !sim_idx(s, a, r->kid[2], &step_[i]))) return false;
 			if (step_[i] <= 0) return sim_fail(s, r, "E_SIM_BOUNDS", "a grid's step is positive");
-			n[i] = hi > lo[i] ? (hi - lo[i] + step_[i] - 1) / step_[i] : 0;
+			int64_t span = 0;
+			if (hi > lo[i] && __builtin_sub_overflow(hi, lo[i], &span)) span = INT64_MAX;
+			n[i] = span / step_[i] + (span % step_[i] != 0);
 			if (__builtin_mul_overflow(*cells, n[i], cells) || *cells > MAX_CELLS) return sim_fail(s, r, "E_SIM_LIMIT", "more than %d cells", MAX_CELLS);
 		}
 		break;

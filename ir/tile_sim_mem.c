@@ -108,7 +108,9 @@ bool sim_element(Sim *s, const TsTree *at, const View *v, const int64_t *coord, 
 	*address = -1;
 	for (int i = 0; i < m->rank; i++) {
 		const ViewDim *d = &v->d[i];
-		c[i] = d->tile ? gathered(d, k) : d->start + (d->axis >= 0 ? k[d->axis] * d->step : 0);
+		int64_t off = 0;
+		bool far = !d->tile && ((d->axis >= 0 && __builtin_mul_overflow(k[d->axis], d->step, &off)) || __builtin_add_overflow(d->start, off, &off));
+		c[i] = d->tile ? gathered(d, k) : far ? -1 : off;
 		if (c[i] >= 0 && c[i] < m->dim[i]) continue;
 		if (clip && m->space == TS_SP_GLOBAL) return true;
 		return sim_fail(s, at, "E_SIM_BOUNDS", "index %lld of axis %d of '%s', which has %lld", (long long)c[i], i, m->decl->name, (long long)m->dim[i]);
@@ -118,7 +120,11 @@ bool sim_element(Sim *s, const TsTree *at, const View *v, const int64_t *coord, 
 		return true;
 	}
 	*address = 0;
-	for (int i = 0; i < m->rank; i++) *address += c[i] * m->stride[i];
+	for (int i = 0; i < m->rank; i++) {
+		int64_t off;
+		if (__builtin_mul_overflow(c[i], m->stride[i], &off) || __builtin_add_overflow(*address, off, address)) *address = INT64_MAX;
+		if (*address == INT64_MAX) break;
+	}
 	if (*address >= 0 && *address < m->count) return true;
 	return sim_fail(s, at, "E_SIM_BOUNDS", "element %lld of '%s', which has %lld in memory", (long long)*address, m->decl->name, (long long)m->count);
 }

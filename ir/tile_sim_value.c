@@ -258,7 +258,7 @@ bool sim_pointwise(Sim *s, Agent *a, const TsTree *call, Val *out)
 	TsDtype elem = TS_DTYPE_NONE;
 	for (uint32_t k = where; k < nin && elem >= TS_DTYPE_COUNT; k++)
 		if (ts_tinfo(call->kid[1 + k])->type.form != TS_TT_IDX) elem = ts_tinfo(call->kid[1 + k])->type.elem;
-	if (elem >= TS_DTYPE_COUNT) elem = nin == 1 ? TS_INT64 : res.elem;
+	if (elem >= TS_DTYPE_COUNT) elem = info->op == TS_TILE_POINTWISE + TS_OP_cast ? TS_INT64 : res.elem;
 	*out = (Val){ 0 };
 	for (uint32_t k = 0; k < nin; k++)
 		if (!sim_eval(s, a, call->kid[1 + k], &v[k])) return false;
@@ -433,12 +433,12 @@ static bool word_idx(Sim *s, Agent *a, const TsTree *call, Val *out, uint32_t *n
 	case TS_TILE_xor: v[0] ^= v[1]; break;
 	case TS_TILE_select: v[0] = v[0] ? v[1] : v[2]; break;
 	case TS_TILE_cdiv:
-		if (v[1] <= 0) return sim_fail(s, call, "E_SIM_BOUNDS", "cdiv by %lld", (long long)v[1]);
+		if (v[1] <= 0 || v[0] == INT64_MIN) return sim_fail(s, call, "E_SIM_BOUNDS", "cdiv by %lld", (long long)v[1]);
 		v[0] = -floordiv(-v[0], v[1]);
 		break;
 	default: { /* raster: bands of `band` rows, each walked down its columns */
 		int64_t t = v[0], ni = v[1], nj = v[2], band = v[3];
-		if (ni < 1 || nj < 1 || band < 1 || t < 0) return sim_fail(s, call, "E_SIM_BOUNDS", "raster of an empty grid");
+		if (ni < 1 || nj < 1 || band < 1 || t < 0 || band > INT32_MAX || nj > INT32_MAX) return sim_fail(s, call, "E_SIM_BOUNDS", "raster of an empty grid");
 		int64_t first = t / (band * nj) * band, rows = ni - first < band ? ni - first : band, in = t % (band * nj);
 		if (rows < 1) return sim_fail(s, call, "E_SIM_BOUNDS", "raster point %lld of %lld x %lld", (long long)t, (long long)ni, (long long)nj);
 		out[0].s.i = first + in % rows;

@@ -196,7 +196,7 @@ static int64_t trip_count(const TsTree *r)
 	int64_t step = ts_tinfo(r)->step, span;
 	if (!lo->known || !hi->known || !step || __builtin_sub_overflow(hi->value, lo->value, &span)) return -1;
 	if (step < 0 ? span >= 0 : span <= 0) return 0;
-	return (span + step - (step > 0 ? 1 : -1)) / step;
+	return step == -1 ? (span == INT64_MIN ? -1 : -span) : span / step + (span % step != 0);
 }
 
 static bool check_for(TsVerify *v, TsTree *t, const TsTree *attrs, TsTType *out, uint32_t *nout)
