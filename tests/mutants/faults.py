@@ -1,0 +1,90 @@
+"""The planted faults: (name, file, text that is there once, what stands there instead, tests in the order they are asked). A fault
+that takes several edits has tuples of texts.
+
+Each is a mistake somebody could make and that compiles. A test is a unit program and its arguments. Faults change bits of results,
+not only speed: a slower schedule is no fault of this kind.
+"""
+
+GRAPHS = "test_graphs 1 330"
+SOME = "test_graphs 1 80"
+ROWS = "test_invariance"
+
+
+def diff(op):
+    return "test_diff 1 " + op
+
+
+MATMUL, ATTENTION, ROW, KERNEL, SCHEDULE, REGION = ("middle/tiler/%s.c" % n for n in ("matmul", "attention", "row", "kernel", "schedule", "region"))
+
+FAULTS = [
+    # contractions
+    ("matmul-k-tail", MATMUL, 'k_loop(b, "0", b->kend, c0, i, c);', 'k_loop(b, "0", ts_kb_fmt(k, "%s // 4 * 4", b->kend), c0, i, c);', [diff("matmul")]),
+    ("matmul-k-block-tail", MATMUL, 'ts_kb_line(k, "ke: idx = min(kb + %d, %s)", BLOCK_K, b.kend);', 'ts_kb_line(k, "ke: idx = min(kb + %d, %s // 2 * 2)", BLOCK_K, b.kend);', [diff("matmul")]),
+    ("matmul-bf16-accumulator", MATMUL, 'ts_kb_line(k, "yield %s", next);',
+     'if (mm->ae == TS_BF16) { const char *lo = ts_kb_tmp(k), *up = ts_kb_tmp(k);'
+     ' ts_kb_line(k, "%s: bf16[%d, %d] @X%s = cast(%s, bf16)", lo, b->rows, b->cols, sfx, next);'
+     ' ts_kb_line(k, "%s: %s[%d, %d] @X%s = cast(%s, %s)", up, ct, b->rows, b->cols, sfx, lo, ct); next = up; }'
+     ' ts_kb_line(k, "yield %s", next);', [diff("matmul")]),
+    ("matmul-row-tail", MATMUL, 'row_loop(&b, "mf", "me");', 'row_loop(&b, "me", "me");', [diff("matmul")]),
+    ("matmul-epilogue-lost", MATMUL, "ts_kb_store(k, &mm->r, mm->leaf, ts_kb_eval(k, &mm->r, mm->out, &p, memo), &p);",
+     "(void)memo; ts_kb_store(k, &mm->r, mm->leaf, (TsTileVal){ c, 3, mm->ct }, &p);", [SOME, GRAPHS]),
+    ("matmul-few-rows-other-sums", MATMUL, 'k_loop(b, "0", b->kend, c0, i, c);',
+     'if (b->rows == 1) { const char *h = ts_kb_tmp(k), *g = ts_kb_tmp(k), *mid = ts_kb_fmt(k, "%s // 2", b->kend); k_loop(b, "0", mid, c0, i, h);'
+     ' k_loop(b, mid, b->kend, c0, i, g); ts_kb_line(k, "%s: %s = add(%s, %s)", c, ty, h, g); } else k_loop(b, "0", b->kend, c0, i, c);', [ROWS]),
+    ("weight-packing-tail", "rtlib/pack.h", "if (k < p->k && n0 + j < p->n)", "if (k < p->k && n0 + j + 1 < p->n)", ["test_loop_weights", SOME]),
+    ("literal-not-packed", "emit/plan_write.c", "b->packing.packed ? pack_literal(w, n, &b->packing, &rec) : n->data;", "((void)pack_literal, n->data);", [SOME, GRAPHS]),
+    # attention
+    ("causal-off-by-one", ATTENTION, 'ca: %s = le(cj, rj)', 'ca: %s = lt(cj, rj)', [diff("attention")]),
+    ("window-off-by-one", ATTENTION, 'wi: %s = gt(cj, wl)', 'wi: %s = ge(cj, wl)', [diff("attention")]),
+    ("window-block-skipped", ATTENTION, "jlo: idx = min(max(ib + off - %lld, 0) // 64 * 64, jhi)", "jlo: idx = min(max(ib + off - %lld, 0) // 64 * 64 + 64, jhi)", [diff("attention"), GRAPHS]),
+    ("gqa-head", ATTENTION, '"b%u // %s, "', '"b%u %% %s, "', [diff("attention"), GRAPHS]),
+    ("attention-rescale", ATTENTION, 'al: %s = exp(dm)', 'al: %s = fill(1.0)', [diff("attention")]),
+    ("attention-maximum", ATTENTION, 'mb: %s = maximum(ma, rm)', 'mb: %s = minimum(ma, rm)', [diff("attention")]),
+    ("attention-key-tail", ATTENTION, 'kin: %s = lt(cj, te)', 'kin: %s = le(cj, te)', [diff("attention")]),
+    ("plan-guard-order", "emit/plan_write.c", "TS_EX_LE, size_expr(w, c->guard_lhs), size_expr(w, c->guard_rhs)", "TS_EX_LE, size_expr(w, c->guard_rhs), size_expr(w, c->guard_lhs)", [diff("attention"), SOME]),
+    # rows
+    ("softmax-maximum", ROW, 'f.stat[0] = reduce_pass(w, step_max, "-inf", "max", (TsTileVal){ 0 });', 'f.stat[0] = reduce_pass(w, step_max, "0", "max", (TsTileVal){ 0 });', [SOME, GRAPHS]),
+    ("argmax-ties", ROW, 'op2(w, "gt", TS_BOOL, x.name, in[0])', 'op2(w, "ge", TS_BOOL, x.name, in[0])', [diff("argmax")]),
+    ("mean-divisor", ROW, "for (uint32_t i = w->split + 1; i < w->r.niter; i++) n = ", "for (uint32_t i = w->split + 2; i < w->r.niter; i++) n = ", [diff("mean"), GRAPHS]),
+    ("reduced-axes", ROW, "for (uint32_t i = 0; i < at->n; i++)", "for (uint32_t i = 0; i < at->n && i < 1; i++)", [diff("sum")]),
+    ("kept-axes-order", ROW, "if (norm || !red) oi[at].coef[place[a]] = one;", "if (norm || !red) oi[keep || norm || at + 2 > rt->rank ? at : rt->rank - 1u - at].coef[place[a]] = one;", [diff("sum"), diff("max"), GRAPHS]),
+    ("variance-unbiased", ROW, 'TsTileVal var = stat2(w, "div", reduce_pass(w, step_square_sum, "0", "add", f.stat[0]), n);',
+     'const char *n1 = ts_kb_tmp(&w->k); ts_kb_line(&w->k, "%s: %s[] = sub(%s, 1.0)", n1, ts_dtype_name(w->ct), n);'
+     ' TsTileVal var = stat2(w, "div", reduce_pass(w, step_square_sum, "0", "add", f.stat[0]), w->n->op == TS_OP_layer_norm ? n1 : n);', [diff("layer_norm")]),
+    ("eps-dropped", ROW, 'stat1(w, "rsqrt", stat2(w, "add", var, eps))', '((void)eps, stat1(w, "rsqrt", var))', [diff("layer_norm"), diff("rms_norm"), GRAPHS]),
+    ("row-tail-counted", ROW, 'step_sum(Row *w, Pass *ps, const char *const *in, const char **next, const char *valid)\n{\n\t(void)ps;\n\tnext[0] = op2(w, "add", w->ct, in[0], operand(w, valid, w->along ? "0" : NULL).name);',
+     'step_sum(Row *w, Pass *ps, const char *const *in, const char **next, const char *valid)\n{\n\t(void)ps;\n\tnext[0] = op2(w, "add", w->ct, in[0], operand(w, valid, w->along ? "1" : NULL).name);', [diff("sum")]),
+    # views, movement, indices
+    ("broadcast-stride", "middle/tiler/view.c", "out->stride[i] = stretch ? ts_dim_const(t->d, 0) : src->stride[j];", "out->stride[i] = stretch ? ts_dim_const(t->d, 1) : src->stride[j];", [diff("broadcast"), SOME]),
+    ("broadcast-operand", REGION, "if (is_one(t, from->dim[i]) && !is_one(t, to->dim[j])) continue;", "if (is_one(t, from->dim[i]) && !is_one(t, to->dim[j]) && i) continue;", [diff("add"), SOME]),
+    ("transpose-inverse", REGION, "in[p->ints[i]] = idx[i];", "in[i] = idx[p->ints[i]];", [SOME, GRAPHS]),
+    ("transpose-view-inverse", "middle/tiler/view.c", "out->stride[i] = src->stride[p->ints[i]];", "out->stride[p->ints[i]] = src->stride[i];", [diff("transpose")]),
+    ("slice-step", REGION, "in[i].coef[k] = ts_dim_mul(t->d, in[i].coef[k], by);", "in[i].coef[k] = in[i].coef[k];", [SOME, GRAPHS]),
+    ("gather-clamps", KERNEL, "inside.name, v.name, zero);", "inside.name, v.name, zero ? v.name : NULL);", [diff("gather"), diff("embedding")]),
+    ("store-without-valid", KERNEL, 'ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, NULL, false), v.name, valid_text(k, mask, p));', 'ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, NULL, false), v.name, mask > 7 ? valid_text(k, mask, p) : "");', [diff("add"), SOME]),
+    ("split-offset", SCHEDULE, "r.offset = ts_dim_add(t->d, src.offset, ts_dim_mul(t->d, part, src.stride[axis]));", "r.offset = ts_dim_mul(t->d, part, src.stride[axis]);", [SOME, GRAPHS]),
+    ("pad-offset", "middle/tiler/pointwise.c", "inner.offset = ts_dim_add(t->d, inner.offset, ts_dim_mul(t->d, before->dims[i], inner.stride[i]));", "inner.offset = ts_dim_mul(t->d, before->dims[i], inner.stride[i]);", [diff("pad")]),
+    # memory and loops
+    ("stale-buffer", "middle/tiler/memory.c", "if (o->first <= b->last && b->first <= o->last) return false;", "if (o->first < b->last && b->first < o->last) return false;", [SOME, GRAPHS]),
+    ("loop-lifetime", "middle/tiler/memory.c", "if (b->last < end) { b->last = end; again = 1; }", "", [SOME, GRAPHS]),
+    ("result-view-left-behind", SCHEDULE, "if (t->real[x].how != TS_REAL_VIEW || t->real[x].buf != from) continue;", "if (t->real[x].how != TS_REAL_VIEW || t->real[x].buf != from || x != v) continue;", [GRAPHS]),
+    ("result-offset", SCHEDULE, "t->real[x].offset = ts_dim_add(t->d, t->real[x].offset, to->offset);", "t->real[x].offset = to->offset;", [GRAPHS]),
+    ("loop-parity", SCHEDULE, "t->real[n->out[i]].offset = trips % 2 ? count[i] : 0;", "t->real[n->out[i]].offset = trips % 2 ? 0 : count[i];", [SOME, GRAPHS]),
+    ("loop-step", "emit/plan_write.c", "ts_plan_op(w->b, TS_EX_MUL, turn, ts_plan_const(w->b, f->step))", "turn", [SOME, GRAPHS]),
+    ("weight-table-index", "emit/plan_write.c", "vals[i - 1] = f->lo + (int64_t)(rest % trips) * f->step;", "vals[i - 1] = f->lo + (int64_t)(rest % trips);", ["test_loop_weights"]),
+    ("weight-table-nest", "emit/plan_write.c", "rest /= trips;", "", ["test_loop_weights"]),
+    # numbers
+    ("fp8-saturation", "backend/llvm/math_cvt.c", "r = SEL(ICMP(UGT, r, INT(largest)), INT(largest), r);", "r = SEL(ICMP(UGT, r, INT(largest)), INT(largest - 1), r);", ["test_convert", diff("cast")]),
+    ("round-half-up", "backend/llvm/math_cvt.c", "AND(SHR(a, INT(drop)), INT(1)));", "INT(1));", ["test_convert", diff("cast")]),
+    ("int4-nibbles", "backend/llvm/lower_mem.c", "lw_nibble_get(w, base, at)", "lw_nibble_get(w, base, LLVMBuildXor(w->b, at, lw_i64(w, 1), \"\"))", [diff("cast"), diff("matmul"), "test_lower"]),
+    ("floor-of-negatives", "backend/llvm/lower_word.c", "q = LLVMBuildSelect(bd, above, LLVMBuildSub(bd, q, one, \"\"), q, \"\");", "(void)above, (void)one;", [diff("floordiv"), diff("mod")]),
+    ("mod-sign", "backend/llvm/lower_word.c", "r = LLVMBuildSub(b, x[0], LLVMBuildMul(b, q, x[1], \"\"), \"\");", "r = LLVMBuildSRem(b, x[0], LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntEQ, x[1], zero, \"\"), q, x[1], \"\"), \"\");", [diff("mod")]),
+    ("size-rounded-to-zero", "ir/dim.c", "return a / b - (a % b != 0 && (a < 0) != (b < 0)); }", "return a / b; }", ["test_dim"]),
+    ("size-ceiling", "ir/dim.c", "return ts_dim_floordiv(t, ts_dim_add(t, a, ts_dim_sub(t, b, ts_dim_const(t, 1))), b); }", "return ts_dim_floordiv(t, ts_dim_add(t, a, b), b); }", ["test_dim", SOME]),
+    ("random-word", "middle/tiler/random.c", "unit24(&g, w[1], 0)", "unit24(&g, w[0], 0)", [diff("normal")]),
+    # rewriting
+    ("cse-any-order", "middle/rewrite/cse.c", ("if (info->flags & TS_F_COMM && n->nin == 2)", "bool crossed = info->flags & TS_F_COMM && "), ("if (n->nin == 2)", "bool crossed = "), ["test_rewrite_random", GRAPHS]),
+    ("rule-sub-neg", "middle/rewrite/algebra.rules", "(sub x (neg y))                                     => (add x y)", "(sub x (neg y))                                     => (sub x y)", ["test_rewrite_random", "test_rewrite"]),
+    # the runtime
+    ("last-cell", "rtlib/run.c", "int64_t to = l->cells - from < l->chunk ? l->cells : from + l->chunk;", "int64_t to = l->cells - from < l->chunk ? l->cells - 1 : from + l->chunk;", [diff("add"), SOME]),
+]

@@ -1,0 +1,5 @@
+# Planted faults, one at a time, that the tests must notice: about a quarter of an hour. MUTANT=name for one of them.
+.PHONY: mutants
+mutants: $(BUILD)/tsc
+	@scripts/setup.sh test
+	@$(PY) tests/mutants/run.py --build $(BUILD) $(if $(MUTANT),--only '$(MUTANT)')
