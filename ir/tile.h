@@ -31,7 +31,8 @@ typedef struct {
 	                            * RING: slots. ROLE: instances */
 	TsTree *def;               /* BIND of a LET with one name: its right side. FOR: its RANGE when it is fully unrolled (`unroll` reaches
 	                            * its constant trip count): then offsets of slices may depend on its variable */
-	int64_t step;              /* RANGE: constant step, 0 when the step is known at run time only. ROLE: warps of one instance */
+	int64_t step;              /* RANGE: constant step, 0 when the step is known at run time only. ROLE: warps of one instance. PARAM of form
+	                            * IDX: what @multiple promises, at least 1 */
 } TsTInfo;
 #define ts_tinfo(t) ((TsTInfo *)(t)->note)
 
@@ -61,6 +62,8 @@ bool ts_tile_annotate(TsCtx *cx, TsTree *file);
 /* The names under which a kernel's integer parameters and buffers come, in order: the launch ABI. A PARAM is a buffer (form MEM) or an
  * integer (form IDX); its note's `value` is its place among its own kind. A buffer of rank 0 (`eps: f32[]`) is one element in memory. */
 uint32_t ts_tile_param_count(const TsTree *kernel);
+/* A number that a verified idx expression is certainly a multiple of, at least 1: from constants, @multiple and the steps of loops and grids. */
+int64_t ts_tile_multiple(const TsTree *idx);
 
 /* Kids by role, so that nobody counts positions. */
 static inline TsTree *ts_tile_attr(const TsTree *attrs, const char *name)

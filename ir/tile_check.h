@@ -22,7 +22,7 @@ typedef struct {
 	TS_VEC(const TsLayout *) layouts;
 	TsMap lins;                    /* BIND -> TvLin of its definition */
 	int32_t next_id;
-	int64_t nbuf, nidx, nsmem;     /* buffers, idx parameters, bytes of shared memory */
+	int64_t nbuf, nidx;            /* buffers, idx parameters */
 	int depth;
 	bool seen_grid, annotate_only;
 } TsVerify;

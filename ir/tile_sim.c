@@ -444,7 +444,8 @@ static bool run_kernel(Sim *s)
 	s->cell_arena = s->arena;
 	Agent *a = make_agent(s, NULL, 0, 0, 0, 1, 1);
 	for (uint32_t i = 0; i < params->n; i++) {
-		int64_t at = ts_tinfo(params->kid[i])->value;
+		int64_t at = ts_tinfo(params->kid[i])->value, step = ts_tinfo(params->kid[i])->step;
+		if (ts_tinfo(params->kid[i])->type.form == TS_TT_IDX && s->a->numbers[at] % step) return sim_fail(s, params->kid[i], "E_SIM_ARGS", "'%s' is %lld, no multiple of %lld", params->kid[i]->name, (long long)s->a->numbers[at], (long long)step);
 		if (ts_tinfo(params->kid[i])->type.form == TS_TT_MEM && !bind_buffer(s, a, params->kid[i], &s->a->buffers[at], &s->params[at])) return false;
 	}
 	int64_t lo[3], by[3], n[3], cells;

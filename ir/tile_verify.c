@@ -1,4 +1,5 @@
 /* Statements and names of Tile IR. */
+#include "ir/tile_abi.h"
 #include "ir/tile_check.h"
 #include <stdarg.h>
 #include <string.h>
@@ -336,12 +337,11 @@ static int64_t mem_bytes(const TsTType *t)
 	return bits / 8;
 }
 
-/* Room for `bytes` more: 64-byte pieces on cpu, 1024 where swizzles count from the start of a buffer. */
-static bool add_smem(TsVerify *v, const TsTree *t, int64_t bytes)
+/* Does all that is declared so far fit? */
+static bool shared_fits(TsVerify *v, const TsTree *t)
 {
-	int64_t piece = v->target->cls == TS_TG_CPU ? 64 : 16;
-	v->nsmem += (bytes + piece - 1) / piece * piece;
-	return v->nsmem <= v->target->shared_bytes || tv_fail(v, t, "E_TILE_SMEM", "%lld bytes of shared memory, %s has %d", (long long)v->nsmem, v->target->name, v->target->shared_bytes);
+	int64_t bytes = ts_tile_shared_bytes(v->kernel);
+	return bytes <= v->target->shared_bytes || tv_fail(v, t, "E_TILE_SMEM", "%lld bytes of shared memory, %s has %d", (long long)bytes, v->target->name, v->target->shared_bytes);
 }
 
 static bool check_smem(TsVerify *v, TsTree *t)
@@ -358,13 +358,13 @@ static bool check_smem(TsVerify *v, TsTree *t)
 		if (mem_bytes(&info->type) > mem_bytes(&ts_tinfo(of)->type)) return tv_fail(v, alias, "E_TILE_SMEM", "'%s' is larger than '%s'", t->name, of->name);
 		tv_info(v, alias)->decl = of;
 	}
-	return (alias || add_smem(v, t, mem_bytes(&info->type))) && tv_declare(v, t, t->name);
+	return (alias || shared_fits(v, t)) && tv_declare(v, t, t->name);
 }
 
 /* Slots with a full and an empty barrier each. */
 static bool check_ring(TsVerify *v, TsTree *t)
 {
-	int64_t stages, count, bytes = 0;
+	int64_t stages, count;
 	TsTree *binds = t->kid[1], *attrs = t->n > 2 ? t->kid[2] : NULL;
 	if (v->depth != 1 || !(v->target->cls & TS_TG_HOPPER)) return tv_fail(v, t, "E_TILE_RING", "a ring stands at the top level of a kernel for sm_90a");
 	if (!tv_const(v, t->kid[0], &stages)) return false;
@@ -379,12 +379,11 @@ static bool check_ring(TsVerify *v, TsTree *t)
 			if (binds->kid[k]->name == binds->kid[i]->name) return tv_fail(v, binds->kid[i], "E_TILE_REDEFINED", "two buffers '%s' in a slot", binds->kid[i]->name);
 		info->type.decl = binds->kid[i];
 		info->id = v->next_id++;
-		bytes += mem_bytes(&info->type);
 	}
 	TsTInfo *info = tv_info(v, t);
 	info->type = (TsTType){ .form = TS_TT_RING, .decl = t };
 	info->value = stages;
-	return add_smem(v, t, stages * (bytes + 16)) && tv_declare(v, t, t->name);
+	return shared_fits(v, t) && tv_declare(v, t, t->name);
 }
 
 /* Warps with their own code, `times` instances of them. */
@@ -465,6 +464,19 @@ static bool check_block(TsVerify *v, TsTree *block, const TsTType *want, uint32_
 	return ok;
 }
 
+/* idx @multiple(8): what the launcher promises */
+static bool multiple_of(TsVerify *v, TsTree *type, int64_t *out)
+{
+	*out = 1;
+	for (uint32_t i = 0; i < type->n; i++) {
+		const TsTree *a = type->kid[i];
+		if (a->kind != TS_TREE_ANNOT || strcmp(a->name, "multiple")) return tv_fail(v, type->kid[i], "E_TILE_ATTR", "an idx parameter may say @multiple(n)");
+		if (a->n != 1 || a->kid[0]->kind != TS_TREE_INT || a->kid[0]->i < 1 || a->kid[0]->i > 1 << 20) return tv_fail(v, type->kid[i], "E_TILE_ATTR", "@multiple takes one number from 1 to 1048576");
+		*out = a->kid[0]->i;
+	}
+	return true;
+}
+
 /* idx parameters first: sizes of buffers may name ones that come later. */
 static bool check_params(TsVerify *v, TsTree *params)
 {
@@ -474,6 +486,7 @@ static bool check_params(TsVerify *v, TsTree *params)
 		if (type->kind == TS_TREE_TYPE_WORD && !strcmp(type->name, "idx")) {
 			info->type = (TsTType){ .form = TS_TT_IDX };
 			info->value = v->nidx++;
+			if (!multiple_of(v, type, &info->step)) return false;
 		} else {
 			info->type.form = TS_TT_MEM;
 			info->value = v->nbuf++;

@@ -205,7 +205,7 @@ static int64_t *scratch_bytes(State *s)
 {
 	int64_t *scratch = TS_NEW_N(ts_arena(s->cx), int64_t, s->sched->kernels.n + 1);
 	for (uint32_t i = 0; i < s->kernels.n; i++) {
-		int64_t b = ts_tile_scratch_bytes(s->kernels.p[i]), *most = &scratch[i / TS_CPU_CLONES];
+		int64_t b = ts_tile_shared_bytes(s->kernels.p[i]), *most = &scratch[i / TS_CPU_CLONES];
 		if (b > *most) *most = b;
 	}
 	return scratch;
