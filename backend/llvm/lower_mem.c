@@ -595,6 +595,19 @@ static void store_masked(const Access *a, int r, Val x)
 	with_align(w, lw_intrinsic(w, "llvm.masked.store", over, 2, args, 3), 2, align_of(t));
 }
 
+/* The same access with limits that the optimizer knows nothing of. LLVM 22 makes a masked store of one known element, of an integer that
+ * was truncated on the way, a plain store of what it was before (X86ISelLowering, combineMaskedStore), which overwrites its neighbours. */
+static Access hide_limits(const Access *a)
+{
+	Lower *w = a->w;
+	Access hidden = *a;
+	LLVMTypeRef memory = LLVMGetElementType(lw_memory_type(w, a->view->elem, 2)), fn = LLVMFunctionType(w->i64, (LLVMTypeRef[]){ w->i64 }, 1, 0);
+	if (w->target->kind != TS_TK_CPU || LLVMGetTypeKind(memory) != LLVMIntegerTypeKind) return hidden;
+	for (int d = 0; d < a->at->rank; d++)
+		if (a->left[d]) hidden.left[d] = LLVMBuildCall2(w->b, fn, LLVMGetInlineAsm(fn, "", 0, "=r,0", 4, 0, 0, LLVMInlineAsmDialectATT, 0), &hidden.left[d], 1, "");
+	return hidden;
+}
+
 static void store_ragged(const Access *a, RaggedWay way, const int64_t *extent, const Frag *x)
 {
 	Lower *w = a->w;
@@ -605,9 +618,9 @@ static void store_ragged(const Access *a, RaggedWay way, const int64_t *extent, 
 		copy_box(a, extent, true);
 		return;
 	}
-	Access each = by_lanes(a);
+	Access each = by_lanes(a), masked = way == BY_MASK ? hide_limits(a) : each;
 	for (int r = 0; r < x->n; r++) {
-		if (way == BY_MASK) store_masked(a, r, x->v[r]);
+		if (way == BY_MASK) store_masked(&masked, r, x->v[r]);
 		else if (a->form == ONE) store_element(a, r, 0, lw_extract(w, x->v[r], 0), lw_extract(w, mask_of(a, r), 0));
 		else store_each(&each, r, x->v[r], mask_of(a, r));
 	}
