@@ -209,10 +209,9 @@ static bool piece(Stream *s, const TsWeightPiece *w)
 {
 	bool ok = true;
 	int fd = -1;
-	if (!w->data && w->path && (fd = open(w->path, O_RDONLY | O_CLOEXEC)) < 0) {
-		ts_env_error(s->cx, "E_FILE", "cannot open '%s': %s", w->path, strerror(errno));
+	size_t size;
+	if (!w->data && w->path && (fd = ts_file_open(s->cx, w->path, &size)) < 0)
 		return false;
-	}
 	for (uint64_t done = 0; done < w->size && ok;) {
 		size_t n = w->size - done < STREAM ? (size_t)(w->size - done) : STREAM;
 		const void *from = s->buffer;

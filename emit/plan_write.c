@@ -40,11 +40,6 @@ static uint32_t plan_dtype(TsDtype t)
 
 /* ---- sizes ---- */
 
-static int64_t trips_of(const TsFor *f)
-{
-	return f->hi > f->lo ? (int64_t)(((uint64_t)f->hi - (uint64_t)f->lo - 1) / (uint64_t)f->step + 1) : 0;
-}
-
 /* A graph's loop variable from the plan's, which counts turns. */
 static uint32_t loop_value(Writer *w, uint32_t var)
 {
@@ -240,7 +235,7 @@ static void weight_arg(Writer *w, const TsGraph *g, const TsBuffer *b, TsPlanArg
 	if (!loops) nest = 0;
 	for (uint32_t i = 0; i < nest; i++) {
 		const TsFor *f = w->open.p[i].f;
-		int64_t trips = trips_of(f);
+		int64_t trips = ts_for_trips(f);
 		vars[i] = f->var;
 		total *= (uint32_t)trips;
 		uint32_t turn = ts_plan_loop(w->b, w->open.p[i].var);
@@ -251,7 +246,7 @@ static void weight_arg(Writer *w, const TsGraph *g, const TsBuffer *b, TsPlanArg
 		uint32_t rest = k;
 		for (uint32_t i = nest; i > 0; i--) {
 			const TsFor *f = w->open.p[i - 1].f;
-			uint32_t trips = (uint32_t)trips_of(f);
+			uint32_t trips = (uint32_t)ts_for_trips(f);
 			vals[i - 1] = f->lo + (int64_t)(rest % trips) * f->step;
 			rest /= trips;
 		}
@@ -319,7 +314,7 @@ static void steps(Writer *w, const TsEntry *e)
 			launch(w, e, st);
 		} else if (st->kind == TS_SCHED_LOOP) { /* the plan's loops count turns from 0 */
 			OpenLoop o = { st->loop, next_var++, 0 };
-			o.begin = ts_plan_loop_begin(w->b, o.var, ts_plan_const(w->b, 0), ts_plan_const(w->b, trips_of(st->loop)));
+			o.begin = ts_plan_loop_begin(w->b, o.var, ts_plan_const(w->b, 0), ts_plan_const(w->b, ts_for_trips(st->loop)));
 			w->loop[symbol_of(w, st->loop->symbol)] = o.var + 1;
 			ts_push(w->a, &w->open, o);
 		} else {

@@ -33,6 +33,9 @@ typedef struct { TS_VEC(TsNode *) nodes; TS_VEC(TsVal) results; /* yield, then e
 
 /* A compile-time for: args of body = carried values; operands = their initial values. Node results = carried, then emitted (stacked). */
 typedef struct { TsSym var; int64_t lo, hi, step; uint32_t ncarry; TsDim symbol; /* the loop variable as a size */ TsBlock body; } TsFor;
+enum { TS_MAX_ITERATIONS = 1000000 };   /* of a loop times those of the loops around it */
+#define TS_MAX_LOOP_BOUND ((int64_t)1 << 60)
+static inline int64_t ts_for_trips(const TsFor *f) { return f->hi > f->lo ? (f->hi - f->lo - 1) / f->step + 1 : 0; } /* the bounds lie within 2^60 */
 
 struct TsNode {
 	TsOp op;

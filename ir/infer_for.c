@@ -1,11 +1,6 @@
 #include "ir/infer.h"
 #include <string.h>
 
-static int64_t trips(const TsFor *f)
-{
-	return f->hi > f->lo && f->step > 0 ? (int64_t)(((uint64_t)f->hi - (uint64_t)f->lo - 1) / (uint64_t)f->step + 1) : 0;
-}
-
 static TsDim at_iteration(TsInfer *in, TsDim d, uint32_t symbol, int64_t i, TsDim *with)
 {
 	uint32_t n = ts_dim_symbol_count(in->m->dims);
@@ -46,8 +41,8 @@ static bool unroll_checks(TsInfer *in, const TsFor *f, uint32_t symbol, TsDim *w
 			ts_push(in->m->arena, &in->g->checks, c);
 			continue;
 		}
-		if (trips(f) > MOST) return ti_error(in, "E_LOOP", "a loop with sizes that depend on its variable runs at most %d times, found %lld", MOST, (long long)trips(f));
-		for (int64_t k = 0, v = f->lo; k < trips(f); k++, v += f->step) {
+		if (ts_for_trips(f) > MOST) return ti_error(in, "E_LOOP", "a loop with sizes that depend on its variable runs at most %d times, found %lld", MOST, (long long)ts_for_trips(f));
+		for (int64_t k = 0, v = f->lo; k < ts_for_trips(f); k++, v += f->step) {
 			c.cond_lhs = at_iteration(in, all[i].cond_lhs, symbol, v, with);
 			c.cond_rhs = at_iteration(in, all[i].cond_rhs, symbol, v, with);
 			if (!put_check(in, c)) return false;
@@ -100,7 +95,7 @@ bool infer_for(TsInfer *in)
 		TsType *r = ti_result(in, k);
 		*r = *t;
 		memmove(r->dim + 1, t->dim, t->rank * sizeof *t->dim);
-		r->dim[0] = ti_const(in, trips(f));
+		r->dim[0] = ti_const(in, ts_for_trips(f));
 		r->rank++;
 	}
 	int64_t c;

@@ -202,7 +202,7 @@ static bool end_iteration(TsEval *e, TsNode *n, int64_t k)
 static bool run_for(TsEval *e, TsNode *n)
 {
 	const TsFor *f = n->loop;
-	int64_t c, outer = e->iteration, trips = f->hi > f->lo ? (f->hi - f->lo - 1) / f->step + 1 : 0;
+	int64_t c, outer = e->iteration, trips = ts_for_trips(f);
 	uint32_t symbol = 0;
 	bool sized = ts_dim_is_scaled_symbol(e->m->dims, f->symbol, &c, &symbol), ok = true;
 	for (uint32_t i = 0; ok && i < n->nout; i++) ok = i < f->ncarry ? copy_value(e, n->out[i], n->in[i]) : num_new(e, n->out[i]) != NULL;

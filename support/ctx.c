@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ERRORS = 20 };
+enum { MAX_ERRORS = 20, MAX_TEXT = 4000 };
 typedef struct { TsDiagKind kind; TsSpan at; const char *code, *text; } Diag;
 typedef struct { const char *name, *text; size_t size; } Source;
 
@@ -116,15 +116,37 @@ void ts_source_line_col(const TsCtx *cx, uint32_t file, uint32_t at, uint32_t *l
 	*col = at - start + 1;
 }
 
+/* Copies text with every word of more than 80 bytes cut to 60 and "…"; words with a slash, which are paths, from 400 on. */
+static void clip(TsBuf *to, const char *text, size_t n)
+{
+	enum { NAME = 80, KEPT = 60, PATH = 400 };
+	for (size_t i = 0; i < n;) {
+		size_t from = i, slashes = 0;
+		for (; i < n && !strchr(" \t\n'\"`()[]{},;", text[i]); i++) slashes += text[i] == '/';
+		size_t len = i - from, kept = len <= NAME || (slashes && len <= PATH) ? len : KEPT;
+		while (kept < len && kept && ((unsigned char)text[from + kept] & 0xc0) == 0x80) kept--;
+		for (size_t k = 0; k < kept; k++) ts_buf_char(to, text[from + k]);
+		if (kept < len) ts_buf_str(to, "…");
+		if (i < n) ts_buf_char(to, text[i++]);
+	}
+}
+
 static void report(TsCtx *cx, TsDiagKind kind, TsSpan at, const char *code, const char *fmt, va_list ap)
 {
 	if (kind == TS_DIAG_ERROR) cx->muted = ++cx->errors > MAX_ERRORS;
 	else if (kind == TS_DIAG_WARNING) cx->muted = false;
 	if (cx->muted) return;
-	TsBuf b = { 0 };
-	ts_buf_vfmt(&b, fmt, ap);
+	TsBuf whole = { 0 }, b = { 0 };
+	ts_buf_vfmt(&whole, fmt, ap);
+	clip(&b, whole.p, whole.n);
+	if (b.n > MAX_TEXT) {
+		b.n = MAX_TEXT;
+		while (((unsigned char)b.p[b.n] & 0xc0) == 0x80) b.n--;
+		ts_buf_str(&b, "…");
+	}
 	Diag d = { kind, at, code, ts_strndup(cx->arena, b.p ? b.p : "", b.n) };
 	ts_push(cx->arena, &cx->diags, d);
+	ts_buf_free(&whole);
 	ts_buf_free(&b);
 }
 
@@ -219,14 +241,15 @@ void ts_diag_print(const TsCtx *cx, FILE *to)
 	ts_buf_free(&b);
 }
 
-static size_t edit_distance(const char *a, const char *b)
+/* Edits from a to b, or some number from limit on when there are so many. */
+static size_t edit_distance(const char *a, const char *b, size_t limit)
 {
-	enum { MAX = 64 };
+	enum { MAX = 200 };
 	size_t la = strlen(a), lb = strlen(b), row[MAX + 1];
-	if (la > MAX || lb > MAX) return MAX;
+	if (la > MAX || lb > MAX || (la > lb ? la - lb : lb - la) >= limit) return limit;
 	for (size_t j = 0; j <= lb; j++) row[j] = j;
 	for (size_t i = 1; i <= la; i++) {
-		size_t diag = row[0];
+		size_t diag = row[0], least = i;
 		row[0] = i;
 		for (size_t j = 1; j <= lb; j++) {
 			size_t up = row[j], best = diag + (a[i - 1] != b[j - 1]);
@@ -234,18 +257,38 @@ static size_t edit_distance(const char *a, const char *b)
 			if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
 			diag = up;
 			row[j] = best;
+			if (best < least) least = best;
 		}
+		if (least >= limit) return limit;
 	}
 	return row[lb];
 }
 
+static bool begins_with(const char *s, const char *start) { return !strncmp(s, start, strlen(start)); }
+
 TsSym ts_nearest(TsSym wanted, const TsSym *names, size_t n)
 {
 	size_t len = strlen(wanted), best = len < 3 ? 2 : len / 3 + 2;
+	const size_t far = best;
 	TsSym found = NULL;
 	for (size_t i = 0; i < n; i++) {
-		size_t d = names[i] ? edit_distance(wanted, names[i]) : best;
+		size_t d = names[i] ? edit_distance(wanted, names[i], best) : best;
+		if (d >= far && names[i] && len >= 2 && begins_with(names[i], wanted)) d = far - 1;
 		if (d < best) { best = d; found = names[i]; }
 	}
 	return found;
+}
+
+void ts_hint_names(TsCtx *cx, TsSym wanted, const TsSym *names, size_t n)
+{
+	enum { FEW = 8 };
+	TsSym near = ts_nearest(wanted, names, n);
+	TsBuf all = { 0 };
+	if (near) {
+		ts_hint(cx, "nearest: %s", near);
+	} else if (n && n <= FEW) {
+		for (size_t i = 0; i < n; i++) ts_buf_fmt(&all, "%s%s", i ? ", " : "", names[i]);
+		ts_hint(cx, n == 1 ? "there is %s" : "there are %s", all.p);
+	}
+	ts_buf_free(&all);
 }

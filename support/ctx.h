@@ -34,7 +34,8 @@ void ts_source_line_col(const TsCtx *cx, uint32_t file, uint32_t at, uint32_t *l
 static inline TsSpan ts_span_join(TsSpan a, TsSpan b) { return a.file ? (TsSpan){ a.file, a.begin, b.file == a.file && b.end > a.end ? b.end : a.end } : b; }
 
 /* Diagnostics: `file:line:col: error[CODE]: text`, the line, a caret. Codes are stable names such as "E_SHAPE_MISMATCH".
- * Notes and hints belong to the last error or warning. At most 20 errors are kept; the rest is counted. */
+ * Notes and hints belong to the last error or warning. At most 20 errors are kept; the rest is counted. Words that
+ * nobody would read to their end, such as a name of a hundred thousand letters, are cut. */
 typedef enum { TS_DIAG_ERROR, TS_DIAG_WARNING, TS_DIAG_NOTE, TS_DIAG_HINT } TsDiagKind;
 void ts_error(TsCtx *cx, TsSpan at, const char *code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void ts_warn(TsCtx *cx, TsSpan at, const char *code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -53,5 +54,7 @@ void ts_diag_reset(TsCtx *cx);     /* forget everything reported (tests; specula
 /* Runs fn(user) under the context's guard: ts_bug and out-of-memory return here. true if fn returned. */
 bool ts_guard(TsCtx *cx, void (*fn)(void *user), void *user);
 
-/* The nearest of n names by edit distance, or NULL when nothing is near (for "unknown name" hints). */
+/* The nearest of n names by edit distance, or one that begins with what is wanted; NULL when nothing is near. */
 TsSym ts_nearest(TsSym wanted, const TsSym *names, size_t n);
+/* The hint after "unknown name": the nearest; else all of them, where they are few. */
+void ts_hint_names(TsCtx *cx, TsSym wanted, const TsSym *names, size_t n);

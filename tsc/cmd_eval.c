@@ -34,18 +34,39 @@ static const char usage[] =
 typedef struct { TsSym name, path; bool used; } Named;
 typedef struct { TsCtx *cx; const char *model, *graph; TsOptions options; TsEvalMode mode; TS_VEC(Named) in, out, num; uint64_t seed; bool help, usage; } Eval;
 
+static bool add(Eval *e, TsArgs *a, int id)
+{
+	Named n = { 0 };
+	if (!ts_args_pair(a, &n.name, &n.path)) return false;
+	const Named *list = id == NUM ? e->num.p : id == INPUT ? e->in.p : e->out.p;
+	for (uint32_t i = 0; i < (id == NUM ? e->num.n : id == INPUT ? e->in.n : e->out.n); i++)
+		if (list[i].name == n.name) return ts_usage_error(e->cx, "%s %s is given twice", a->name, n.name), false;
+	if (id == NUM) ts_push(ts_arena(e->cx), &e->num, n);
+	else if (id == INPUT) ts_push(ts_arena(e->cx), &e->in, n);
+	else ts_push(ts_arena(e->cx), &e->out, n);
+	return true;
+}
+
+/* No file is to take two results. */
+static bool one_file_each(Eval *e)
+{
+	TsArena *a = ts_arena(e->cx);
+	const char **names = TS_NEW_N(a, const char *, e->out.n + 1), **paths = TS_NEW_N(a, const char *, e->out.n + 1);
+	for (uint32_t i = 0; i < e->out.n; i++) {
+		names[i] = ts_printf(a, "output '%s'", e->out.p[i].name);
+		paths[i] = e->out.p[i].path;
+	}
+	return ts_outputs_differ(e->cx, e->out.n, names, paths);
+}
+
 static bool read_args(Eval *e, const TsArgList *args)
 {
 	TsArgs a = { .cx = e->cx, .spec = spec, .nspec = sizeof spec / sizeof *spec, .command = "tsc eval", .argv = args->p, .argc = args->n };
-	Named n = { 0 };
 	for (int id; (id = ts_args_next(&a)) != TS_ARG_END;) {
 		switch (id) {
 		case GRAPH: e->graph = a.value; break;
 		case INPUT: case OUTPUT: case NUM:
-			if (!ts_args_pair(&a, &n.name, &n.path)) return false;
-			if (id == NUM) ts_push(ts_arena(e->cx), &e->num, n);
-			else if (id == INPUT) ts_push(ts_arena(e->cx), &e->in, n);
-			else ts_push(ts_arena(e->cx), &e->out, n);
+			if (!add(e, &a, id)) return false;
 			break;
 		case SEED: {
 			char *end;
@@ -68,7 +89,7 @@ static bool read_args(Eval *e, const TsArgList *args)
 		}
 	}
 	if (!e->model) ts_usage_error(e->cx, "no input: tsc eval MODEL.tg");
-	return e->model != NULL;
+	return e->model && one_file_each(e);
 }
 
 static TsModule *read_model(Eval *e)
@@ -90,9 +111,8 @@ static TsGraph *choose_graph(Eval *e, TsModule *m)
 	}
 	if (!e->graph) ts_error(e->cx, (TsSpan){ 0 }, "E_NO_GRAPH", m->graphs.n ? "%s has %u graphs: choose one with --graph" : "%s has no graph", e->model, m->graphs.n);
 	else {
-		TsSym near = ts_nearest(ts_intern(e->cx, e->graph), names, m->graphs.n);
 		ts_error(e->cx, (TsSpan){ 0 }, "E_NO_GRAPH", "%s has no graph '%s'", e->model, e->graph);
-		if (near) ts_hint(e->cx, "nearest: %s", near);
+		ts_hint_names(e->cx, e->graph, names, m->graphs.n);
 	}
 	return NULL;
 }
@@ -101,6 +121,13 @@ static bool bad_usage(Eval *e, const char *what, TsSym name)
 {
 	e->usage = true;
 	ts_usage_error(e->cx, "%s '%s'", what, name);
+	return false;
+}
+
+static bool unknown(Eval *e, const char *what, TsSym name, const TsSym *names, size_t n)
+{
+	bad_usage(e, what, name);
+	ts_hint_names(e->cx, name, names, n);
 	return false;
 }
 
@@ -115,8 +142,10 @@ static bool read_inputs(Eval *e, TsGraph *g, TsTensor *in)
 		from->used = true;
 		if (!ts_tensor_read(e->cx, from->path, p->name, p->type.elem, &in[i])) return false;
 	}
+	TsSym *names = TS_NEW_N(ts_arena(e->cx), TsSym, g->params.n + 1);
+	for (uint32_t i = 0; i < g->params.n; i++) names[i] = ts_val(g, g->params.p[i])->name;
 	for (uint32_t k = 0; k < e->in.n; k++)
-		if (!e->in.p[k].used) return bad_usage(e, "the graph has no input", e->in.p[k].name);
+		if (!e->in.p[k].used) return unknown(e, "the graph has no input", e->in.p[k].name, names, g->params.n);
 	return true;
 }
 
@@ -125,7 +154,7 @@ static bool check_outputs(Eval *e, TsGraph *g)
 	for (uint32_t k = 0; k < e->out.n; k++) {
 		bool found = false;
 		for (uint32_t i = 0; i < g->result_names.n; i++) found |= g->result_names.p[i] == e->out.p[k].name;
-		if (!found) return bad_usage(e, "the graph has no result", e->out.p[k].name);
+		if (!found) return unknown(e, "the graph has no result", e->out.p[k].name, g->result_names.p, g->result_names.n);
 	}
 	return true;
 }
@@ -157,6 +186,16 @@ static bool evaluate(Eval *e, TsModule *m, TsGraph *g)
 }
 
 /* ---- kernels ---- */
+
+static bool unknown_parameter(Eval *e, const char *what, TsSym name, const TsTree *params, bool idx)
+{
+	TsSym *names = TS_NEW_N(ts_arena(e->cx), TsSym, params->n + 1);
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < params->n; i++)
+		if ((ts_tinfo(params->kid[i])->type.form == TS_TT_IDX) == idx) names[n++] = params->kid[i]->name;
+	return unknown(e, what, name, names, n);
+}
+
 static bool read_numbers(Eval *e, const TsTree *params, int64_t *num)
 {
 	for (uint32_t i = 0; i < params->n; i++) {
@@ -172,7 +211,7 @@ static bool read_numbers(Eval *e, const TsTree *params, int64_t *num)
 		if (end == from->path || *end) return bad_usage(e, "--num takes a number, not", from->path);
 	}
 	for (uint32_t k = 0; k < e->num.n; k++)
-		if (!e->num.p[k].used) return bad_usage(e, "the kernel has no idx parameter", e->num.p[k].name);
+		if (!e->num.p[k].used) return unknown_parameter(e, "the kernel has no idx parameter", e->num.p[k].name, params, true);
 	return true;
 }
 
@@ -203,10 +242,10 @@ static bool check_buffers(Eval *e, const TsTree *params)
 	for (uint32_t k = 0; k < e->out.n; k++) {
 		bool found = false;
 		for (uint32_t i = 0; i < params->n; i++) found |= params->kid[i]->name == e->out.p[k].name && ts_tinfo(params->kid[i])->type.form == TS_TT_MEM;
-		if (!found) return bad_usage(e, "the kernel has no buffer", e->out.p[k].name);
+		if (!found) return unknown_parameter(e, "the kernel has no buffer", e->out.p[k].name, params, false);
 	}
 	for (uint32_t k = 0; k < e->in.n; k++)
-		if (!e->in.p[k].used) return bad_usage(e, "the kernel has no buffer", e->in.p[k].name);
+		if (!e->in.p[k].used) return unknown_parameter(e, "the kernel has no buffer", e->in.p[k].name, params, false);
 	return true;
 }
 

@@ -84,10 +84,8 @@ static bool bind_dims(Explain *x, const TsLoader *l, int64_t *dims)
 			dims[k] = x->sizes.p[i].size;
 			continue;
 		}
-		const char *near = ts_nearest(x->sizes.p[i].name, names, l->n_dims);
 		ts_error(x->cx, (TsSpan){ 0 }, "E_NO_DIM", "'%s' has no dim '%s'", x->model, x->sizes.p[i].name);
-		if (near) ts_hint(x->cx, "nearest: %s", near);
-		else if (l->n_dims) ts_hint(x->cx, "it has '%s'", names[0]);
+		ts_hint_names(x->cx, x->sizes.p[i].name, names, l->n_dims);
 	}
 	return !ts_error_count(x->cx);
 }

@@ -62,6 +62,23 @@ static bool take_output(Run *r, TsArgs *a)
 	return true;
 }
 
+/* No file is to take two results. */
+static bool check_outputs(Run *r)
+{
+	TsArena *a = ts_arena(r->cx);
+	const char **names = TS_NEW_N(a, const char *, r->out.n + 1), **paths = TS_NEW_N(a, const char *, r->out.n + 1);
+	uint32_t n = 0;
+	for (; n < r->out.n; n++) {
+		names[n] = ts_printf(a, "output '%s'", r->out.p[n].name);
+		paths[n] = r->out.p[n].path;
+	}
+	if (r->all) {
+		names[n] = "all results";
+		paths[n++] = r->all;
+	}
+	return ts_outputs_differ(r->cx, n, names, paths);
+}
+
 static bool take_tolerance(Run *r, TsArgs *a)
 {
 	const char *comma = strchr(a->value, ',');
@@ -110,10 +127,8 @@ static bool check_names(Run *r, const Bindings *list, const TsLoadedGraph *g, co
 		bool known = false;
 		for (uint32_t k = 0; k < n; k++) known |= names[k] == list->p[i].name;
 		if (known) continue;
-		const char *near = ts_nearest(list->p[i].name, names, n);
 		ts_error(r->cx, (TsSpan){ 0 }, "E_NO_TENSOR", "graph '%s' has no %s '%s'", g->name, kind, list->p[i].name);
-		if (near) ts_hint(r->cx, "nearest: %s", near);
-		else if (n) ts_hint(r->cx, "it has '%s'", names[0]);
+		ts_hint_names(r->cx, list->p[i].name, names, n);
 	}
 	return !ts_error_count(r->cx);
 }
@@ -228,6 +243,7 @@ int ts_cmd_run(TsCtx *cx, const TsArgList *args)
 		if (r.help) return ts_args_help(usage, spec, a.nspec, stdout), 0;
 	}
 	if (!r.model) return ts_usage_error(cx, "no model: tsc run MODEL --input x=x.npy"), 2;
+	if (!check_outputs(&r)) return 2;
 	if (!ts_model_open(cx, r.model, &r.compile, &m)) return ts_exit_code(cx);
 	if (ts_loader_open(cx, m.path, r.model, &l)) {
 		int graph = ts_loader_graph(&l, r.compile.graph);

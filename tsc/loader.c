@@ -266,9 +266,8 @@ int ts_loader_graph(TsLoader *l, const char *name)
 		names[i] = l->graph[i].name;
 		if (!name || !strcmp(names[i], name)) return (int)i;
 	}
-	const char *near = ts_nearest(name, names, l->n_graphs);
 	ts_error(l->cx, (TsSpan){ 0 }, "E_NO_GRAPH", "'%s' has no graph '%s'", l->path, name);
-	ts_hint(l->cx, near ? "nearest: %s" : "it has '%s'", near ? near : names[0]);
+	ts_hint_names(l->cx, name, names, l->n_graphs);
 	return -1;
 }
 

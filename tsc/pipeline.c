@@ -14,9 +14,10 @@
 #include "tsc/schedule_text.h"
 #include "tsc/tile_input.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/stat.h>
+#include <unistd.h>
 #include <time.h>
 
 typedef struct {
@@ -33,6 +34,7 @@ typedef struct {
 	TsBuf *objects;
 	uint32_t n_objects;
 	TsPlanned planned;
+	bool made_folder;                 /* that of --save-temps was not there before */
 } State;
 
 /* ---- the stages ---- */
@@ -72,8 +74,7 @@ static bool check_weight_files(State *s)
 		if (want ? k < n : n == 1) continue;
 		if (want) ts_error(s->cx, (TsSpan){ 0 }, "E_UNKNOWN_NAME", "--weights-file: '%s' has no weights named '%s'", s->path, want);
 		else ts_error(s->cx, (TsSpan){ 0 }, "E_UNKNOWN_NAME", "--weights-file %s: '%s' has %u sets of weights, name one: --weights-file W=FILE", s->o->weights_from[i].path, s->path, n);
-		const char *near = want ? ts_nearest(want, names, n) : NULL;
-		if (near) ts_hint(s->cx, "nearest: %s", near);
+		if (want) ts_hint_names(s->cx, want, names, n);
 		return false;
 	}
 	return true;
@@ -300,8 +301,11 @@ static bool emit_artifact(State *s, TsArtifactKind kind)
 	for (uint32_t i = 0; i < s->n_objects; i++) objects[i] = (TsBytes){ s->objects[i].p, s->objects[i].n };
 	TsArtifact art = { .kind = kind, .name = s->module->name, .objects = objects, .n_objects = s->n_objects, .plan = s->planned.plan,
 		.ops = { ops.p, ops.n }, .meta = { meta.p, meta.n }, .weights = s->planned.pieces, .n_weights = s->planned.n_pieces, .weight_bytes = s->planned.weight_bytes };
+	const char *temp = getenv("TMPDIR");
+	bool special = ts_out_is_special(s->o->output); /* no folder for the linker is made in /dev, and no header */
+	if (special) art.temp_dir = temp && *temp ? temp : "/tmp";
 	bool ok = ts_emit_artifact(s->cx, &art, s->o->output);
-	if (ok && (kind == TS_ARTIFACT_SO || kind == TS_ARTIFACT_OBJ)) ok = ts_emit_header_beside(s->cx, s->planned.plan, s->o->output);
+	if (ok && !special && (kind == TS_ARTIFACT_SO || kind == TS_ARTIFACT_OBJ)) ok = ts_emit_header_beside(s->cx, s->planned.plan, s->o->output);
 	ts_buf_free(&ops);
 	ts_buf_free(&meta);
 	return ok;
@@ -376,9 +380,8 @@ static bool check_pass(TsCtx *cx, const char *option, const char *name, bool opt
 		if (optional && !pipeline[i].optional) ts_usage_error(cx, "%s %s: this pass cannot be left out", option, name);
 		return !optional || pipeline[i].optional;
 	}
-	const char *near = ts_nearest(name, names, NPASSES);
 	ts_usage_error(cx, "%s: no pass named '%s'", option, name);
-	ts_hint(cx, near ? "nearest: %s" : "the first is '%s'", near ? near : names[0]);
+	ts_hint_names(cx, name, names, NPASSES);
 	return false;
 }
 
@@ -446,7 +449,9 @@ static void show(State *s, const Pass *p)
 
 static bool make_temps_folder(State *s)
 {
-	if (!s->o->save_temps || !mkdir(s->o->save_temps, 0777) || errno == EEXIST) return true;
+	if (!s->o->save_temps) return true;
+	s->made_folder = !mkdir(s->o->save_temps, 0777);
+	if (s->made_folder || errno == EEXIST) return true;
 	ts_env_error(s->cx, "E_FILE", "cannot make the folder '%s': %s", s->o->save_temps, strerror(errno));
 	return false;
 }
@@ -501,6 +506,7 @@ static void run(void *user)
 static void compile(State *s)
 {
 	ts_guard(s->cx, run, s);
+	if (s->made_folder && ts_error_count(s->cx)) rmdir(s->o->save_temps); /* goes only where it is empty */
 	for (uint32_t i = 0; i < s->n_objects; i++) ts_buf_free(&s->objects[i]);
 }
 

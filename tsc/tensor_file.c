@@ -2,6 +2,7 @@
 #include "ir/npy.h"
 #include "ir/safetensors.h"
 #include "support/file.h"
+#include "tsc/args.h"
 #include "tsc/safetensors_header.h"
 #include <string.h>
 
@@ -27,10 +28,9 @@ static bool cut(TsCtx *cx, const char *spec, const char *ending, const char **pa
 
 static bool report_missing(TsCtx *cx, const char *path, TsSym key, const TsSym *names, uint32_t n)
 {
-	const char *near = ts_nearest(key, names, n);
 	ts_error(cx, (TsSpan){ 0 }, "E_NO_TENSOR", "'%s' has no tensor '%s'", path, key);
-	if (near) ts_hint(cx, "nearest: %s", near);
-	else if (n) ts_hint(cx, "it has %u, the first is '%s'", n, names[0]);
+	if (n <= 8 || ts_nearest(key, names, n)) ts_hint_names(cx, key, names, n);
+	else ts_hint(cx, "it has %u, the first is '%s'", n, names[0]);
 	return false;
 }
 
@@ -124,6 +124,18 @@ bool ts_safetensors_write(TsCtx *cx, const char *path, uint32_t n, const TsSym *
 	}
 	ts_buf_free(&b);
 	return ok;
+}
+
+bool ts_outputs_differ(TsCtx *cx, uint32_t n, const char *const *names, const char *const *paths)
+{
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t k = 0; k < i; k++) {
+			if (!ts_same_output(ts_arena(cx), paths[i], paths[k])) continue;
+			const char *also = strcmp(paths[i], paths[k]) ? ts_printf(ts_arena(cx), ", which is '%s'", paths[i]) : "";
+			ts_usage_error(cx, "%s and %s would go into one file, '%s'%s", names[k], names[i], paths[k], also);
+			return false;
+		}
+	return true;
 }
 
 bool ts_tensor_write(TsCtx *cx, const char *path, TsSym name, const TsTensor *t)

@@ -7,6 +7,8 @@ bool ts_tensor_read(TsCtx *cx, const char *spec, TsSym name, TsDtype as, TsTenso
 /* Whether a .safetensors file holds a tensor of that name; false also after reporting that the file is no such file. */
 bool ts_tensor_is_in(TsCtx *cx, const char *path, TsSym name);
 /* By the path's ending: .npy, or .safetensors with this tensor alone. */
+/* Reports two of n outputs that would be one file, however its name is spelt. names[i]: as messages say it. */
+bool ts_outputs_differ(TsCtx *cx, uint32_t n, const char *const *names, const char *const *paths);
 bool ts_tensor_write(TsCtx *cx, const char *path, TsSym name, const TsTensor *t);
 bool ts_safetensors_write(TsCtx *cx, const char *path, uint32_t n, const TsSym *names, const TsTensor *const *tensors);
 bool ts_has_ending(const char *path, const char *ending);

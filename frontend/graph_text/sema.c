@@ -274,6 +274,16 @@ static void unused_fns(Sema *s)
 	}
 }
 
+static void no_such_graph(Sema *s, TsTree *file)
+{
+	TsSym *names = TS_NEW_N(s->a, TsSym, file->n + 1);
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < file->n; i++)
+		if (file->kid[i]->kind == TS_TREE_GRAPH) names[n++] = file->kid[i]->name;
+	ts_error(s->cx, file->at, "E_NO_GRAPH", "no graph named '%s'", s->o->graph);
+	ts_hint_names(s->cx, s->o->graph, names, n);
+}
+
 TsModule *ts_s_module(Sema *s, TsCtx *cx, TsTree *file, const char *path, const TsSemaOptions *o)
 {
 	static const TsSemaOptions plain;
@@ -300,7 +310,7 @@ TsModule *ts_s_module(Sema *s, TsCtx *cx, TsTree *file, const char *path, const 
 	unused_fns(s);
 	if (ts_error_count(cx) != errors) return NULL;
 	if (!done) {
-		if (s->o->graph) ts_error(cx, file->at, "E_NO_GRAPH", "no graph named '%s'", s->o->graph);
+		if (s->o->graph) no_such_graph(s, file);
 		else ts_error(cx, file->at, "E_NO_GRAPH", "this file has no graph to compile");
 		return NULL;
 	}

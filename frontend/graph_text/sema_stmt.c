@@ -180,12 +180,29 @@ static void let(Sema *s, TsTree *t)
 
 /* ---- for ---- */
 
+/* Iterations of a loop, times those of the loops around it; a run is one kernel or more for each. */
+static bool few_iterations(Sema *s, TsTree *range, const TsFor *f)
+{
+	int64_t all = ts_for_trips(f);
+	if (all > TS_MAX_ITERATIONS) ts_error(s->cx, range->at, "E_LIMIT", "a loop of %lld iterations; at most %d are possible", (long long)all, TS_MAX_ITERATIONS);
+	for (OpenFor *o = s->loops; o && all <= TS_MAX_ITERATIONS; o = o->up) {
+		all *= ts_for_trips(o->f);
+		if (all > TS_MAX_ITERATIONS)
+			ts_error(s->cx, range->at, "E_LIMIT", "with the loops around it, a loop of %lld iterations; at most %d are possible", (long long)all, TS_MAX_ITERATIONS);
+	}
+	return all <= TS_MAX_ITERATIONS;
+}
+
 static bool fold_range(Sema *s, TsTree *r, TsFor *f)
 {
 	f->step = 1;
 	if (!ts_s_int(s, r->kid[0], &f->lo) || !ts_s_int(s, r->kid[1], &f->hi) || (r->kid[2] && !ts_s_int(s, r->kid[2], &f->step))) return false;
 	if (f->step < 1) { ts_error(s->cx, r->at, "E_LOOP", "the step of a loop is at least 1, found %lld", (long long)f->step); return false; }
-	return true;
+	if (f->lo < -TS_MAX_LOOP_BOUND || f->hi > TS_MAX_LOOP_BOUND || f->step > TS_MAX_LOOP_BOUND || f->hi < -TS_MAX_LOOP_BOUND || f->lo > TS_MAX_LOOP_BOUND) {
+		ts_error(s->cx, r->at, "E_LIMIT", "bounds and step of a loop lie within 2^60");
+		return false;
+	}
+	return few_iterations(s, r, f);
 }
 
 static TsDim loop_symbol(Sema *s, TsSym var, const TsFor *f, TsSpan at)

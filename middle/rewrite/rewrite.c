@@ -163,8 +163,8 @@ static bool find_disabled(TsModule *m, const TsRewriteOptions *opt, bool *off)
 		TsSym *names = TS_NEW_N(m->arena, TsSym, n);
 		for (uint32_t k = 0; k < n; k++) names[k] = ts_intern(m->cx, ts_rewrite_name(k));
 		ts_error(m->cx, (TsSpan){ 0 }, "E_UNKNOWN_REWRITE", "no rewrite named '%s'", opt->disabled[i]);
-		TsSym near = ts_nearest(ts_intern(m->cx, opt->disabled[i]), names, n);
-		if (near) ts_hint(m->cx, "nearest: %s", near);
+		if (ts_nearest(opt->disabled[i], names, n)) ts_hint_names(m->cx, opt->disabled[i], names, n);
+		else ts_hint(m->cx, "there are %u: docs/rewrites.md lists them", n);
 		return false;
 	}
 	return true;

@@ -279,7 +279,7 @@ static void do_for(TsTl *t, TsNode *n)
 	TsFor *f = n->loop;
 	TsDims *d = t->d;
 	uint32_t nc = f->ncarry;
-	int64_t trips = f->hi > f->lo ? (f->hi - f->lo + f->step - 1) / f->step : 0;
+	int64_t trips = ts_for_trips(f);
 	TsReal *half = TS_NEW_N(t->a, TsReal, nc);
 	TsDim *count = TS_NEW_N(t->a, TsDim, nc), turn = ts_dim_floordiv(d, ts_dim_sub(d, f->symbol, ts_dim_const(d, f->lo)), ts_dim_const(d, f->step));
 	TsDim parity = ts_dim_mod(d, turn, ts_dim_const(d, 2)), other = ts_dim_sub(d, ts_dim_const(d, 1), parity);

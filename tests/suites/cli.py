@@ -3,9 +3,11 @@ behind; and what the sub-commands print. The folder of each test is empty but fo
 import json
 import os
 import re
+import socket
 import struct
 import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 
 PARALLEL = True
 
@@ -24,6 +26,16 @@ graph f(x: f32[B, 2]) -> (y: f32[B, 2]) {
   y = x + W."b"
 }
 """
+
+RULES = sorted((Path(__file__).parents[2] / "middle/rewrite").glob("*.rules"))
+REWRITES = 4 + sum(len(re.findall(r"^[a-z_0-9]+:", p.read_text(), re.M)) for p in RULES)  # with the passes fold, cse, dce and hoist
+
+
+def npy_of(values, shape):
+    head = repr({"descr": "<f4", "fortran_order": False, "shape": shape}).encode()
+    head += b" " * (-(len(head) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(head)) + head + struct.pack("<%df" % len(values), *values)
+
 
 # ---- hostile weight files ----------------------------------------------------------------------------------------------------
 
@@ -156,8 +168,8 @@ BAD = [
     # files
     Bad("input-missing", "no.tg -o m.so", 3, "E_FILE", "cannot open 'no.tg': No such file or directory"),
     Bad("input-in-no-folder", "no/m.tg -o m.so", 3, "E_FILE", "cannot open 'no/m.tg': No such file or directory"),
-    Bad("input-is-a-folder", ". -o m.so", 3, "E_FILE", "cannot read '.': it is a folder"),
-    Bad("input-is-a-device", "/dev/zero -o m.so", 3, "E_FILE", "cannot read '/dev/zero': it is no regular file"),
+    Bad("input-is-a-folder", ". -o m.so", 3, "E_FILE", "cannot read '.': it is a folder, not a regular file"),
+    Bad("input-is-a-device", "/dev/zero -o m.so", 3, "E_FILE", "cannot read '/dev/zero': it is a device, not a regular file"),
     Bad("input-is-empty", "m.tg -o m.so", 1, "E_SYNTAX", "a file begins with its version: 'tessera 1', or 'tile 1' for kernels of Tile IR", {"m.tg": ""}),
     Bad("output-in-no-folder", "m.tg -o no/m.so", 3, "E_FILE", "cannot write 'no/m.so': No such file or directory", {"m.tg": MODEL}),
     Bad("program-in-no-folder", "m.tg --emit exe -o no/m", 3, "E_FILE", "cannot write 'no/m': No such file or directory", {"m.tg": MODEL}),
@@ -167,11 +179,20 @@ BAD = [
     Bad("temps-are-a-file", "m.tg -o m.so --save-temps file", 3, "E_FILE", "cannot write 'file/m.graph.tg': Not a directory", {"m.tg": MODEL, "file": ""}),
     Bad("input-is-an-object", "m.tsr -o m.so", 1, "E_PACK_BAD", "cannot read 'm.tsr' as an artifact: it is no ELF file", {"m.tsr": b"\x7fELF"}),
     # what the model does not have
-    Bad("unknown-graph", "m.tg --graph g -o m.so", 1, "E_NO_GRAPH", "no graph named 'g'", {"m.tg": MODEL}),
-    Bad("unknown-rewrite", "m.tg --disable-rewrite nope -o m.so", 1, "E_UNKNOWN_REWRITE", "no rewrite named 'nope'", {"m.tg": MODEL}),
+    Bad("unknown-graph", "m.tg --graph digits -o m.so", 1, "E_NO_GRAPH", "no graph named 'digits'", {"m.tg": MODEL}, "there is f"),
+    Bad("unknown-graph-begins-so", "m.tg --graph dig -o m.so", 1, "E_NO_GRAPH", "no graph named 'dig'",
+        {"m.tg": MODEL.replace("graph f", "graph digits")}, "nearest: digits"),
+    Bad("eval-unknown-graph", "eval m.tg --graph digits", 1, "E_NO_GRAPH", "no graph named 'digits'", {"m.tg": MODEL}, "there is f"),
+    Bad("run-unknown-graph", "run m.tg --graph digits", 1, "E_NO_GRAPH", "no graph named 'digits'", {"m.tg": MODEL}, "there is f"),
+    Bad("unknown-rewrite", "m.tg --disable-rewrite nope -o m.so", 1, "E_UNKNOWN_REWRITE", "no rewrite named 'nope'", {"m.tg": MODEL},
+        "there are %d: docs/rewrites.md lists them" % REWRITES),
+    Bad("near-rewrite", "m.tg --disable-rewrite transpose_twise -o m.so", 1, "E_UNKNOWN_REWRITE", "no rewrite named 'transpose_twise'", {"m.tg": MODEL},
+        "nearest: transpose_twice"),
+    Bad("unknown-name-of-100000-letters", "m.tg --graph %s -o m.so" % ("g" * 100000), 1, "E_NO_GRAPH", "no graph named '%s…'" % ("g" * 60), {"m.tg": MODEL}, "there is f"),
+    usage("unknown-option-of-100000-letters", "--%s m.tg" % ("é" * 50000), "unknown option '--%s…'" % ("é" * 29), "'tsc --help' lists the options"),
     usage("unknown-pass", "m.tg --skip rewrit -o m.so", "--skip: no pass named 'rewrit'", "nearest: rewrite", m_tg=MODEL),
     usage("pass-cannot-be-left-out", "m.tg --skip tile -o m.so", "--skip tile: this pass cannot be left out", m_tg=MODEL),
-    usage("print-after-nothing", "m.tg --print-after lower -o m.so", "--print-after: no pass named 'lower'", "the first is 'parse'", m_tg=MODEL),
+    usage("print-after-nothing", "m.tg --print-after lower -o m.so", "--print-after: no pass named 'lower'", "there are parse, graph, rewrite, schedule, tile, generate, plan", m_tg=MODEL),
     # weights
     Bad("weights-missing", "w.tg -o m.so", 3, "E_FILE", "cannot open 'w.safetensors': No such file or directory", {"w.tg": WITH_WEIGHTS}),
     Bad("weights-folder-missing", "w.tg --weights-dir no -o m.so", 3, "E_FILE", "cannot open 'no/w.safetensors': No such file or directory",
@@ -182,7 +203,7 @@ BAD = [
         "--weights-file: 'w.tg' has no weights named 'V'", {"w.tg": WITH_WEIGHTS, "w.safetensors": GOOD}, "nearest: W"),
     Bad("weights-file-for-none", "m.tg --weights-file w.safetensors -o m.so", 1, "E_UNKNOWN_NAME",
         "--weights-file w.safetensors: 'm.tg' has 0 sets of weights, name one: --weights-file W=FILE", {"m.tg": MODEL, "w.safetensors": GOOD}),
-    Bad("weights-are-a-folder", "w.tg --weights-file ./ -o m.so", 3, "E_FILE", "cannot read './': it is a folder", {"w.tg": WITH_WEIGHTS}),
+    Bad("weights-are-a-folder", "w.tg --weights-file ./ -o m.so", 3, "E_FILE", "cannot read './': it is a folder, not a regular file", {"w.tg": WITH_WEIGHTS}),
     Bad("index-leaves-its-folder", "w.tg --weights-file i.json -o m.so", 1, "E_WEIGHT_INDEX", "i.json: a shard lies beside the index, found ../w.safetensors",
         {"w.tg": WITH_WEIGHTS, "i.json": '{"weight_map": {"b": "../w.safetensors"}}'}),
     Bad("index-names-a-missing-shard", "w.tg --weights-file i.json -o m.so", 3, "E_FILE", "cannot open 'no.safetensors': No such file or directory",
@@ -203,6 +224,12 @@ BAD = [
     usage("run-nothing", "run", "no model: tsc run MODEL --input x=x.npy"),
     usage("run-two-models", "run a.so b.so", "two models: 'a.so' and 'b.so'"),
     usage("run-input-without-name", "run m.so --input x.npy", "--input needs the form NAME=VALUE, not 'x.npy'"),
+    usage("run-two-outputs-in-one-file", "run m.so --output y=a.npy --output z=./a.npy", "output 'y' and output 'z' would go into one file, 'a.npy', which is './a.npy'"),
+    usage("run-all-results-and-one-in-one-file", "run m.so --output a.safetensors --output y=a.safetensors",
+          "output 'y' and all results would go into one file, 'a.safetensors'", a_safetensors=b"old"),
+    usage("eval-two-outputs-in-one-file", "eval m.tg --output y=a.npy --output z=a.npy", "output 'y' and output 'z' would go into one file, 'a.npy'", m_tg=MODEL),
+    usage("eval-output-twice", "eval m.tg --output y=a.npy --output y=b.npy", "--output y is given twice", m_tg=MODEL),
+    usage("eval-unknown-result", "eval m.tg --output yy=a.npy", "the graph has no result 'yy'", "nearest: y", m_tg=MODEL),
     usage("run-input-twice", "run m.so --input x=a.npy --input x=b.npy", "input 'x' is given twice"),
     usage("run-gpu", "run m.so --device cuda", "unknown device 'cuda'", "there are cpu"),
     usage("run-no-threads", "run m.so --threads 0", "--threads needs a whole number from 1 to 4096, not '0'"),
@@ -311,8 +338,97 @@ def full_disks(ctx):
             result = ctx.run([ctx.tsc, "w.tg", "--emit", kind, "-o", disk / name], cwd=folder)
             good = result.code == 3 and [e[3] for e in errors_of(result)] == ["E_FILE"] and not os.listdir(disk)
             yield "full/disk-" + kind, good, "%d %s left: %s" % (result.code, result.err, os.listdir(disk))
+        (disk / "fill").write_bytes(bytes(256 << 10))
+        result = ctx.run([ctx.tsc, "m.tg", "--save-temps", disk / "temps", "-o", folder / "m.so"], cwd=folder)
+        good = result.code == 3 and [e[3] for e in errors_of(result)] == ["E_FILE"] and os.listdir(disk) == ["fill"] and not (folder / "m.so").exists()
+        yield "full/disk-temps", good, "%d %s left: %s" % (result.code, result.err, os.listdir(disk))
     finally:
         ctx.run(["umount", disk])
+
+
+# ---- what is no regular file ------------------------------------------------------------------------------------------------
+def odd_files(ctx):
+    """Pipes, sockets, folders and devices where a file is read or written: nothing waits, and each is called what it is."""
+    folder = ctx.tmp / "odd"
+    x = npy_of([1.0] * 4, (1, 4))
+    put(folder, {"m.tg": MODEL, "w.tg": WITH_WEIGHTS, "x.npy": x})
+    (folder / "d").mkdir()
+    kinds = {"pipe": "a pipe", "sock": "a socket", "d": "a folder", "null": "a device"}
+    for ending in ("", ".tg", ".so", ".npy", ".npz", ".safetensors", ".json"):
+        os.mkfifo(folder / ("pipe" + ending))
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(os.path.relpath(folder / ("sock" + ending)))
+        (folder / ("null" + ending)).symlink_to("/dev/null")
+        if ending:
+            (folder / ("d" + ending)).mkdir()
+    before = sorted(os.listdir(folder))
+    reads = ["{0}.tg -o m.so", "w.tg --weights-file {0}.safetensors -o m.so", "w.tg --weights-file {0}.json -o m.so", "@{0}", "fmt {0}.tg", "fmt -i {0}.tg",
+             "eval {0}.tg", "test {0}.tg", "inspect {0}.so", "run {0}.so", "explain {0}.so --dims B=1", "eval m.tg --input x={0}.npy",
+             "eval m.tg --input x={0}.npz:x", "run m.tg --input x={0}.safetensors", "run m.tg --check {0}.safetensors"]
+
+    def read(case):
+        argv, kind = case
+        words = argv.format(kind)
+        path = re.search(kind + r"\b[.\w]*", words).group()
+        result = ctx.run([ctx.tsc] + words.split(), cwd=folder, timeout=20)
+        text = "cannot read '%s': it is %s, not a regular file" % (path, kinds[kind])
+        return "odd/" + words, result.code == 3 and [e[3:] for e in errors_of(result)] == [("E_FILE", text)], "%d %s" % (result.code, result.err)
+
+    yield from ctx.map(read, [(argv, kind) for argv in reads for kind in kinds])
+    writes = ["m.tg -o {0}.so", "m.tg --emit exe -o {0}", "m.tg --emit graph -o {0}.tg", "eval m.tg --input x=x.npy --output y={0}.npy",
+              "run m.tg --input x=x.npy --output y={0}.npy", "run m.tg --input x=x.npy --output {0}.safetensors"]
+    answers = {"pipe": "it is a pipe that nobody reads", "sock": "it is a socket", "d": "Is a directory"}
+
+    def write(case):
+        argv, kind = case
+        words = argv.format(kind)
+        result = ctx.run([ctx.tsc] + words.split(), cwd=folder, timeout=20)
+        found = [e[3:] for e in errors_of(result)]
+        path = re.search(kind + r"\b[.\w]*", words).group()
+        if kind == "null":
+            return "odd/" + words, result.code == 0 and not result.err, result.err
+        return "odd/" + words, result.code == 3 and found == [("E_FILE", "cannot write '%s': %s" % (path, answers[kind]))], "%d %s" % (result.code, result.err)
+
+    yield from ctx.map(write, [(argv, kind) for argv in writes for kind in kinds])
+    yield "odd/nothing-is-left", sorted(os.listdir(folder)) == before, str(set(os.listdir(folder)) ^ set(before))
+    yield "odd/no-header-beside-a-device", not os.path.exists("/dev/null.h"), ""
+
+
+def links(ctx):
+    """What is written to a link goes where the link leads, and the link stays."""
+    folder = ctx.tmp / "links"
+    put(folder, {"m.tg": MODEL, "x.npy": npy_of([1.0] * 4, (1, 4)), "old": b"old", "messy.tg": MODEL.replace("x + 1.0", "(x)+ 1.0")})
+    (folder / "there").mkdir()
+    for name, to in (("y.npy", "there/y.npy"), ("z.npy", "old"), ("m.so", "there/new.so"), ("circle", "circle"), ("t.tg", "messy.tg"), ("lost", "no/lost")):
+        (folder / name).symlink_to(to)
+
+    def tsc(words):
+        return ctx.run([ctx.tsc] + words.split(), cwd=folder)
+
+    for words, link in (("eval m.tg --input x=x.npy --output y=y.npy", "y.npy"), ("run m.tg --input x=x.npy --output y=z.npy", "z.npy"),
+                        ("m.tg -o m.so", "m.so"), ("fmt -i t.tg", "t.tg")):
+        result = tsc(words)
+        at = folder / link
+        yield "links/" + link, result.code == 0 and at.is_symlink() and at.resolve().is_file() and at.stat().st_size > 64, result.err
+    yield "links/fmt", (folder / "messy.tg").read_text() == MODEL, ""
+    for link, why in (("circle", "Too many levels of symbolic links"), ("lost", "No such file or directory")):
+        result = tsc("m.tg --emit graph -o " + link)
+        found = [e[3:] for e in errors_of(result)]
+        yield "links/" + link, result.code == 3 and (folder / link).is_symlink() and found == [("E_FILE", "cannot write '%s': %s" % (link, why))], result.err
+    both = tsc("eval m.tg --input x=x.npy --output y=there/y.npy --output z=y.npy")
+    text = "output 'y' and output 'z' would go into one file, 'there/y.npy', which is 'y.npy'"
+    yield "links/two-outputs", both.code == 2 and [e[3:] for e in errors_of(both)] == [("E_USAGE", text)], both.err
+    with open(folder / "log", "w") as log:
+        log.write("before\n")
+        log.flush()
+        shown = subprocess.run([ctx.tsc, "m.tg", "--emit", "graph", "-o", "/dev/stdout"], cwd=folder, stdout=log, timeout=60)
+    text = (folder / "log").read_text()
+    yield "links/standard-output-goes-on", shown.returncode == 0 and text.startswith("before\ntessera 1\n"), text
+    name = "n" * 252 + ".tg"
+    long = tsc("m.tg --emit graph -o " + name)
+    yield "links/longest-name", long.code == 0 and (folder / name).exists(), long.err
+    left = [n for n in os.listdir(folder) + os.listdir(folder / "there") if ".tmp" in n]
+    yield "links/nothing-is-left", not left, str(left)
 
 
 # ---- good ones ---------------------------------------------------------------------------------------------------------------
@@ -482,5 +598,7 @@ def run(ctx):
     yield from bad_command_lines(ctx)
     yield from hostile_weights(ctx)
     yield from full_disks(ctx)
+    yield from odd_files(ctx)
+    yield from links(ctx)
     yield from questions(ctx)
     yield from formatting(ctx)
