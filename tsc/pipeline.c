@@ -119,11 +119,11 @@ static bool rewrite(State *s)
  * second is of that text: so the printed schedule, read back, is this one.  keeps: results.  reports: operators without a kernel. */
 static bool schedule(State *s)
 {
-	if (!(s->sched = ts_schedule(s->module))) return false;
+	if (!(s->sched = ts_schedule(s->module, ts_sched_target("cpu")))) return false;
 	ts_schedule_order(s->sched);
 	ts_name_values(s->module);
 	if (!ts_verify(s->module, "schedule")) return false;
-	return (s->sched = ts_schedule(s->module)) != NULL;
+	return (s->sched = ts_schedule(s->module, ts_sched_target("cpu"))) != NULL;
 }
 
 /* Kernel texts to verified Tile IR. Equal texts are parsed once. */

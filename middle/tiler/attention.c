@@ -332,32 +332,40 @@ static TsReal optional(TsTl *t, const TsNode *n, const char *name, const TsType 
 
 void ts_sched_attention(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 {
-	static const char *const target[TS_CPU_CLONES] = { "x86-64-v2", "x86-64-v3", "x86-64-v4" };
 	const TsNode *n = ts_val(t->g, anchor)->def;
 	const TsType *ty = &ts_val(t->g, root)->type, *ot;
-	Attn w = { .t = t, .n = n };
+	TsJob j = { .t = t, .root = root, .n = n, .name = ts_op_info(t->cx, n->op)->name };
 	TsIdx idx[TS_MAX_RANK];
-	w.q = ts_materialise(t, n->in[0]);
-	w.key = ts_materialise(t, n->in[1]);
-	w.v = ts_materialise(t, n->in[2]);
-	w.qt = &ts_val(t->g, n->in[0])->type;
-	w.kt = &ts_val(t->g, n->in[1])->type;
-	w.vt = &ts_val(t->g, n->in[2])->type;
-	w.mask = optional(t, n, "mask", &w.mt);
-	w.bias = optional(t, n, "bias", &w.bt);
-	w.qoff = optional(t, n, "q_offset", &ot);
-	w.nb = w.qt->rank - 2u;
-	w.S = w.qt->dim[w.nb];
-	w.D = w.qt->dim[w.nb + 1];
-	w.T = w.kt->dim[w.nb];
-	w.E = w.vt->dim[w.nb + 1];
-	w.group = w.nb ? ts_dim_floordiv(t->d, w.qt->dim[w.nb - 1], w.kt->dim[w.nb - 1]) : ts_dim_const(t->d, 1);
-	w.ct = w.qt->elem == TS_F64 ? TS_F64 : TS_F32;
-	w.cname = ts_dtype_name(w.ct);
-	ts_region_init(t, &w.r, ty->rank, ty->dim);
+	j.at.q = ts_materialise(t, n->in[0]);
+	j.at.key = ts_materialise(t, n->in[1]);
+	j.at.v = ts_materialise(t, n->in[2]);
+	j.at.qt = &ts_val(t->g, n->in[0])->type;
+	j.at.kt = &ts_val(t->g, n->in[1])->type;
+	j.at.vt = &ts_val(t->g, n->in[2])->type;
+	j.at.mask = optional(t, n, "mask", &j.at.mt);
+	j.at.bias = optional(t, n, "bias", &j.at.bt);
+	j.at.qoff = optional(t, n, "q_offset", &ot);
+	j.at.nb = j.at.qt->rank - 2u;
+	j.at.S = j.at.qt->dim[j.at.nb];
+	j.at.D = j.at.qt->dim[j.at.nb + 1];
+	j.at.T = j.at.kt->dim[j.at.nb];
+	j.at.E = j.at.vt->dim[j.at.nb + 1];
+	j.at.group = j.at.nb ? ts_dim_floordiv(t->d, j.at.qt->dim[j.at.nb - 1], j.at.kt->dim[j.at.nb - 1]) : ts_dim_const(t->d, 1);
+	j.at.ct = j.at.qt->elem == TS_F64 ? TS_F64 : TS_F32;
+	ts_region_init(t, &j.r, ty->rank, ty->dim);
 	ts_identity_idx(t, 0, ty->rank, idx);
-	w.root = ts_region_value(t, &w.r, root, idx, anchor);
-	w.leaf = ts_region_leaf(t, &w.r, out, ty, idx);
+	j.value = ts_region_value(t, &j.r, root, idx, anchor);
+	j.leaf = ts_region_leaf(t, &j.r, out, ty, idx);
+	ts_write_kernels(&j, TS_CLS_ATTENTION);
+}
+
+void ts_cpu_attention(TsJob *j)
+{
+	static const char *const target[TS_CPU_CLONES] = { "x86-64-v2", "x86-64-v3", "x86-64-v4" };
+	TsTl *t = j->t;
+	Attn w = { .t = t, .n = j->n, .r = j->r, .root = j->value, .leaf = j->leaf, .q = j->at.q, .key = j->at.key, .v = j->at.v, .mask = j->at.mask, .bias = j->at.bias,
+		.qoff = j->at.qoff, .qt = j->at.qt, .kt = j->at.kt, .vt = j->at.vt, .mt = j->at.mt, .bt = j->at.bt, .S = j->at.S, .T = j->at.T, .D = j->at.D, .E = j->at.E,
+		.group = j->at.group, .nb = j->at.nb, .ct = j->at.ct, .cname = ts_dtype_name(j->at.ct) };
 	TsKb like;
 	TsChoice c = { 0 };
 	TsSym text[TS_CPU_CLONES];
@@ -388,5 +396,5 @@ void ts_sched_attention(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 	c.label = ts_intern(t->cx, "head dim <= 512");
 	c.tile[0] = w.rows;
 	c.tile[1] = w.keys;
-	ts_emit_step(t, root, &like, &w.r, &c, 1);
+	ts_emit_step(t, j->root, &like, &w.r, &c, 1);
 }

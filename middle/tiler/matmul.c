@@ -333,59 +333,80 @@ static void operand_strides(TsTl *t, const TsReal *r, const TsType *ty, uint32_t
 	}
 }
 
+/* The operands' batch strides ride along as two more leaves, so that dims merge only where they agree. */
+static void merge_dims(TsJob *j, const TsType *at, const TsType *bt, uint32_t rank)
+{
+	TsTl *t = j->t;
+	const TsReal *a = &j->mm.a, *b = &j->mm.b;
+	uint32_t batch = rank - 2;
+	TsRegion *r = &j->r;
+	TsRNode ra = { .kind = TS_R_LOAD, .elem = j->mm.ae, .buf = a->buf, .offset = a->offset }, rb = { .kind = TS_R_LOAD, .elem = j->mm.be, .buf = b->buf, .offset = b->offset };
+	operand_strides(t, a, at, batch, ra.coef);
+	operand_strides(t, b, bt, batch, rb.coef);
+	ra.coef[batch] = a->stride[at->rank - 2];
+	rb.coef[batch + 1] = b->stride[bt->rank - 1];
+	ts_push(t->a, &r->nodes, ra);
+	uint32_t na = r->nodes.n - 1;
+	ts_push(t->a, &r->nodes, rb);
+	uint32_t nb = na + 1;
+	ts_region_merge(t, r, rank - 1u);
+	if (r->niter < 2) ts_bug(t->cx, j->n->at, "schedule: matmul lost a dim");
+	if (r->nodes.p[nb].coef[r->niter - 2]) { /* the only row dim was 1 and is gone, what stands there is a batch: put the row back */
+		uint32_t at_ = r->niter - 1;
+		r->size[at_ + 1] = r->size[at_];
+		r->size[at_] = ts_dim_const(t->d, 1);
+		for (uint32_t i = 1; i < r->nodes.n; i++) {
+			r->nodes.p[i].coef[at_ + 1] = r->nodes.p[i].coef[at_];
+			r->nodes.p[i].coef[at_] = 0;
+		}
+		r->nodes.p[j->leaf].coef[at_] = ts_dim_const(t->d, 1); /* the tile still has rows to store */
+		r->niter++;
+	}
+	j->mm.im = r->niter - 2;
+	j->mm.in = r->niter - 1;
+	j->mm.m = r->size[j->mm.im];
+	j->mm.n = r->size[j->mm.in];
+	j->mm.a_m = r->nodes.p[na].coef[j->mm.im];
+	for (uint32_t i = 0; i < j->mm.im; i++) {
+		j->mm.a_batch[i] = r->nodes.p[na].coef[i];
+		j->mm.b_batch[i] = r->nodes.p[nb].coef[i];
+	}
+}
+
 void ts_sched_matmul(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 {
 	const TsNode *node = ts_val(t->g, anchor)->def;
 	const TsType *at = &ts_val(t->g, node->in[0])->type, *bt = &ts_val(t->g, node->in[1])->type, *ty = &ts_val(t->g, root)->type;
 	TsIdx idx[TS_MAX_RANK];
-	Mm mm = { .t = t };
-	uint32_t batch = ty->rank - 2u;
-	TsReal a = ts_materialise(t, node->in[0]), b = ts_materialise(t, node->in[1]);
-	mm.ae = at->elem;
-	mm.be = bt->elem;
-	mm.ct = compute_type(at->elem, bt->elem);
-	mm.a = a;
-	mm.k = at->dim[at->rank - 1];
-	ts_region_init(t, &mm.r, ty->rank, ty->dim);
+	TsJob j = { .t = t, .root = root, .n = node, .name = ts_op_info(t->cx, node->op)->name };
+	j.mm.a = ts_materialise(t, node->in[0]);
+	j.mm.b = ts_materialise(t, node->in[1]);
+	j.mm.ae = at->elem;
+	j.mm.be = bt->elem;
+	j.mm.ct = compute_type(at->elem, bt->elem);
+	j.mm.k = at->dim[at->rank - 1];
+	j.mm.a_k = j.mm.a.stride[at->rank - 1];
+	j.mm.b_k = j.mm.b.stride[bt->rank - 2];
+	j.mm.b_n = j.mm.b.stride[bt->rank - 1];
+	ts_region_init(t, &j.r, ty->rank, ty->dim);
 	ts_identity_idx(t, 0, ty->rank, idx);
-	mm.out = ts_region_value(t, &mm.r, root, idx, anchor);
-	mm.leaf = ts_region_leaf(t, &mm.r, out, ty, idx);
-	/* The operands' batch strides ride along as two more leaves, so that dims merge only where they agree. */
-	TsRNode ra = { .kind = TS_R_LOAD, .elem = mm.ae, .buf = a.buf, .offset = a.offset }, rb = { .kind = TS_R_LOAD, .elem = mm.be, .buf = b.buf, .offset = b.offset };
-	operand_strides(t, &a, at, batch, ra.coef);
-	operand_strides(t, &b, bt, batch, rb.coef);
-	ra.coef[batch] = a.stride[at->rank - 2];
-	rb.coef[batch + 1] = b.stride[bt->rank - 1];
-	ts_push(t->a, &mm.r.nodes, ra);
-	uint32_t na = mm.r.nodes.n - 1;
-	ts_push(t->a, &mm.r.nodes, rb);
-	uint32_t nb = na + 1;
-	ts_region_merge(t, &mm.r, ty->rank - 1u);
-	if (mm.r.niter < 2) ts_bug(t->cx, node->at, "schedule: matmul lost a dim");
-	if (mm.r.nodes.p[nb].coef[mm.r.niter - 2]) { /* the only row dim was 1 and is gone, what stands there is a batch: put the row back */
-		uint32_t at = mm.r.niter - 1;
-		mm.r.size[at + 1] = mm.r.size[at];
-		mm.r.size[at] = ts_dim_const(t->d, 1);
-		for (uint32_t i = 1; i < mm.r.nodes.n; i++) {
-			mm.r.nodes.p[i].coef[at + 1] = mm.r.nodes.p[i].coef[at];
-			mm.r.nodes.p[i].coef[at] = 0;
-		}
-		mm.r.nodes.p[mm.leaf].coef[at] = ts_dim_const(t->d, 1); /* the tile still has rows to store */
-		mm.r.niter++;
-	}
-	mm.im = mm.r.niter - 2;
-	mm.in = mm.r.niter - 1;
-	mm.m = mm.r.size[mm.im];
-	mm.n = mm.r.size[mm.in];
-	mm.a_m = mm.r.nodes.p[na].coef[mm.im];
-	mm.a_k = a.stride[at->rank - 1];
-	TsReal src = b;
+	j.value = ts_region_value(t, &j.r, root, idx, anchor);
+	j.leaf = ts_region_leaf(t, &j.r, out, ty, idx);
+	merge_dims(&j, at, bt, ty->rank);
+	ts_write_kernels(&j, TS_CLS_CONTRACT);
+}
+
+void ts_cpu_matmul(TsJob *j)
+{
+	TsTl *t = j->t;
+	Mm mm = { .t = t, .r = j->r, .out = j->value, .leaf = j->leaf, .im = j->mm.im, .in = j->mm.in, .a = j->mm.a, .a_m = j->mm.a_m, .a_k = j->mm.a_k, .m = j->mm.m,
+		.n = j->mm.n, .k = j->mm.k, .ct = j->mm.ct, .ae = j->mm.ae, .be = j->mm.be };
+	TsReal src = j->mm.b;
 	for (uint32_t i = 0; i < mm.im; i++) {
-		mm.a_batch[i] = mm.r.nodes.p[na].coef[i];
-		mm.b_batch[i] = src.stride[i] = mm.r.nodes.p[nb].coef[i];
+		mm.a_batch[i] = j->mm.a_batch[i];
+		mm.b_batch[i] = src.stride[i] = j->mm.b_batch[i];
 	}
-	TsDim k_stride = b.stride[bt->rank - 2], n_stride = b.stride[bt->rank - 1];
-	if (!pack_weight(&mm, &b, k_stride, n_stride)) pack_at_run(&mm, &src, k_stride, n_stride);
+	if (!pack_weight(&mm, &j->mm.b, j->mm.b_k, j->mm.b_n)) pack_at_run(&mm, &src, j->mm.b_k, j->mm.b_n);
 	TsChoice c[2] = { 0 };
 	const int *tune = tuned(&mm, 0);
 	TsKb like;
@@ -404,5 +425,5 @@ void ts_sched_matmul(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 		c[i].tile[1] = i ? tune[TS_TUNE_BLOCK_N] : PANEL;
 		c[i].tile[2] = tune[TS_TUNE_BLOCK_K];
 	}
-	ts_emit_step(t, root, &like, &mm.r, c, 2);
+	ts_emit_step(t, j->root, &like, &mm.r, c, 2);
 }

@@ -61,46 +61,48 @@ static void write_kernel(TsTl *t, const TsRegion *r, uint32_t root, uint32_t lea
 	for (uint32_t i = 0; serial && i <= last; i++) ts_kb_close(k, "");
 }
 
+void ts_cpu_pointwise(TsJob *j)
+{
+	TsTl *t = j->t;
+	TsKb k;
+	TsChoice c = { 0 };
+	ts_kb_init(&k, t, NULL);
+	write_kernel(t, &j->r, j->value, j->leaf, &k, &c.cells);
+	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
+	c.kernel = ts_add_kernel(t, j->name, all);
+	c.tile[0] = chunk_of(t);
+	ts_emit_step(t, j->root, &k, j->root ? &j->r : NULL, &c, 1);
+}
+
 void ts_sched_pointwise(TsTl *t, TsVal root, const TsReal *out)
 {
 	const TsType *ty = &ts_val(t->g, root)->type;
 	TsIdx idx[TS_MAX_RANK];
-	TsRegion r;
-	TsKb k;
 	TsDim one = ts_dim_const(t->d, 1);
-	ts_region_init(t, &r, ty->rank ? ty->rank : 1, ty->rank ? ty->dim : &one);
+	TsJob j = { .t = t, .root = root };
+	ts_region_init(t, &j.r, ty->rank ? ty->rank : 1, ty->rank ? ty->dim : &one);
 	ts_identity_idx(t, 0, ty->rank, idx);
-	uint32_t value = ts_region_value(t, &r, root, idx, 0), leaf = ts_region_leaf(t, &r, out, ty, idx);
-	ts_region_merge(t, &r, r.niter);
-	TsChoice c = { 0 };
-	ts_kb_init(&k, t, NULL);
-	write_kernel(t, &r, value, leaf, &k, &c.cells);
-	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
+	j.value = ts_region_value(t, &j.r, root, idx, 0);
+	j.leaf = ts_region_leaf(t, &j.r, out, ty, idx);
+	ts_region_merge(t, &j.r, j.r.niter);
 	bool bytes = t->real[root].how == TS_REAL_VIEW;
-	c.kernel = ts_add_kernel(t, bytes ? "copy" : ts_op_info(t->cx, ts_val(t->g, root)->def->op)->name, all);
-	c.tile[0] = chunk_of(t);
-	ts_emit_step(t, root, &k, &r, &c, 1);
+	j.name = bytes ? "copy" : ts_op_info(t->cx, ts_val(t->g, root)->def->op)->name;
+	ts_write_kernels(&j, TS_CLS_POINTWISE);
 }
 
 /* Fills `out`, of shape ty, with a literal. */
 static void fill(TsTl *t, const TsType *ty, double value, const TsReal *out)
 {
 	TsIdx idx[TS_MAX_RANK];
-	TsRegion r;
-	TsKb k;
+	TsJob j = { .t = t, .name = "fill" };
 	TsRNode c = { .kind = TS_R_CONST, .elem = ty->elem, .value = value, .ivalue = ts_dtype_is_float(ty->elem) ? 0 : (int64_t)value };
-	ts_region_init(t, &r, ty->rank, ty->dim);
+	ts_region_init(t, &j.r, ty->rank, ty->dim);
 	ts_identity_idx(t, 0, ty->rank, idx);
-	ts_push(t->a, &r.nodes, c);
-	uint32_t root = r.nodes.n - 1, leaf = ts_region_leaf(t, &r, out, ty, idx);
-	ts_region_merge(t, &r, r.niter);
-	TsChoice ch = { 0 };
-	ts_kb_init(&k, t, NULL);
-	write_kernel(t, &r, root, leaf, &k, &ch.cells);
-	TsSym text = ts_kb_finish(&k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
-	ch.kernel = ts_add_kernel(t, "fill", all);
-	ch.tile[0] = chunk_of(t);
-	ts_emit_step(t, 0, &k, NULL, &ch, 1);
+	ts_push(t->a, &j.r.nodes, c);
+	j.value = j.r.nodes.n - 1;
+	j.leaf = ts_region_leaf(t, &j.r, out, ty, idx);
+	ts_region_merge(t, &j.r, j.r.niter);
+	ts_write_kernels(&j, TS_CLS_POINTWISE);
 }
 
 void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out)

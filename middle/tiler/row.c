@@ -363,6 +363,19 @@ static void write_kernel(Row *w, const Roots *roots, TsDim *cells)
 	else write_reduce(w, roots);
 }
 
+void ts_cpu_row(TsJob *j)
+{
+	Row w = { .t = j->t, .r = j->r, .n = j->n, .split = j->row.split, .x = j->row.x, .ct = j->row.ct };
+	Roots roots = { .out = j->value, .leaf = j->leaf, .gamma = j->row.gamma, .beta = j->row.beta };
+	TsChoice c = { 0 };
+	ts_kb_init(&w.k, j->t, NULL);
+	write_kernel(&w, &roots, &c.cells);
+	TsSym text = ts_kb_finish(&w.k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
+	c.kernel = ts_add_kernel(j->t, j->name, all);
+	c.tile[0] = TILE;
+	ts_emit_step(j->t, j->root, &w.k, &w.r, &c, 1);
+}
+
 /* Is axis a of the operand reduced by n? */
 static bool is_reduced(TsTl *t, const TsNode *n, uint32_t rank, uint32_t a)
 {
@@ -389,7 +402,7 @@ void ts_sched_row(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 	const TsNode *n = ts_val(t->g, anchor)->def;
 	const TsType *xt = &ts_val(t->g, n->in[0])->type, *rt = &ts_val(t->g, root)->type;
 	bool norm = ts_op_info(t->cx, n->op)->cls == TS_CLS_ROW, keep = rt->rank == xt->rank;
-	Row w = { .t = t, .n = n, .ct = sum_type(t, anchor, n) };
+	TsJob j = { .t = t, .root = root, .n = n, .name = ts_op_info(t->cx, n->op)->name, .row = { .ct = sum_type(t, anchor, n) } };
 	TsDim size[TS_MAX_ITER], one = ts_dim_const(t->d, 1);
 	TsIdx xi[TS_MAX_RANK], oi[TS_MAX_RANK];
 	uint32_t place[TS_MAX_RANK], niter = 0, nred = 0, at = 0;
@@ -398,29 +411,22 @@ void ts_sched_row(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 	for (uint32_t a = 0; a < xt->rank; a++)
 		if (!is_reduced(t, n, xt->rank, a)) { size[niter] = xt->dim[a]; place[a] = niter++; }
 	if (!niter) size[niter++] = one;
-	w.split = niter;
+	j.row.split = niter;
 	for (uint32_t a = 0; a < xt->rank; a++)
 		if (is_reduced(t, n, xt->rank, a)) { size[niter] = xt->dim[a]; place[a] = niter++; nred++; }
 	if (!nred) size[niter++] = one;
 	for (uint32_t a = 0; a < xt->rank; a++) {
 		xi[a].coef[place[a]] = one;
-		bool red = place[a] >= w.split;
+		bool red = place[a] >= j.row.split;
 		if (norm || !red) oi[at].coef[place[a]] = one;
 		if (norm || keep || !red) at++;
 	}
-	ts_region_init(t, &w.r, niter, size);
-	Roots roots = { 0 };
-	w.x = ts_region_value(t, &w.r, n->in[0], xi, 0);
-	if (n->nin > 1 && n->in[1]) roots.gamma = ts_region_value(t, &w.r, n->in[1], xi + xt->rank - 1, 0);
-	if (n->nin > 2 && n->in[2]) roots.beta = ts_region_value(t, &w.r, n->in[2], xi + xt->rank - 1, 0);
-	roots.out = ts_region_value(t, &w.r, root, oi, anchor);
-	roots.leaf = ts_region_leaf(t, &w.r, out, rt, oi);
-	if (n->op != TS_OP_argmax || nred <= 1) w.split = ts_region_merge(t, &w.r, w.split);
-	TsChoice c = { 0 };
-	ts_kb_init(&w.k, t, NULL);
-	write_kernel(&w, &roots, &c.cells);
-	TsSym text = ts_kb_finish(&w.k, "cpu"), all[TS_CPU_CLONES] = { text, text, text };
-	c.kernel = ts_add_kernel(t, ts_op_info(t->cx, n->op)->name, all);
-	c.tile[0] = TILE;
-	ts_emit_step(t, root, &w.k, &w.r, &c, 1);
+	ts_region_init(t, &j.r, niter, size);
+	j.row.x = ts_region_value(t, &j.r, n->in[0], xi, 0);
+	if (n->nin > 1 && n->in[1]) j.row.gamma = ts_region_value(t, &j.r, n->in[1], xi + xt->rank - 1, 0);
+	if (n->nin > 2 && n->in[2]) j.row.beta = ts_region_value(t, &j.r, n->in[2], xi + xt->rank - 1, 0);
+	j.value = ts_region_value(t, &j.r, root, oi, anchor);
+	j.leaf = ts_region_leaf(t, &j.r, out, rt, oi);
+	if (n->op != TS_OP_argmax || nred <= 1) j.row.split = ts_region_merge(t, &j.r, j.row.split);
+	ts_write_kernels(&j, TS_CLS_ROW);
 }

@@ -1,8 +1,15 @@
 /* The schedule: what becomes a kernel, in which order kernels run, which bytes they touch. Made from a verified graph module by
- * ts_schedule; read by the plan writer (emit) and the printers. Owns nothing outside the module's arena. Kernels are .tile text, one per
- * CPU machine family (most have one text for all); equal texts are one kernel. Sizes are TsDim formulas over the module's symbols. */
+ * ts_schedule for one target; read by the plan writer (emit) and the printers. Owns nothing outside the module's arena. Kernels are .tile
+ * text: on the CPU one per machine family (most have one text for all), on a GPU one; equal texts are one kernel. Sizes are TsDim formulas
+ * over the module's symbols. */
 #pragma once
 #include "ir/graph.h"
+
+/* What is scheduled for. The family chooses the schedule functions; `tile` is the kernels' target, whose limits ir/tile_targets.def has;
+ * `tune` the file of autotune_db/ (without .yaml) that has their tunables. The CPU is one target whose kernels have a text per clone. */
+typedef enum { TS_FAMILY_CPU, TS_FAMILY_SM80 /* cp.async, mma.sync */, TS_FAMILY_SM90 /* TMA, wgmma */, TS_FAMILIES } TsFamily;
+typedef struct { const char *name; TsFamily family; const char *tile, *tune; } TsSchedTarget;
+const TsSchedTarget *ts_sched_target(const char *name); /* "cpu", "sm_80" …; NULL when unknown */
 
 enum { TS_CPU_CLONES = 3 }; /* x86-64-v2, v3, v4, in this order */
 
@@ -25,8 +32,15 @@ typedef struct {
 
 typedef struct { uint32_t buf; TsDim offset; /* elements; may hold loop variables */ } TsArg;
 
-typedef struct { TsSym name; TsSym text[TS_CPU_CLONES]; } TsKernel;
-typedef struct { uint32_t kernel; TsDim guard_lhs, guard_rhs; /* lhs <= rhs; both 0 = always */ TsDim cells; TsSym label; int32_t tile[3]; /* elements by axis of a cell; 0: none further */ } TsChoice;
+typedef struct { TsSym name; TsSym text[TS_CPU_CLONES]; /* a GPU's kernel has text[0] alone */ } TsKernel;
+typedef struct {
+	uint32_t kernel;
+	TsDim guard_lhs, guard_rhs; /* lhs <= rhs; both 0 = always */
+	TsDim cells;
+	int32_t per_sm;             /* GPU: 0: one CTA (or cluster) a cell; n: min(cells, n * multiprocessors) CTAs, their number as the last idx parameter */
+	TsSym label;
+	int32_t tile[3];            /* elements by axis of a cell; 0: none further */
+} TsChoice;
 
 typedef enum { TS_SCHED_LAUNCH, TS_SCHED_LOOP, TS_SCHED_END } TsSchedKind;
 typedef struct {
@@ -49,10 +63,11 @@ typedef struct {
 	TsDim workspace;           /* bytes at peak: the sum of the slots */
 } TsEntry;
 
-typedef struct { TsModule *m; TS_VEC(TsKernel) kernels; TsMap by_text; TS_VEC(TsEntry) entries; } TsSched;
+typedef struct { TsModule *m; const TsSchedTarget *target; TS_VEC(TsKernel) kernels; TsMap by_text; TS_VEC(TsEntry) entries; } TsSched;
 
 /* Schedules every graph of the module. NULL after reporting (an operator without a schedule is such an error). */
-TsSched *ts_schedule(TsModule *m);
+TsSched *ts_schedule(TsModule *m, const TsSchedTarget *target);
+static inline uint32_t ts_sched_texts(const TsSched *s) { return s->target->family == TS_FAMILY_CPU ? TS_CPU_CLONES : 1; } /* of each kernel */
 /* Puts the nodes of every graph in the order of the kernels that compute them, those of one kernel side by side, views behind what they
  * view, leaves before their first use. The graph means the same; scheduling it again gives these kernels in this order. */
 void ts_schedule_order(TsSched *s);

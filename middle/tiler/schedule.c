@@ -176,7 +176,7 @@ static void emit_group(TsTl *t, TsVal root, const TsReal *out)
 	const TsNode *n = ts_val(t->g, root)->def;
 	const TsOpInfo *info = ts_op_info(t->cx, n->op);
 	if (info->cls == TS_CLS_NONE) {
-		ts_error(t->cx, n->at, "E_NO_SCHEDULE", "%s has no CPU kernel yet", info->name);
+		ts_error(t->cx, n->at, "E_NO_SCHEDULE", "%s has no %s kernel yet", info->name, t->target->family == TS_FAMILY_CPU ? "CPU" : t->target->name);
 		t->failed = true;
 		return;
 	}
@@ -431,15 +431,16 @@ static bool schedule_graph(TsTl *t)
 	return true;
 }
 
-TsSched *ts_schedule(TsModule *m)
+TsSched *ts_schedule(TsModule *m, const TsSchedTarget *target)
 {
 	TsSched *s = TS_NEW(m->arena, TsSched);
 	s->m = m;
+	s->target = target;
 	const TsTuneDb *tune = ts_tune_load(m->cx);
 	if (!tune) return NULL;
 	for (uint32_t i = 0; i < m->graphs.n; i++) {
 		TsEntry e = { .graph = m->graphs.p[i] };
-		TsTl t = { .s = s, .m = m, .cx = m->cx, .a = m->arena, .d = m->dims, .g = e.graph, .e = &e, .tune = tune };
+		TsTl t = { .s = s, .m = m, .cx = m->cx, .a = m->arena, .d = m->dims, .g = e.graph, .e = &e, .target = target, .tune = tune };
 		if (!schedule_graph(&t)) return NULL;
 		ts_push(m->arena, &s->entries, e);
 	}

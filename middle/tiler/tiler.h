@@ -15,7 +15,8 @@ typedef struct {
 	TsDims *d;
 	TsGraph *g;
 	TsEntry *e;
-	const TsTuneDb *tune;
+	const TsSchedTarget *target;
+	const TsTuneDb *tune;    /* CPU families */
 	TsReal *real;            /* per value */
 	uint32_t *place;         /* per value: where its node stands in the text */
 	TsNode **consumer;       /* per value: its only consumer in its own block, or NULL */
@@ -99,13 +100,43 @@ void ts_emit_step(TsTl *t, TsVal what, const TsKb *k, const TsRegion *r, const T
 /* The last step also completes v, if steps were added since there were `since`: v lies where several kernels wrote. */
 void ts_completes(TsTl *t, TsVal v, uint32_t since);
 
-/* The schedule functions: each writes the kernel (or kernels) that compute `root`, whose store goes to `out`; `anchor` is the value of
- * their own class inside root's region (0 for pointwise). */
+/* What one kernel is to compute, as its region: `value` is stored at `leaf`. What only one class of operators has lies in a part of its own. */
+typedef struct {
+	TsTl *t;
+	TsVal root;                 /* 0: a literal */
+	const TsNode *n;            /* the anchor's node, or NULL */
+	const char *name;
+	TsRegion r;
+	uint32_t value, leaf;
+	struct {                    /* reductions, softmax, norms: iteration dims are the kept ones [0, split), then the reduced ones */
+		uint32_t split, x, gamma, beta; /* region nodes */
+		TsDtype ct;             /* type that sums are made in */
+	} row;
+	struct {                    /* contractions: iteration dims are batch..., m, n */
+		uint32_t im, in;
+		TsReal a, b;
+		TsDim a_batch[TS_MAX_ITER], b_batch[TS_MAX_ITER], a_m, a_k, b_k, b_n, m, n, k; /* strides by batch dim, m, k, n; sizes */
+		TsDtype ct, ae, be;
+	} mm;
+	struct {                    /* attention: iteration dims are batch..., head, query, column of v */
+		TsReal q, key, v, mask, bias, qoff;
+		const TsType *qt, *kt, *vt, *mt, *bt;
+		TsDim S, T, D, E, group; /* group: query heads per key head */
+		uint32_t nb;             /* batch dims and the head: rank - 2 */
+		TsDtype ct;
+	} at;
+} TsJob;
+
+/* The regions of a class, then the schedule function that the target's family has for it (target.c): it writes the kernel (or kernels)
+ * that compute `root`, whose store goes to `out`; `anchor` is the value of their own class inside root's region. */
 void ts_sched_pointwise(TsTl *t, TsVal root, const TsReal *out);
 void ts_sched_row(TsTl *t, TsVal root, TsVal anchor, const TsReal *out);
 void ts_sched_matmul(TsTl *t, TsVal root, TsVal anchor, const TsReal *out);
 void ts_sched_attention(TsTl *t, TsVal root, TsVal anchor, const TsReal *out);
 void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out);  /* concat and pad: one store per part */
+typedef void TsScheduleFn(TsJob *j);
+void ts_write_kernels(TsJob *j, TsOpClass cls);
+TsScheduleFn ts_cpu_pointwise, ts_cpu_row, ts_cpu_matmul, ts_cpu_attention;
 /* Copies value src into out elementwise. */
 void ts_sched_copy(TsTl *t, TsVal src, const TsReal *out);
 void ts_plan_memory(TsTl *t);

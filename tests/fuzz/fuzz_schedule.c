@@ -28,7 +28,7 @@ static void one(void *user)
 	TsSemaOptions o = { .weights_dir = "tests/golden/tg" };
 	TsModule *m = ts_module_from_tree(r->cx, tree, "fuzz.tg", &o);
 	if (!m || !ts_rewrite(m, NULL)) return;
-	TsSched *s = ts_schedule(m);
+	TsSched *s = ts_schedule(m, ts_sched_target("cpu"));
 	if (s) kernels(r, s);
 }
 

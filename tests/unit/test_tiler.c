@@ -59,7 +59,7 @@ static void finish(const char *name, TsVal result)
 	if (ok) {
 		ts_push(m->arena, &g->body.results, result);
 		ts_push(m->arena, &g->result_names, ts_intern(cx, "y"));
-		TsSched *s = ts_schedule(m);
+		TsSched *s = ts_schedule(m, ts_sched_target("cpu"));
 		ok = s != NULL;
 		for (uint32_t i = 0; ok && i < s->kernels.n; i++)
 			for (int c = 0; c < TS_CPU_CLONES; c++) {
