@@ -25,13 +25,14 @@ typedef struct {
 static const char *tile(Attn *w, const char *lay) { return ts_kb_fmt(w->k, "%s[%d, %d] @%s", w->cname, w->mr, w->cols, lay); }
 static const char *rowt(Attn *w) { return ts_kb_fmt(w->k, "%s[%d] @XA", w->cname, w->mr); }
 
-/* A param over (batch..., rows, columns) of a tensor with these strides; access text for batch indices. Head of k and v is h // group. */
+/* A param over (batch..., rows, columns) of a tensor with these strides, rows or columns it lacks being 1; access text for batch indices.
+ * Head of k and v is h // group. */
 static const char *view(Attn *w, const TsReal *r, const TsType *ty, bool kv, TsBuf *at)
 {
 	TsDim size[TS_MAX_ITER], stride[TS_MAX_ITER];
 	uint32_t rank = 0;
 	for (uint32_t i = 0; i < w->nb; i++) {
-		int j = (int)i - (int)(w->nb - (ty->rank - 2u));
+		int j = (int)i - (int)w->nb + (int)ty->rank - 2;
 		int64_t c;
 		if (j < 0 || (ts_dim_is_const(w->t->d, ty->dim[j], &c) && c == 1) || !r->stride[j]) continue;
 		size[rank] = ty->dim[j];
@@ -40,9 +41,10 @@ static const char *view(Attn *w, const TsReal *r, const TsType *ty, bool kv, TsB
 		if (grouped) ts_buf_fmt(at, "b%u // %s, ", i, ts_kb_dim(w->k, w->group));
 		else ts_buf_fmt(at, "b%u, ", i);
 	}
-	for (uint32_t j = ty->rank - 2u; j < ty->rank; j++) {
-		size[rank] = ty->dim[j];
-		stride[rank++] = r->stride[j];
+	for (uint32_t back = 2; back > 0; back--) {
+		TsDim one = ts_dim_const(w->t->d, 1);
+		size[rank] = ty->rank >= back ? ty->dim[ty->rank - back] : one;
+		stride[rank++] = ty->rank >= back ? r->stride[ty->rank - back] : one;
 	}
 	return ts_kb_param(w->k, r->buf, r->offset, rank, size, stride);
 }

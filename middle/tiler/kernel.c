@@ -364,7 +364,9 @@ static TsTileVal eval_op(TsKb *k, const TsRegion *r, const TsRNode *n, const TsP
 	uint32_t mask = 0;
 	TsDtype rt = ts_reg_type(n->elem);
 	for (uint32_t i = 0; i < n->narg; i++) {
+		const TsRNode *from = &r->nodes.p[n->arg[i]];
 		arg[i] = ts_kb_eval(k, r, n->arg[i], p, memo);
+		if (from->kind == TS_R_ANCHOR && ts_dtype_is_compute(from->elem)) arg[i] = ts_kb_cast(k, arg[i], ts_reg_type(from->elem), p); /* accumulators may be wider */
 		mask |= arg[i].mask;
 	}
 	if (n->node && ts_op_info(k->t->cx, n->op)->cls == TS_CLS_RANDOM) return ts_kb_random(k, n, arg, p);

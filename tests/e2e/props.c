@@ -1,8 +1,10 @@
 /* Properties of any artifact, whatever it computes; its first graph is run on made-up inputs.
- *   props bits ARTIFACT SYMBOL [RUNS]    the same bits in every run: threads 1, 2, 3, 8, each with 16 sessions at once
- *   props batch ARTIFACT SYMBOL [MOST]   row i of any batch up to MOST (dim B) has the bits of row i alone
- *   props heap ARTIFACT SYMBOL           a run with shapes seen before makes no memory and takes no new pages
- * Dims other than B are 17, or the nearest size that the model allows. Prints `ok` and what was compared, or what differs. */
+ *   props bits ARTIFACT SYMBOL [RUNS [FEW]]      the same bits in every run: threads 1, 2, 3, 8, each with 16 sessions at once, each of
+ *                                                them RUNS times with small inputs and FEW times (RUNS) with larger ones
+ *   props batch ARTIFACT SYMBOL [MOST [OTHER]]   row i anywhere in any batch up to MOST (dim B) has the bits of row i alone
+ *   props heap ARTIFACT SYMBOL                   a run with shapes seen before makes no memory and takes no new pages
+ * Dims other than B are OTHER, 17 if not given, or the nearest size that the model allows. Prints `ok` and what was compared, or what
+ * differs. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -16,7 +18,8 @@ static const TesseraModel *model;
 static int n_in, n_out;
 
 typedef struct { DLTensor t; int64_t shape[16]; size_t bytes; } Tensor;
-typedef struct { Tensor v[MAX_TENSORS]; const DLTensor *view[MAX_TENSORS]; int64_t batch; } Call;
+typedef struct { int64_t batch, other; } Sizes;
+typedef struct { Tensor v[MAX_TENSORS]; const DLTensor *view[MAX_TENSORS]; Sizes sizes; } Call;
 
 _Noreturn static void die(const char *what, const char *why)
 {
@@ -32,13 +35,13 @@ static void check(int rc, const char *what, const TesseraError *e)
 
 /* ---- calls ---- */
 
-static int64_t dim_size(int dim, int64_t batch)
+static int64_t dim_size(int dim, Sizes sizes)
 {
 	TesseraDimInfo d;
 	tessera_dim_info(model, dim, &d);
 	if (!strcmp(d.name, "B"))
-		return batch;
-	int64_t v = OTHER_DIMS < d.min ? d.min : d.max && OTHER_DIMS > d.max ? d.max : OTHER_DIMS, m = d.multiple_of > 1 ? d.multiple_of : 1;
+		return sizes.batch;
+	int64_t v = sizes.other < d.min ? d.min : d.max && sizes.other > d.max ? d.max : sizes.other, m = d.multiple_of > 1 ? d.multiple_of : 1;
 	v -= v % m;
 	return v < d.min || !v ? v + m : v;
 }
@@ -74,10 +77,10 @@ static void make_tensor(Tensor *t, DLDataType type, int rank)
 	t->t = tessera_tensor(calloc(1, t->bytes + 64), type, rank, t->shape);
 }
 
-static void make_call(Call *c, TesseraSession *s, int64_t batch)
+static void make_call(Call *c, TesseraSession *s, int64_t batch, int64_t other)
 {
 	TesseraError e;
-	c->batch = batch;
+	c->sizes = (Sizes){ batch, other };
 	for (int i = 0; i < n_in + n_out; i++) {
 		TesseraTensorInfo info;
 		Tensor *t = &c->v[i];
@@ -86,7 +89,7 @@ static void make_call(Call *c, TesseraSession *s, int64_t batch)
 			die("tensor_info", "refused");
 		rank = info.rank;
 		for (int k = 0; i < n_in && k < rank; k++)
-			t->shape[k] = info.dims[k] >= 0 ? info.dims[k] : info.dims[k] == INT64_MIN ? 0 : dim_size((int)(-1 - info.dims[k]), batch);
+			t->shape[k] = info.dims[k] >= 0 ? info.dims[k] : info.dims[k] == INT64_MIN ? 0 : dim_size((int)(-1 - info.dims[k]), c->sizes);
 		if (i >= n_in)
 			check(tessera_output_shape(s, 0, c->view, n_in, i - n_in, t->shape, &rank, &e), "output_shape", &e);
 		make_tensor(t, info.dtype, rank);
@@ -128,112 +131,147 @@ static TesseraSession *make_session(TesseraContext *cx)
 
 /* ---- the same bits in every run ---- */
 
-typedef struct { TesseraContext *cx; const Call *want; int64_t runs, wrong; pthread_t thread; } Worker;
+typedef struct { TesseraContext *cx; const Call *small, *large; int64_t runs, few, compared, wrong; pthread_barrier_t *start; pthread_t thread; } Worker;
+
+static void runs_agree(Worker *w, TesseraSession *s, const Call *want, int64_t runs)
+{
+	TesseraError e;
+	Call c;
+	make_call(&c, s, want->sizes.batch, want->sizes.other);
+	for (int64_t r = 0; r < runs; r++) {
+		check(run_call(&c, s, &e), "run", &e);
+		for (int i = n_in; i < n_in + n_out; i++, w->compared++)
+			w->wrong += memcmp(c.v[i].t.data, want->v[i].t.data, c.v[i].bytes) != 0;
+	}
+	free_call(&c);
+}
 
 static void *work(void *user)
 {
 	Worker *w = user;
-	TesseraError e;
 	TesseraSession *s = make_session(w->cx);
-	Call c;
-	make_call(&c, s, w->want->batch);
-	for (int64_t r = 0; r < w->runs; r++) {
-		if (run_call(&c, s, &e))
-			die("run", e.message);
-		for (int i = n_in; i < n_in + n_out; i++)
-			w->wrong += memcmp(c.v[i].t.data, w->want->v[i].t.data, c.v[i].bytes) != 0;
-	}
-	free_call(&c);
+	pthread_barrier_wait(w->start);
+	runs_agree(w, s, w->large, w->few / 2);
+	runs_agree(w, s, w->small, w->runs);
+	runs_agree(w, s, w->large, w->few - w->few / 2);
 	tessera_session_destroy(s);
 	return NULL;
 }
 
-static int bits(int64_t runs)
+static int bits(int64_t runs, int64_t few)
 {
 	static const int threads[] = { 1, 2, 3, 8 };
 	static const int64_t batches[] = { 1, 7, 16, 33 };
 	TesseraContext *cx = make_context(1);
 	TesseraSession *s = make_session(cx);
 	TesseraError e;
-	Call want[4];
-	int64_t wrong = 0;
+	Call small, large[4];
+	int64_t wrong = 0, compared = 0;
+	make_call(&small, s, 2, 3);
+	check(run_call(&small, s, &e), "run", &e);
 	for (int i = 0; i < 4; i++) {
-		make_call(&want[i], s, batches[i]);
-		check(run_call(&want[i], s, &e), "run", &e);
+		make_call(&large[i], s, batches[i], OTHER_DIMS);
+		check(run_call(&large[i], s, &e), "run", &e);
 	}
 	for (int t = 0; t < 4; t++) {
 		TesseraContext *shared = make_context(threads[t]);
 		Worker w[SESSIONS];
+		pthread_barrier_t start;
+		pthread_barrier_init(&start, NULL, SESSIONS);
 		for (int i = 0; i < SESSIONS; i++) {
-			w[i] = (Worker){ .cx = shared, .want = &want[i % 4], .runs = runs };
+			w[i] = (Worker){ .cx = shared, .small = &small, .large = &large[i % 4], .runs = runs, .few = few, .start = &start };
 			if (pthread_create(&w[i].thread, NULL, work, &w[i]))
 				die("pthread_create", "refused");
 		}
 		for (int i = 0; i < SESSIONS; i++) {
 			pthread_join(w[i].thread, NULL);
 			wrong += w[i].wrong;
+			compared += w[i].compared;
 		}
+		pthread_barrier_destroy(&start);
 		tessera_context_destroy(shared);
 	}
+	for (int i = 0; i < 4; i++)
+		free_call(&large[i]);
+	free_call(&small);
 	tessera_session_destroy(s);
 	tessera_context_destroy(cx);
-	printf(wrong ? "FAIL bits: %lld of %lld results differ\n" : "ok: %lld differ of %lld\n", (long long)wrong, (long long)(4 * SESSIONS * runs * n_out));
+	printf(wrong ? "FAIL bits: %lld of %lld results differ\n" : "ok: %lld differ of %lld\n", (long long)wrong, (long long)compared);
 	return wrong != 0;
 }
 
 /* ---- row i of any batch ---- */
 
-/* Row r of a result whose first axis is the batch. */
-static const uint8_t *row(const Tensor *t, int64_t batch, int64_t r, size_t *size)
+/* Row r of a tensor whose first axis is the batch. */
+static uint8_t *row(const Tensor *t, int64_t batch, int64_t r, size_t *size)
 {
 	*size = t->bytes / (size_t)batch;
-	return (const uint8_t *)t->t.data + (size_t)r * *size;
+	return (uint8_t *)t->t.data + (size_t)r * *size;
 }
 
-/* The call with row r of `all` as its only one. */
-static void only_row(Call *c, const Call *all, int64_t r)
+/* Row `to` of the call is row r of `all`. */
+static void set_row(Call *c, int64_t to, const Call *all, int64_t r)
 {
 	for (int i = 0; i < n_in; i++) {
 		size_t size;
-		if (c->v[i].bytes == all->v[i].bytes)
+		if (!all->v[i].t.ndim || all->v[i].shape[0] != all->sizes.batch)
 			continue; /* it has no batch */
-		const uint8_t *from = row(&all->v[i], all->batch, r, &size);
-		memcpy(c->v[i].t.data, from, size);
+		const uint8_t *from = row(&all->v[i], all->sizes.batch, r, &size);
+		memcpy(row(&c->v[i], c->sizes.batch, to, &size), from, size);
 	}
 }
 
-static int batch(int64_t most)
+/* Rows first, first + 1, ... of `all`, around its end, as a batch of `rows`: each has the bits of `want`. */
+static int64_t rows_agree(TesseraSession *s, const Call *all, uint8_t *const *want, int64_t first, int64_t rows)
+{
+	TesseraError e;
+	Call c;
+	int64_t most = all->sizes.batch;
+	make_call(&c, s, rows, all->sizes.other);
+	for (int64_t r = 0; r < rows; r++)
+		set_row(&c, r, all, (first + r) % most);
+	check(run_call(&c, s, &e), "run", &e);
+	for (int i = n_in; i < n_in + n_out; i++)
+		for (int64_t r = 0; r < rows; r++) {
+			size_t size;
+			const uint8_t *got = row(&c.v[i], rows, r, &size);
+			if (!memcmp(got, want[i] + (size_t)((first + r) % most) * size, size))
+				continue;
+			printf("FAIL batch: row %lld at %lld of a batch of %lld differs from that row alone (output %d)\n", (long long)((first + r) % most), (long long)r,
+			       (long long)rows, i - n_in);
+			exit(1);
+		}
+	free_call(&c);
+	return rows * n_out;
+}
+
+static int batch(int64_t most, int64_t other)
 {
 	TesseraContext *cx = make_context(2);
 	TesseraSession *s = make_session(cx);
 	TesseraError e;
 	int64_t compared = 0;
-	Call full, one, c;
+	Call full, one;
 	uint8_t *want[MAX_TENSORS];
-	make_call(&full, s, most);
-	make_call(&one, s, 1);
+	make_call(&full, s, most, other);
+	make_call(&one, s, 1, other);
 	for (int i = n_in; i < n_in + n_out; i++)
 		want[i] = malloc(full.v[i].bytes);
 	for (int64_t r = 0; r < most; r++) {
-		only_row(&one, &full, r);
+		set_row(&one, 0, &full, r);
 		check(run_call(&one, s, &e), "run", &e);
 		for (int i = n_in; i < n_in + n_out; i++)
 			memcpy(want[i] + (size_t)r * one.v[i].bytes, one.v[i].t.data, one.v[i].bytes);
 	}
-	for (int64_t b = 1; b <= most; b++) {
-		make_call(&c, s, b);
-		check(run_call(&c, s, &e), "run", &e);
-		for (int i = n_in; i < n_in + n_out; i++)
-			for (int64_t r = 0; r < b; r++, compared++) {
-				size_t size;
-				const uint8_t *got = row(&c.v[i], b, r, &size);
-				if (memcmp(got, want[i] + (size_t)r * size, size)) {
-					printf("FAIL batch: row %lld of batch %lld differs from that row alone (output %d)\n", (long long)r, (long long)b, i - n_in);
-					return 1;
-				}
-			}
-		free_call(&c);
-	}
+	for (int64_t b = 1; b <= most; b++)
+		for (int64_t turn = 0; turn < 3; turn++)
+			compared += rows_agree(s, &full, want, turn * (b + 11) % most, b);
+	for (int i = n_in; i < n_in + n_out; i++)
+		free(want[i]);
+	free_call(&one);
+	free_call(&full);
+	tessera_session_destroy(s);
+	tessera_context_destroy(cx);
 	printf("ok: %lld rows\n", (long long)compared);
 	return 0;
 }
@@ -266,7 +304,7 @@ static int heap(void)
 	check(tessera_context_create(model, &o, &cx, &e), "context_create", &e);
 	TesseraSession *s = make_session(cx);
 	Call c;
-	make_call(&c, s, 5);
+	make_call(&c, s, 5, OTHER_DIMS);
 	check(run_call(&c, s, &e), "run", &e);
 	size_t before = made;
 	for (int i = 0; i < 100; i++)
@@ -280,6 +318,8 @@ static int heap(void)
 	printf("ok: %zu allocations, none in a run\n", made);
 	return 0;
 }
+
+static int64_t number(int argc, char **argv, int i, int64_t otherwise) { return argc > i ? atoll(argv[i]) : otherwise; }
 
 int main(int argc, char **argv)
 {
@@ -295,9 +335,9 @@ int main(int argc, char **argv)
 	if (n_in < 0 || n_out < 1 || n_in + n_out > MAX_TENSORS)
 		die("graph", "it has too many inputs and outputs, or none");
 	if (!strcmp(argv[1], "bits"))
-		return bits(argc > 4 ? atoll(argv[4]) : 100);
+		return bits(number(argc, argv, 4, 100), number(argc, argv, 5, number(argc, argv, 4, 100)));
 	if (!strcmp(argv[1], "batch"))
-		return batch(argc > 4 ? atoll(argv[4]) : 64);
+		return batch(number(argc, argv, 4, 64), number(argc, argv, 5, OTHER_DIMS));
 	if (!strcmp(argv[1], "heap"))
 		return heap();
 	die("usage", "bits, batch or heap");

@@ -333,7 +333,7 @@ static inline Val gen_reshape(Gen *g, Val x, int rank, const TsDim *dim)
 	return gen_op(g, TS_OP_reshape, a, 1, &x, x.mag, 1);
 }
 
-/* a @ b, b now and then through a transpose or a storage type; then perhaps bias and activation. */
+/* a @ b, b now and then through a transpose or of another type; then perhaps bias and activation. */
 static inline Val gen_matmul(Gen *g, TsDtype t)
 {
 	static const int64_t wide[] = { 1, 3, 7, 16, 17, 31, 64, 65, 100, 128, 129 };
@@ -346,7 +346,8 @@ static inline Val gen_matmul(Gen *g, TsDtype t)
 	db[0] = batched ? a.dim[0] : 0;
 	db[1] = turn ? N : a.dim[a.rank - 1];
 	db[2] = turn ? a.dim[a.rank - 1] : N;
-	Val in[2] = { ts_dtype_is_float(t) ? gen_clamp(g, a, 20) : a, gen_learnt(g, t, batched ? 3 : 2, batched ? db : db + 1) };
+	TsDtype other = ts_dtype_is_float(t) ? gen_types[gen_below(g, 4)] : gen_below(g, 2) ? TS_INT32 : TS_INT64;
+	Val in[2] = { ts_dtype_is_float(t) ? gen_clamp(g, a, 20) : a, gen_learnt(g, gen_once(g, 3) ? other : t, batched ? 3 : 2, batched ? db : db + 1) };
 	if (!in[1].v) return in[1];
 	int64_t p3[] = { 0, 2, 1 }, p2[] = { 1, 0 };
 	if (turn) in[1] = gen_transpose(g, in[1], batched ? p3 : p2);
@@ -380,8 +381,9 @@ static inline Val gen_attention(Gen *g, TsDtype t)
 	Val in[6] = { gen_heads(g, t, B, S, H, D), gen_heads(g, t, B, T, G, D), gen_heads(g, t, B, T, G, D) };
 	TsAttr *a = build_attrs(&g->b, TS_OP_attention);
 	TsDim mask[4] = { gen_once(g, 2) ? B : one, one, gen_once(g, 2) ? S : one, T }, bias[4] = { one, gen_const(g, H), S, T };
-	if (gen_once(g, 2)) in[3] = gen_param(g, TS_BOOL, 4, mask);
-	if (gen_once(g, 3)) in[4] = gen_param(g, t, 4, bias);
+	int cut[2] = { gen_once(g, 2) ? (int)gen_below(g, 5) : 0, gen_once(g, 2) ? (int)gen_below(g, 5) : 0 }; /* leading axes left out */
+	if (gen_once(g, 2)) in[3] = gen_param(g, TS_BOOL, 4 - cut[0], mask + cut[0]);
+	if (gen_once(g, 3)) in[4] = gen_param(g, t, 4 - cut[1], bias + cut[1]);
 	if (gen_once(g, 4)) in[5] = gen_literal(g, TS_INT64, gen_below(g, 6));
 	build_attr(&g->b, a, TS_OP_attention, "causal")->i = gen_below(g, 2);
 	if (gen_once(g, 3)) build_attr(&g->b, a, TS_OP_attention, "window")->i = 1 + (int64_t)gen_below(g, 70);

@@ -1,9 +1,10 @@
 /* What must not change a bit: the batch a row comes in, the number of threads, and running again. Random graphs (graphgen.h) whose axis
  * 0 is a batch axis: each of the rows of a batch of 64 also runs alone, and in batches of other sizes and at other places; the whole
- * batch runs with 1, 2, 3 and 8 threads and 100 times over. Usage: test_invariance [SEED | FIRST COUNT]. */
+ * batch runs over 100 times with each of 1, 2, 3 and 8 threads, in 16 sessions at once. Usage: test_invariance [SEED | FIRST COUNT]. */
 #include "tests/unit/graphrun.h"
+#include <pthread.h>
 
-enum { GRAPHS = 56, BATCH = 64, AGAIN = 100, MUST = 6 };
+enum { GRAPHS = 56, BATCH = 64, SESSIONS = 16, RUNS = 7 /* of each session: 112 in all */, MUST = 6 };
 
 static GenPair pairs[1024];
 static int npairs;
@@ -78,30 +79,72 @@ static bool batches_agree(Run *r, Rng *rng)
 	return true;
 }
 
-/* The whole batch in contexts of its own, and again and again. */
+/* One of the sessions that run side by side, on an operating system thread of its own. */
+typedef struct { const Run *r; TesseraSession *session; TsTensor out[16]; pthread_barrier_t *start; pthread_t thread; int runs; TesseraError e; const char *wrong; } Beside;
+
+static void *run_beside(void *user)
+{
+	Beside *w = user;
+	const Run *r = w->r;
+	Artifact own = r->art;
+	own.session = w->session;
+	pthread_barrier_wait(w->start);
+	for (; w->runs < RUNS && !w->wrong; w->runs++) {
+		for (uint32_t i = 0; i < r->no; i++) memset(w->out[i].data, 0xa5, (size_t)w->out[i].bytes);
+		w->wrong = artifact_run(&own, r->ni, r->in, r->no, w->out, &w->e);
+		for (uint32_t i = 0; i < r->no && !w->wrong; i++)
+			if (memcmp(w->out[i].data, r->all[i].data, (size_t)r->all[i].bytes)) w->wrong = "bits of a result changed";
+	}
+	return NULL;
+}
+
+/* SESSIONS sessions of one context at once, RUNS times the whole batch in each. */
+static bool sessions_agree(Run *r, TesseraContext *c, Beside *w)
+{
+	pthread_barrier_t start;
+	TesseraError e = { 0 };
+	int n = 0;
+	bool ok = true;
+	for (int i = 0; i < SESSIONS; i++) {
+		w[i] = (Beside){ .r = r, .start = &start };
+		if (tessera_session_create(r->art.model, c, NULL, &w[i].session, &e) || !make_outputs(r, BATCH, w[i].out)) ok = false;
+	}
+	if (!ok) snprintf(r->why, sizeof r->why, "no session: %s", e.message);
+	pthread_barrier_init(&start, NULL, SESSIONS);
+	while (ok && n < SESSIONS && !pthread_create(&w[n].thread, NULL, run_beside, &w[n])) n++;
+	if (ok && n < SESSIONS) { printf("FAIL threads: %d of %d started\n", n, SESSIONS); fflush(stdout); _exit(1); } /* the others wait at the barrier */
+	for (int i = 0; i < n; i++) {
+		pthread_join(w[i].thread, NULL);
+		if (w[i].wrong && ok) {
+			snprintf(r->why, sizeof r->why, "%s (session %d, run %d)", w[i].wrong, i, w[i].runs);
+			ok = false;
+		}
+	}
+	pthread_barrier_destroy(&start);
+	for (int i = 0; i < SESSIONS; i++) {
+		for (uint32_t k = 0; k < r->no; k++) ts_tensor_free(&w[i].out[k]);
+		if (w[i].session) tessera_session_destroy(w[i].session);
+	}
+	return ok;
+}
+
+/* The whole batch on other numbers of threads, again and again. */
 static bool threads_agree(Run *r)
 {
 	static const int threads[] = { 1, 2, 3, 8 };
-	TesseraSession *was = r->art.session;
+	Beside *w = calloc(SESSIONS, sizeof *w);
 	bool ok = true;
 	for (size_t t = 0; ok && t < sizeof threads / sizeof *threads; t++) {
 		TesseraError e = { 0 };
 		TesseraContextOptions o = { .size = sizeof o, .threads = threads[t] };
 		TesseraContext *c = NULL;
-		TesseraSession *s = NULL;
-		if (tessera_context_create(r->art.model, &o, &c, &e) || tessera_session_create(r->art.model, c, NULL, &s, &e)) {
-			snprintf(r->why, sizeof r->why, "%d threads: %s", threads[t], e.message);
-			ok = false;
-		}
-		r->art.session = s;
-		for (int i = 0; ok && i < AGAIN / 4; i++) {
-			ok = rows_agree(r, 0, BATCH);
-			if (!ok) snprintf(r->why + strlen(r->why), sizeof r->why - strlen(r->why), " (%d threads, run %d)", threads[t], i);
-		}
-		if (s) tessera_session_destroy(s);
+		ok = !tessera_context_create(r->art.model, &o, &c, &e);
+		if (!ok) snprintf(r->why, sizeof r->why, "%s", e.message);
+		ok = ok && sessions_agree(r, c, w);
+		if (!ok) snprintf(r->why + strlen(r->why), sizeof r->why - strlen(r->why), " (%d threads)", threads[t]);
 		if (c) tessera_context_destroy(c);
 	}
-	r->art.session = was;
+	free(w);
 	return ok;
 }
 
