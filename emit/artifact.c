@@ -21,13 +21,56 @@ enum { STREAM = 1 << 20 };
 /* The note's program header is the one that later maps the weights; its text says what made the file. */
 static const struct { uint32_t name, desc, type; char text[8]; uint32_t abi; } note = { 8, 4, 1, "Tessera", TESSERA_ABI };
 
-/* An object with the descriptor, the plan, the texts and an empty place for the weights. */
+/* Plans for devices: their sections, the table of them, and the place for the devices' code. */
+typedef struct { uint32_t names, table, code, *plan, s_table, s_code; TesseraDevicePlan *rows; } Devices;
+
+static void device_sections(TsCtx *cx, TsElf *e, const TsArtifact *a, bool so_or_exe, Devices *d)
+{
+	static const uint64_t hole = 0;
+	TsArena *arena = ts_arena(cx);
+	TsBuf names = { 0 };
+	if (!a->n_device_plans)
+		return;
+	d->plan = TS_NEW_N(arena, uint32_t, a->n_device_plans);
+	d->rows = TS_NEW_N(arena, TesseraDevicePlan, a->n_device_plans);
+	for (uint32_t i = 0; i < a->n_device_plans; i++) {
+		const TsDevicePlan *p = &a->device_plans[i];
+		d->plan[i] = ts_elf_section(e, ts_printf(arena, ".tessera.plan.%s", p->target), SHT_PROGBITS, SHF_ALLOC, 64, p->plan.p, p->plan.n);
+		d->rows[i].plan_bytes = p->plan.n;
+		ts_buf_add(&names, p->target, strlen(p->target) + 1);
+	}
+	d->names = ts_elf_section(e, ".rodata.tessera.targets", SHT_PROGBITS, SHF_ALLOC, 1, ts_memdup(arena, names.p, names.n), names.n);
+	d->table = ts_elf_section(e, ".data.rel.ro.tessera.plans", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, 16, d->rows, a->n_device_plans * sizeof *d->rows);
+	if (a->device_code.n)
+		d->code = ts_elf_section(e, ".tessera.gpu", SHT_PROGBITS, so_or_exe ? 0 : SHF_ALLOC | SHF_X86_64_LARGE, so_or_exe ? 1 : 64, &hole, 8);
+	ts_buf_free(&names);
+}
+
+static void device_symbols(TsElf *e, const TsArtifact *a, Devices *d)
+{
+	int64_t name = 0;
+	if (!a->n_device_plans)
+		return;
+	uint32_t s_names = ts_elf_symbol(e, "", d->names, 0, 0, STB_LOCAL, STV_DEFAULT);
+	d->s_table = ts_elf_symbol(e, "", d->table, 0, 0, STB_LOCAL, STV_DEFAULT);
+	if (a->device_code.n)
+		d->s_code = ts_elf_symbol(e, "", d->code, 0, 0, STB_LOCAL, STV_DEFAULT);
+	for (uint32_t i = 0; i < a->n_device_plans; i++) {
+		uint64_t row = i * sizeof(TesseraDevicePlan);
+		ts_elf_reloc(e, d->table, row + offsetof(TesseraDevicePlan, target), R_X86_64_64, s_names, name);
+		ts_elf_reloc(e, d->table, row + offsetof(TesseraDevicePlan, plan), R_X86_64_64, ts_elf_symbol(e, "", d->plan[i], 0, 0, STB_LOCAL, STV_DEFAULT), 0);
+		name += (int64_t)strlen(a->device_plans[i].target) + 1;
+	}
+}
+
+/* An object with the descriptor, the plans, the texts and empty places for the devices' code and the weights. */
 static void make_glue(TsCtx *cx, const TsArtifact *a, TsBuf *out)
 {
 	bool so_or_exe = a->kind == TS_ARTIFACT_SO || a->kind == TS_ARTIFACT_EXE;
-	uint64_t words[2] = { 0, a->weight_bytes }, hole = 0;
-	TesseraModel m = { .abi = TESSERA_ABI, .size = sizeof m, .plan_bytes = a->plan.n };
+	uint64_t words[4] = { 0, a->weight_bytes, 0, a->device_code.n }, hole = 0;
+	TesseraModel m = { .abi = TESSERA_ABI, .size = sizeof m, .plan_bytes = a->plan.n, .n_device_plans = a->n_device_plans };
 	TsElf *e = ts_elf_new(cx);
+	Devices d = { 0 };
 	ts_elf_section(e, ".note.tessera", SHT_NOTE, SHF_ALLOC, 4, &note, sizeof note);
 	uint32_t name = ts_elf_section(e, ".rodata.tessera", SHT_PROGBITS, SHF_ALLOC, 1, a->name, strlen(a->name) + 1);
 	uint32_t plan = ts_elf_section(e, ".tessera.plan", SHT_PROGBITS, SHF_ALLOC, 64, a->plan.p, a->plan.n);
@@ -35,10 +78,12 @@ static void make_glue(TsCtx *cx, const TsArtifact *a, TsBuf *out)
 	uint32_t data = ts_elf_section(e, ".data.rel.ro.tessera", SHT_PROGBITS, SHF_ALLOC | SHF_WRITE, 16, &m, sizeof m);
 	uint32_t weights = ts_elf_section(e, ".tessera.weights", SHT_PROGBITS, so_or_exe ? 0 : SHF_ALLOC | SHF_X86_64_LARGE, so_or_exe ? 1 : 64, &hole,
 	                                  a->weight_bytes || so_or_exe ? 8 : 0);
+	device_sections(cx, e, a, so_or_exe, &d);
 	ts_elf_section(e, ".tessera.ops", SHT_PROGBITS, 0, 1, a->ops.p, a->ops.n);
 	ts_elf_section(e, ".tessera.meta", SHT_PROGBITS, 0, 1, a->meta.p, a->meta.n);
 	uint32_t s_name = ts_elf_symbol(e, "", name, 0, 0, STB_LOCAL, STV_DEFAULT), s_plan = ts_elf_symbol(e, "", plan, 0, 0, STB_LOCAL, STV_DEFAULT);
 	uint32_t s_link = ts_elf_symbol(e, "", link, 0, 0, STB_LOCAL, STV_DEFAULT), s_weights = ts_elf_symbol(e, "", weights, 0, 0, STB_LOCAL, STV_DEFAULT);
+	device_symbols(e, a, &d);
 	ts_elf_symbol(e, ts_printf(ts_arena(cx), "%s_tessera", a->name), data, 0, sizeof m, STB_GLOBAL, STV_DEFAULT);
 	ts_elf_symbol(e, "ts_model", data, 0, sizeof m, STB_GLOBAL, STV_HIDDEN);
 	uint32_t s_api = ts_elf_symbol(e, "ts_api", 0, 0, 0, STB_GLOBAL, STV_HIDDEN);
@@ -47,10 +92,16 @@ static void make_glue(TsCtx *cx, const TsArtifact *a, TsBuf *out)
 	ts_elf_reloc(e, data, offsetof(TesseraModel, plan), R_X86_64_64, s_plan, 0);
 	ts_elf_reloc(e, data, offsetof(TesseraModel, weights), R_X86_64_64, s_link, 0);
 	ts_elf_reloc(e, data, offsetof(TesseraModel, weight_bytes), R_X86_64_64, s_link, 8);
+	ts_elf_reloc(e, data, offsetof(TesseraModel, device_code), R_X86_64_64, s_link, 16);
+	ts_elf_reloc(e, data, offsetof(TesseraModel, device_code_bytes), R_X86_64_64, s_link, 24);
+	if (a->n_device_plans)
+		ts_elf_reloc(e, data, offsetof(TesseraModel, device_plans), R_X86_64_64, d.s_table, 0);
 	if (a->n_objects)
 		ts_elf_reloc(e, data, offsetof(TesseraModel, kernels), R_X86_64_64, ts_elf_symbol(e, "ts_kernels", 0, 0, 0, STB_GLOBAL, STV_HIDDEN), 0);
 	if (!so_or_exe && a->weight_bytes)
 		ts_elf_reloc(e, link, 0, R_X86_64_PC64, s_weights, 0);
+	if (!so_or_exe && a->device_code.n)
+		ts_elf_reloc(e, link, 16, R_X86_64_PC64, d.s_code, 0);
 	ts_elf_finish(e, out);
 }
 
@@ -70,7 +121,7 @@ static void make_pack(TsCtx *cx, const TsArtifact *a, TsBuf *out)
 
 /* ---- linking ---- */
 
-typedef struct { TsCtx *cx; const char *dir; TS_VEC(const char *) args; TS_VEC(const char *) files; } Link;
+typedef struct { TsCtx *cx; const char *dir; TS_VEC(const char *) args; TS_VEC(const char *) files; uint64_t bytes; /* of the input */ } Link;
 
 static bool open_dir(Link *l, const TsArtifact *a, const char *path)
 {
@@ -105,6 +156,7 @@ static bool input(Link *l, const char *name, const void *p, size_t n)
 {
 	const char *path = temp_file(l, name);
 	arg(l, path);
+	l->bytes += n;
 	return ts_write_file(l->cx, path, p, n);
 }
 
@@ -150,11 +202,24 @@ static bool link_failed(Link *l, const char *text, int rc)
 	return false;
 }
 
+/* Is there room for the image? lld writes to a mapping, where a full disk is a signal, so it is asked beforehand. */
+static bool has_room(Link *l)
+{
+	const char *path = temp_file(l, "room");
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600), rc = fd < 0 ? errno : posix_fallocate(fd, 0, (off_t)(l->bytes + l->bytes / 4 + (64 << 10)));
+	if (fd >= 0)
+		close(fd);
+	unlink(path);
+	if (rc)
+		ts_env_error(l->cx, "E_FILE", "cannot write '%s': %s", path, strerror(rc));
+	return !rc;
+}
+
 static bool link_image(Link *l, const TsArtifact *a, TsBuf *image)
 {
 	char said[4096];
 	options(l, a);
-	if (!inputs(l, a))
+	if (!inputs(l, a) || !has_room(l))
 		return false;
 	const char *out = temp_file(l, "image");
 	arg(l, "-o");
@@ -240,7 +305,7 @@ static bool all_pieces(Stream *s, const TsArtifact *a, uint64_t base)
 	return zeros(s, base + a->weight_bytes - s->at);
 }
 
-static bool write_all(TsCtx *cx, const TsArtifact *a, const TsBuf *image, uint64_t base, const char *path)
+static bool write_all(TsCtx *cx, const TsArtifact *a, const TsBuf *image, const TsAppended *at, const char *path)
 {
 	Stream s = { .cx = cx, .buffer = ts_alloc(ts_arena(cx), STREAM) };
 	if (!ts_out_open(cx, path, &s.to))
@@ -248,20 +313,24 @@ static bool write_all(TsCtx *cx, const TsArtifact *a, const TsBuf *image, uint64
 	s.to.mode = a->kind == TS_ARTIFACT_SO || a->kind == TS_ARTIFACT_EXE ? 0777 : 0666;
 	bool ok = ts_out_write(cx, &s.to, image->p, image->n);
 	s.at = image->n;
-	if (ok && a->weight_bytes)
-		ok = zeros(&s, base - s.at) && all_pieces(&s, a, base);
+	if (ok && at->code_bytes) {
+		ok = zeros(&s, at->code_at - s.at) && ts_out_write(cx, &s.to, a->device_code.p, a->device_code.n);
+		s.at = at->code_at + a->device_code.n;
+	}
+	if (ok && at->weight_bytes)
+		ok = zeros(&s, at->weights_at - s.at) && all_pieces(&s, a, at->weights_at);
 	return ts_out_close(cx, &s.to, ok) && ok;
 }
 
-static bool prepare_image(TsCtx *cx, const TsArtifact *a, TsBuf *image, uint64_t *base)
+static bool prepare_image(TsCtx *cx, const TsArtifact *a, TsBuf *image, TsAppended *at)
 {
 	TsImage im = { (uint8_t *)image->p, image->n };
 	bool final = a->kind == TS_ARTIFACT_SO || a->kind == TS_ARTIFACT_EXE;
 	const char *wrong = NULL;
 	if (final && !a->weight_bytes)
 		ts_image_section(im, ".tessera.weights")->sh_size = 0;
-	if (a->weight_bytes)
-		wrong = final ? ts_image_add_weights(im, a->weight_bytes, base) : ts_image_place_weights(im, a->weight_bytes, base);
+	if (at->weight_bytes || at->code_bytes)
+		wrong = final ? ts_image_append(im, at) : ts_image_place(im, at);
 	if (!wrong && !final && a->n_objects)
 		wrong = ts_image_hide(cx, im);
 	if (wrong)
@@ -273,14 +342,14 @@ bool ts_emit_artifact(TsCtx *cx, const TsArtifact *a, const char *path)
 {
 	Link l = { .cx = cx };
 	TsBuf image = { 0 };
-	uint64_t base = 0;
-	bool ok = true;
-	if (a->kind == TS_ARTIFACT_TSR && !a->n_objects)
+	bool pack = a->kind == TS_ARTIFACT_TSR && !a->n_objects, ok = true;
+	TsAppended at = { .weight_bytes = a->weight_bytes, .code_bytes = pack ? 0 : a->device_code.n };
+	if (pack)
 		make_pack(cx, a, &image);
 	else
 		ok = open_dir(&l, a, path) && link_image(&l, a, &image);
 	close_dir(&l);
-	ok = ok && prepare_image(cx, a, &image, &base) && write_all(cx, a, &image, base, path);
+	ok = ok && prepare_image(cx, a, &image, &at) && write_all(cx, a, &image, &at, path);
 	ts_buf_free(&image);
 	return ok;
 }

@@ -34,37 +34,65 @@ static Elf64_Phdr *spare_header(TsImage im, uint64_t *end)
 	return spare;
 }
 
-const char *ts_image_add_weights(TsImage im, uint64_t size, uint64_t *offset)
+/* Where in the file; addresses lie as far apart. */
+static void lay_out(TsImage im, TsAppended *a)
 {
-	uint64_t end;
-	Elf64_Phdr *ph = spare_header(im, &end);
-	Elf64_Shdr *link = ts_image_section(im, ".tessera.link"), *weights = ts_image_section(im, ".tessera.weights");
-	if (!ph)
-		return "no spare program header";
-	if (!link || !weights || link->sh_size < 16)
+	a->code_at = up(im.n);
+	a->weights_at = a->code_at + up(a->code_bytes);
+}
+
+/* One section of what is appended, mapped at `address`, and the word of .tessera.link that leads there. */
+static const char *map_section(TsImage im, const char *name, Elf64_Shdr *link, int word, uint64_t address, uint64_t at, uint64_t size)
+{
+	Elf64_Shdr *s = ts_image_section(im, name);
+	uint64_t from = (uint64_t)word * 8, distance = address - (link->sh_addr + from);
+	if (!size)
+		return NULL;
+	if (!s || link->sh_size < from + 16)
 		return "no sections for the weights";
-	*offset = up(im.n);
-	uint64_t at = up(end), distance = at - link->sh_addr;
-	*ph = (Elf64_Phdr){ .p_type = PT_LOAD, .p_flags = PF_R, .p_offset = *offset, .p_vaddr = at, .p_paddr = at, .p_filesz = size, .p_memsz = size, .p_align = PAGE };
-	weights->sh_flags = SHF_ALLOC;
-	weights->sh_addr = at;
-	weights->sh_offset = *offset;
-	weights->sh_size = size;
-	weights->sh_addralign = 64;
-	memcpy(im.p + link->sh_offset, &distance, 8);
+	s->sh_flags = SHF_ALLOC;
+	s->sh_addr = address;
+	s->sh_offset = at;
+	s->sh_size = size;
+	s->sh_addralign = 64;
+	memcpy(im.p + link->sh_offset + from, &distance, 8);
 	return NULL;
 }
 
-const char *ts_image_place_weights(TsImage im, uint64_t size, uint64_t *offset)
+const char *ts_image_append(TsImage im, TsAppended *a)
 {
-	Elf64_Shdr *weights = ts_image_section(im, ".tessera.weights");
-	if (!weights)
+	uint64_t end;
+	Elf64_Phdr *ph = spare_header(im, &end);
+	Elf64_Shdr *link = ts_image_section(im, ".tessera.link");
+	if (!ph)
+		return "no spare program header";
+	if (!link)
+		return "no sections for the weights";
+	lay_out(im, a);
+	uint64_t at = up(end), size = a->weight_bytes ? a->weights_at - a->code_at + a->weight_bytes : a->code_bytes;
+	*ph = (Elf64_Phdr){ .p_type = PT_LOAD, .p_flags = PF_R, .p_offset = a->code_at, .p_vaddr = at, .p_paddr = at, .p_filesz = size, .p_memsz = size, .p_align = PAGE };
+	const char *wrong = map_section(im, ".tessera.weights", link, 0, at + (a->weights_at - a->code_at), a->weights_at, a->weight_bytes);
+	return wrong ? wrong : map_section(im, ".tessera.gpu", link, 2, at, a->code_at, a->code_bytes);
+}
+
+static const char *place_section(TsImage im, const char *name, uint64_t at, uint64_t size)
+{
+	Elf64_Shdr *s = ts_image_section(im, name);
+	if (!size)
+		return NULL;
+	if (!s)
 		return "no section for the weights";
-	*offset = up(im.n);
-	weights->sh_offset = *offset;
-	weights->sh_size = size;
-	weights->sh_addralign = PAGE;
+	s->sh_offset = at;
+	s->sh_size = size;
+	s->sh_addralign = PAGE;
 	return NULL;
+}
+
+const char *ts_image_place(TsImage im, TsAppended *a)
+{
+	lay_out(im, a);
+	const char *wrong = place_section(im, ".tessera.gpu", a->code_at, a->code_bytes);
+	return wrong ? wrong : place_section(im, ".tessera.weights", a->weights_at, a->weight_bytes);
 }
 
 static bool to_hide(const Elf64_Sym *s)

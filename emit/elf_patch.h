@@ -8,10 +8,12 @@ typedef struct { uint8_t *p; size_t n; } TsImage;
 
 /* The section called name, or NULL. */
 Elf64_Shdr *ts_image_section(TsImage im, const char *name);
-/* For .so and executables: the spare program header becomes one that maps `size` bytes of weights, to be appended at *offset of the
- * file; section .tessera.weights and the distance word in .tessera.link follow. NULL, or what didn't fit. */
-const char *ts_image_add_weights(TsImage im, uint64_t size, uint64_t *offset);
-/* For relocatable output: section .tessera.weights lies at *offset, size bytes long. */
-const char *ts_image_place_weights(TsImage im, uint64_t size, uint64_t *offset);
+/* What is appended to an image, each at the start of a page: code of devices, then weights. Sizes in, places in the file out. */
+typedef struct { uint64_t code_bytes, weight_bytes, code_at, weights_at; } TsAppended;
+/* For .so and executables: the spare program header becomes one that maps all of it; sections .tessera.gpu and .tessera.weights and the
+ * distance words in .tessera.link follow. NULL, or what didn't fit. */
+const char *ts_image_append(TsImage im, TsAppended *a);
+/* For relocatable output: the two sections lie there. */
+const char *ts_image_place(TsImage im, TsAppended *a);
 /* For relocatable output: defined hidden symbols become local, so that several artifacts link into one program. */
 const char *ts_image_hide(TsCtx *cx, TsImage im);

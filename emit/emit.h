@@ -20,13 +20,17 @@ typedef struct {
 } TsWeightPiece;
 
 typedef struct { const void *p; size_t n; } TsBytes;
+typedef struct { const char *target; TsBytes plan; } TsDevicePlan;
 
 typedef struct {
 	TsArtifactKind kind;
 	const char *name;                 /* model name, a C identifier: `<name>_tessera` */
 	const TsBytes *objects;           /* ELF relocatables from the backend; one defines ts_kernels. None: a .tsr without code */
 	uint32_t n_objects;
-	TsBytes plan;                     /* may be empty in a .tsr without code */
+	TsBytes plan;                     /* the CPU's; may be empty in a .tsr without code */
+	const TsDevicePlan *device_plans; /* one for each architecture of GPUs: sections .tessera.plan.<target> */
+	uint32_t n_device_plans;
+	TsBytes device_code;              /* what their modules lie in: section .tessera.gpu, mapped with the weights, page aligned */
 	TsBytes ops;                      /* canonical .tg: section .tessera.ops */
 	TsBytes meta;                     /* text lines `key: value`: section .tessera.meta */
 	const TsWeightPiece *weights;     /* what goes inside the file; all of it for embedded weights, constants only for external ones */
@@ -48,6 +52,8 @@ bool ts_inspect(TsCtx *cx, const char *path, FILE *to);
 
 /* An expression of a plan as readable text, as inspect prints it: "64*B*S + 4096". */
 void ts_plan_expr_text(const TsPlanHeader *plan, uint32_t expr, TsBuf *to);
+/* The same of a device kernel's formula, in terms of the launch: "8*num0". */
+void ts_plan_formula_text(const TsPlanHeader *plan, const TsPlanKernel *k, uint32_t formula, TsBuf *to);
 
 const char *ts_plan_type_text(uint32_t dtype); /* "f32" */
 

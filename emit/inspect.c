@@ -2,6 +2,8 @@
 #include "emit/plan_text.h"
 #include "support/elf_read.h"
 #include "support/file.h"
+#include "tessera/tessera.h"
+#include <elf.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -70,6 +72,8 @@ static void steps(const TsPlanHeader *p, const TsPlanEntry *en, TsBuf *b, FILE *
 			const char *label = ts_plan_str(p, c[k].label);
 			fprintf(to, "%*s%s%skernel %s", depth * 2 + 2, "", label, *label ? ": " : "", ts_plan_str(p, TS_PLAN_TABLE(p, TsPlanKernel, kernels)[c[k].kernel].name));
 			fprintf(to, ", cells %s", expr_text(b, p, c[k].cells));
+			if (c[k].per_sm)
+				fprintf(to, ", %u for each multiprocessor", c[k].per_sm);
 			if (c[k].scratch != TS_NONE)
 				fprintf(to, ", scratch %s", expr_text(b, p, c[k].scratch));
 			if (c[k].guard != TS_NONE)
@@ -121,13 +125,97 @@ static void weights(const TsPlanHeader *p, FILE *to)
 
 static void plan(const TsPlanHeader *p, FILE *to)
 {
-	fprintf(to, "model %s, made by %s, plan version %u, runtime ABI %d\n", ts_plan_str(p, p->model), ts_plan_str(p, p->producer), p->version, 1);
+	fprintf(to, "model %s, made by %s, plan version %u, runtime ABI %d\n", ts_plan_str(p, p->model), ts_plan_str(p, p->producer), p->version, TESSERA_ABI);
 	dims(p, to);
 	graphs(p, to);
 	fprintf(to, "kernels: %u, each for x86-64-v2, x86-64-v3, x86-64-v4\n", p->kernels.n);
 	for (uint32_t i = 0; i < p->kernels.n; i++)
 		fprintf(to, "  %s\n", ts_plan_str(p, TS_PLAN_TABLE(p, TsPlanKernel, kernels)[i].name));
 	weights(p, to);
+}
+
+/* ---- plans for devices ---- */
+
+static void modules(const TsPlanHeader *p, FILE *to)
+{
+	const TsPlanModule *m = TS_PLAN_TABLE(p, TsPlanModule, modules);
+	uint64_t cubins = 0, ptx = 0;
+	for (uint32_t i = 0; i < p->modules.n; i++) {
+		cubins += m[i].cubin_bytes;
+		ptx += m[i].ptx_bytes;
+	}
+	fprintf(to, "  modules: %u, cubins of %" PRIu64 " bytes, PTX of %" PRIu64 " bytes%s\n", p->modules.n, cubins, ptx,
+	        !p->modules.n || cubins ? "" : "; the driver compiles them when the model is loaded");
+	for (uint32_t i = 0; i < p->modules.n; i++) {
+		fprintf(to, "    %s:", ts_plan_str(p, m[i].name));
+		if (m[i].cubin_bytes)
+			fprintf(to, " cubin of %" PRIu64 " bytes at %" PRIu64, m[i].cubin_bytes, m[i].cubin);
+		if (m[i].ptx_bytes)
+			fprintf(to, "%s PTX of %" PRIu64 " bytes at %" PRIu64, m[i].cubin_bytes ? "," : "", m[i].ptx_bytes, m[i].ptx);
+		fprintf(to, "%s\n", m[i].flags & TS_MODULE_EXACT ? ", for this architecture alone" : "");
+	}
+}
+
+static void formula_list(const TsPlanHeader *p, const TsPlanKernel *k, uint32_t first, uint32_t n, TsBuf *b)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		ts_buf_str(b, i ? ", " : "");
+		ts_plan_formula_text(p, k, TS_PLAN_TABLE(p, uint32_t, words)[first + i], b);
+	}
+}
+
+static void maps(const TsPlanHeader *p, const TsPlanKernel *k, FILE *to)
+{
+	const TsPlanMap *m = TS_PLAN_TABLE(p, TsPlanMap, maps);
+	for (uint32_t i = k->map; i < k->map + k->n_maps; i++) {
+		TsBuf b = { 0 };
+		ts_buf_fmt(&b, "      map of argument %u: %s[", m[i].arg, ts_plan_type_text(m[i].dtype));
+		formula_list(p, k, m[i].dims, m[i].rank, &b);
+		ts_buf_str(&b, "], strides [");
+		formula_list(p, k, m[i].strides, m[i].rank, &b);
+		ts_buf_str(&b, "], box [");
+		for (uint32_t a = 0; a < m[i].rank; a++)
+			ts_buf_fmt(&b, "%s%u", a ? ", " : "", TS_PLAN_TABLE(p, uint32_t, words)[m[i].box + a]);
+		fprintf(to, "%s], swizzle %u\n", b.p, m[i].swizzle);
+		ts_buf_free(&b);
+	}
+}
+
+static void device_plan(const TsPlanHeader *p, FILE *to)
+{
+	const TsPlanKernel *k = TS_PLAN_TABLE(p, TsPlanKernel, kernels);
+	const TsPlanModule *m = TS_PLAN_TABLE(p, TsPlanModule, modules);
+	fprintf(to, "target %s: %" PRIu64 " bytes of weights on the device\n", ts_plan_str(p, p->target), p->device_bytes);
+	modules(p, to);
+	graphs(p, to);
+	fprintf(to, "  kernels: %u\n", p->kernels.n);
+	for (uint32_t i = 0; i < p->kernels.n; i++) {
+		fprintf(to, "    %s: module %s, %u threads, %u bytes shared", ts_plan_str(p, k[i].name), ts_plan_str(p, m[k[i].module].name), k[i].threads, k[i].shared_bytes);
+		if (k[i].cluster > 1)
+			fprintf(to, ", clusters of %u", k[i].cluster);
+		fprintf(to, "%s\n", k[i].flags & TS_KERNEL_PERSISTENT ? ", persistent" : "");
+		maps(p, &k[i], to);
+	}
+}
+
+/* Every plan of the file but the CPU's. NULL, or what is wrong. */
+static const char *device_plans(TsCtx *cx, const TsElfFile *e, const TsPlanHeader *cpu, FILE *to)
+{
+	static const char prefix[] = ".tessera.plan.";
+	TsElfSection s;
+	for (uint32_t i = 1; i < e->n; i++) {
+		if (!ts_elf_at(e, i, &s) || strncmp(s.name, prefix, sizeof prefix - 1) || s.type == SHT_NOBITS || s.type == SHT_RELA)
+			continue;
+		void *copy = ts_memdup(ts_arena(cx), e->p + s.offset, s.size);
+		const char *wrong = ts_plan_check(copy, s.size);
+		if (!wrong)
+			wrong = ts_plan_check_device(cpu, copy);
+		if (wrong)
+			return wrong;
+		if (to)
+			device_plan(copy, to);
+	}
+	return NULL;
 }
 
 /* a section of lines, each indented; unprintable bytes are shown as '?' */
@@ -161,13 +249,19 @@ bool ts_inspect(TsCtx *cx, const char *path, FILE *to)
 	void *copy = has_plan ? ts_memdup(ts_arena(cx), f.p + s.offset, s.size) : NULL; /* aligned */
 	if (has_plan)
 		wrong = ts_plan_check(copy, s.size);
+	if (has_plan && !wrong && !ts_plan_is_cpu(copy))
+		wrong = "its plan is for another target than the CPU";
+	if (has_plan && !wrong)
+		wrong = device_plans(cx, &e, copy, NULL);
 	if (wrong) {
 		ts_error(cx, (TsSpan){ 0 }, "E_PACK_BAD", "cannot read '%s' as an artifact: %s", path, wrong);
 	} else {
 		fprintf(to, "%s: %s, %" PRIu64 " bytes\n", path, e.type == 3 ? "shared object" : e.type == 2 ? "executable" : has_plan ? "object" : "pack without code", (uint64_t)f.size);
 		sections(&e, to);
-		if (has_plan)
+		if (has_plan) {
 			plan(copy, to);
+			device_plans(cx, &e, copy, to);
+		}
 		text(&e, ".tessera.meta", to);
 		text(&e, ".tessera.ops", to);
 	}

@@ -7,10 +7,11 @@
 #define TS_DTYPE(id, name, kind, bits, compute) _Static_assert((int)TS_PLAN_##id == (int)TS_##id, "plan types differ from ir/dtypes.def");
 #include "ir/dtypes.def"
 
-enum { STRINGS, WORDS, LONGS, DIMS, EXPRS, FILES, WEIGHTS, STATES, TENSORS, BINDS, CHECKS, ENTRIES, STEPS, CHOICES, ARGS, KERNELS, TABLES };
+enum { STRINGS, WORDS, LONGS, DIMS, EXPRS, FILES, WEIGHTS, STATES, TENSORS, BINDS, CHECKS, ENTRIES, STEPS, CHOICES, ARGS, KERNELS, PARTS, MODULES, MAPS, FORMULAS, TABLES };
 static const uint32_t elem_size[TABLES] = {
 	1, 4, 8, sizeof(TsPlanDim), sizeof(TsPlanExpr), sizeof(TsPlanFile), sizeof(TsPlanWeight), sizeof(TsPlanState), sizeof(TsPlanTensor),
 	sizeof(TsPlanBind), sizeof(TsPlanCheck), sizeof(TsPlanEntry), sizeof(TsPlanStep), sizeof(TsPlanChoice), sizeof(TsPlanArg), sizeof(TsPlanKernel),
+	sizeof(TsPlanPart), sizeof(TsPlanModule), sizeof(TsPlanMap), sizeof(TsPlanExpr),
 };
 
 typedef struct { uint8_t *p; uint32_t n, cap; } Table;
@@ -19,7 +20,9 @@ struct TsPlanBuild {
 	Table table[TABLES];
 	TsMap strings;             /* interned text -> offset + 1 */
 	uint32_t *slots, n_slots;  /* open hash of expressions: number + 1 */
-	uint32_t model, producer;
+	uint32_t model, producer, target;
+	uint64_t device_bytes, code_bytes;
+	bool device;
 };
 
 /* ---- tables ---- */
@@ -51,6 +54,7 @@ TsPlanBuild *ts_plan_new(TsCtx *cx, const char *model, const char *producer)
 	append(b, STRINGS, "", 1);
 	b->model = ts_plan_add_str(b, model);
 	b->producer = ts_plan_add_str(b, producer);
+	b->target = ts_plan_add_str(b, "cpu");
 	return b;
 }
 
@@ -225,13 +229,19 @@ uint32_t ts_plan_add_check(TsPlanBuild *b, uint32_t expr, const char *message, u
 
 uint32_t ts_plan_add_kernel(TsPlanBuild *b, const char *name)
 {
-	TsPlanKernel k = { ts_plan_add_str(b, name), 0 };
+	TsPlanKernel k = { .name = ts_plan_add_str(b, name), .module = TS_NONE };
 	return append(b, KERNELS, &k, 1);
 }
 
 uint32_t ts_plan_add_choice(TsPlanBuild *b, uint32_t guard, uint32_t kernel, uint32_t cells, uint32_t scratch, const char *label)
 {
-	TsPlanChoice c = { guard, kernel, cells, scratch, ts_plan_add_str(b, label) };
+	TsPlanChoice c = { guard, kernel, cells, scratch, ts_plan_add_str(b, label), 0 };
+	return append(b, CHOICES, &c, 1);
+}
+
+uint32_t ts_plan_add_device_choice(TsPlanBuild *b, uint32_t guard, uint32_t kernel, uint32_t cells, uint32_t per_sm, const char *label)
+{
+	TsPlanChoice c = { guard, kernel, cells, TS_NONE, ts_plan_add_str(b, label), per_sm };
 	return append(b, CHOICES, &c, 1);
 }
 
@@ -251,19 +261,57 @@ void ts_plan_loop_end(TsPlanBuild *b, uint32_t begin)
 
 uint32_t ts_plan_add_entry(TsPlanBuild *b, TsPlanEntry entry) { return append(b, ENTRIES, &entry, 1); }
 
+/* ---- records of devices ---- */
+
+void ts_plan_for_device(TsPlanBuild *b, const char *target, uint64_t device_bytes, uint64_t code_bytes)
+{
+	b->target = ts_plan_add_str(b, target);
+	b->device_bytes = device_bytes;
+	b->code_bytes = code_bytes;
+	b->device = true;
+}
+
+uint32_t ts_plan_add_part(TsPlanBuild *b, TsPlanPart part) { return append(b, PARTS, &part, 1); }
+
+uint32_t ts_plan_add_module(TsPlanBuild *b, const char *name, TsPlanModule rest)
+{
+	rest.name = ts_plan_add_str(b, name);
+	return append(b, MODULES, &rest, 1);
+}
+
+uint32_t ts_plan_add_map(TsPlanBuild *b, TsPlanMap rest, const uint32_t *dims, const uint32_t *strides, const uint32_t *box)
+{
+	rest.dims = ts_plan_add_words(b, dims, rest.rank);
+	rest.strides = ts_plan_add_words(b, strides, rest.rank);
+	rest.box = ts_plan_add_words(b, box, rest.rank);
+	return append(b, MAPS, &rest, 1);
+}
+
+uint32_t ts_plan_add_device_kernel(TsPlanBuild *b, const char *name, const TsPlanExpr *formulas, uint32_t n_formulas, TsPlanKernel rest)
+{
+	rest.name = ts_plan_add_str(b, name);
+	rest.n_maps = b->table[MAPS].n - rest.map;
+	rest.n_formulas = n_formulas;
+	rest.formula = append(b, FORMULAS, formulas, n_formulas);
+	return append(b, KERNELS, &rest, 1);
+}
+
 uint32_t ts_plan_next_tensor(const TsPlanBuild *b) { return b->table[TENSORS].n; }
 uint32_t ts_plan_next_bind(const TsPlanBuild *b) { return b->table[BINDS].n; }
 uint32_t ts_plan_next_check(const TsPlanBuild *b) { return b->table[CHECKS].n; }
 uint32_t ts_plan_next_choice(const TsPlanBuild *b) { return b->table[CHOICES].n; }
 uint32_t ts_plan_next_arg(const TsPlanBuild *b) { return b->table[ARGS].n; }
 uint32_t ts_plan_next_step(const TsPlanBuild *b) { return b->table[STEPS].n; }
+uint32_t ts_plan_next_map(const TsPlanBuild *b) { return b->table[MAPS].n; }
+uint32_t ts_plan_next_part(const TsPlanBuild *b) { return b->table[PARTS].n; }
 
 /* ---- the blob ---- */
 
 TsBytes ts_plan_finish(TsPlanBuild *b, uint64_t weight_bytes, uint64_t external_bytes)
 {
-	TsPlanHeader h = { .magic = TS_PLAN_MAGIC, .version = TS_PLAN_VERSION, .header_bytes = sizeof h, .clones = TS_CLONES, .model = b->model,
-	                   .producer = b->producer, .weight_bytes = weight_bytes, .external_bytes = external_bytes };
+	TsPlanHeader h = { .magic = TS_PLAN_MAGIC, .version = TS_PLAN_VERSION, .header_bytes = sizeof h, .clones = b->device ? 0 : TS_CLONES, .model = b->model, .target = b->target,
+	                   .producer = b->producer, .weight_bytes = weight_bytes, .external_bytes = external_bytes,
+	                   .device_bytes = b->device_bytes, .code_bytes = b->code_bytes };
 	TsPlanSpan *span = &h.strings;
 	uint64_t at = sizeof h;
 	for (int i = 0; i < TABLES; i++) {

@@ -33,11 +33,20 @@ uint32_t ts_plan_add_bind(TsPlanBuild *b, TsPlanBind bind);
 uint32_t ts_plan_add_check(TsPlanBuild *b, uint32_t expr, const char *message, uint32_t wanted, uint32_t found);
 uint32_t ts_plan_add_kernel(TsPlanBuild *b, const char *name);
 uint32_t ts_plan_add_choice(TsPlanBuild *b, uint32_t guard, uint32_t kernel, uint32_t cells, uint32_t scratch, const char *label);
+uint32_t ts_plan_add_device_choice(TsPlanBuild *b, uint32_t guard, uint32_t kernel, uint32_t cells, uint32_t per_sm, const char *label);
 uint32_t ts_plan_add_arg(TsPlanBuild *b, TsPlanArg arg);
 uint32_t ts_plan_add_step(TsPlanBuild *b, TsPlanStep step);           /* name etc. filled by the caller */
 uint32_t ts_plan_loop_begin(TsPlanBuild *b, uint32_t var, uint32_t lo, uint32_t hi); /* the step's number, for ts_plan_loop_end */
 void ts_plan_loop_end(TsPlanBuild *b, uint32_t begin);
 uint32_t ts_plan_add_entry(TsPlanBuild *b, TsPlanEntry entry);
+
+/* A plan for a device (rtlib/plan.h): its target, and records that the CPU's plan has none of. Formulas, maps and the kernel itself are
+ * added in a row: the maps (their dims and strides count from the kernel's first formula), then the kernel with `rest.map` and its formulas. */
+void ts_plan_for_device(TsPlanBuild *b, const char *target, uint64_t device_bytes, uint64_t code_bytes);
+uint32_t ts_plan_add_part(TsPlanBuild *b, TsPlanPart part);
+uint32_t ts_plan_add_module(TsPlanBuild *b, const char *name, TsPlanModule rest);
+uint32_t ts_plan_add_map(TsPlanBuild *b, TsPlanMap rest, const uint32_t *dims, const uint32_t *strides, const uint32_t *box);
+uint32_t ts_plan_add_device_kernel(TsPlanBuild *b, const char *name, const TsPlanExpr *formulas, uint32_t n_formulas, TsPlanKernel rest);
 
 /* next number of a table, for the `first` fields of what is about to be added */
 uint32_t ts_plan_next_tensor(const TsPlanBuild *b);
@@ -46,6 +55,8 @@ uint32_t ts_plan_next_check(const TsPlanBuild *b);
 uint32_t ts_plan_next_choice(const TsPlanBuild *b);
 uint32_t ts_plan_next_arg(const TsPlanBuild *b);
 uint32_t ts_plan_next_step(const TsPlanBuild *b);
+uint32_t ts_plan_next_map(const TsPlanBuild *b);
+uint32_t ts_plan_next_part(const TsPlanBuild *b);
 
 /* The blob, in arena memory. weight_bytes: the embedded blob's size; external_bytes: packed external memory. Reports a bug when the plan
  * doesn't hold together. */

@@ -15,6 +15,7 @@ typedef struct {
 enum { P_SELECT, P_OR, P_AND, P_COMPARE, P_SUM, P_PRODUCT, P_ATOM };
 static const struct { const char *text, *c; int level; } ops[TS_EX_KINDS] = {
 	[TS_EX_CONST] = { NULL, NULL, P_ATOM }, [TS_EX_DIM] = { NULL, NULL, P_ATOM }, [TS_EX_LOOP] = { NULL, NULL, P_ATOM },
+	[TS_EX_NUM] = { NULL, NULL, P_ATOM },
 	[TS_EX_ADD] = { " + ", " + ", P_SUM }, [TS_EX_SUB] = { " - ", " - ", P_SUM }, [TS_EX_MUL] = { "*", "*", P_PRODUCT },
 	[TS_EX_DIV] = { "//", " / ", P_PRODUCT }, /* sizes are not negative */ [TS_EX_MOD] = { "%", " % ", P_PRODUCT },
 	[TS_EX_MIN] = { "min", " < ", P_ATOM }, [TS_EX_MAX] = { "max", " > ", P_ATOM }, [TS_EX_EQ] = { " == ", " == ", P_COMPARE },
@@ -76,6 +77,7 @@ static void expr(Writer *w, uint32_t i, int level, int depth)
 	switch (x->kind) {
 	case TS_EX_CONST: ts_buf_fmt(w->to, "%" PRId64, x->value); break;
 	case TS_EX_LOOP: ts_buf_fmt(w->to, "i%u", x->a); break;
+	case TS_EX_NUM: ts_buf_fmt(w->to, "num%u", x->a); break;
 	case TS_EX_DIM: ts_buf_str(w->to, w->name ? w->name(w->user, x->a) : ts_plan_str(w->p, TS_PLAN_TABLE(w->p, TsPlanDim, dims)[x->a].name)); break;
 	case TS_EX_MIN: case TS_EX_MAX: min_max(w, x, depth + 1); break;
 	case TS_EX_SELECT:
@@ -94,6 +96,12 @@ void ts_plan_expr_text(const TsPlanHeader *p, uint32_t e, TsBuf *to)
 {
 	Writer w = { .p = p, .ex = TS_PLAN_TABLE(p, TsPlanExpr, exprs), .to = to, .limit = to->n + 2000 };
 	expr(&w, e, P_SELECT, 0);
+}
+
+void ts_plan_formula_text(const TsPlanHeader *p, const TsPlanKernel *k, uint32_t formula, TsBuf *to)
+{
+	Writer w = { .p = p, .ex = TS_PLAN_TABLE(p, TsPlanExpr, formulas) + k->formula, .to = to, .limit = to->n + 2000 };
+	expr(&w, formula, P_SELECT, 0);
 }
 
 bool ts_plan_expr_c(const TsPlanHeader *p, uint32_t e, const char *(*name)(void *, uint32_t), void *user, TsBuf *to)

@@ -55,6 +55,7 @@ static void eval(TsEval *v, uint32_t i)
 	case TS_EX_CONST: *out = x->value; break;
 	case TS_EX_DIM: *out = v->dims[x->a]; ok = *out >= 0; break;
 	case TS_EX_LOOP: *out = v->loop[x->a]; ok = v->set >> x->a & 1; break;
+	case TS_EX_NUM: *out = v->num[x->a]; break;
 	case TS_EX_AND: ok = logic(v, x, 0, out); break;
 	case TS_EX_OR: ok = logic(v, x, 1, out); break;
 	case TS_EX_SELECT: {
@@ -74,7 +75,7 @@ void ts_eval_deps(TsEval *v)
 {
 	for (uint32_t i = 0; i < v->n; i++) {
 		const TsPlanExpr *x = &v->ex[i];
-		if (x->kind == TS_EX_CONST || x->kind == TS_EX_DIM)
+		if (x->kind == TS_EX_CONST || x->kind == TS_EX_DIM || x->kind == TS_EX_NUM)
 			v->deps[i] = 0;
 		else if (x->kind == TS_EX_LOOP)
 			v->deps[i] = (uint8_t)(1u << x->a);

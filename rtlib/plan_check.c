@@ -3,6 +3,17 @@
 
 typedef struct { const TsPlanHeader *p; const char *wrong; } Check;
 
+/* of a dtype, as stored */
+static uint32_t dtype_bits(uint32_t dtype)
+{
+	static const uint8_t bits[TS_PLAN_DTYPES] = {
+		[TS_PLAN_F32] = 32, [TS_PLAN_F64] = 64, [TS_PLAN_F16] = 16, [TS_PLAN_BF16] = 16, [TS_PLAN_INT64] = 64, [TS_PLAN_INT32] = 32, [TS_PLAN_BOOL] = 8,
+		[TS_PLAN_INT16] = 16, [TS_PLAN_INT8] = 8, [TS_PLAN_UINT8] = 8, [TS_PLAN_INT4] = 4, [TS_PLAN_FP8_E4M3] = 8, [TS_PLAN_FP8_E5M2] = 8,
+		[TS_PLAN_FP6_E2M3] = 8, [TS_PLAN_FP6_E3M2] = 8, [TS_PLAN_FP4_E2M1] = 4, [TS_PLAN_COMPLEX64] = 64,
+	};
+	return bits[dtype];
+}
+
 static int bad(Check *c, const char *what)
 {
 	if (!c->wrong)
@@ -35,6 +46,10 @@ static void spans(Check *c)
 	span(c, p->choices, sizeof(TsPlanChoice));
 	span(c, p->args, sizeof(TsPlanArg));
 	span(c, p->kernels, sizeof(TsPlanKernel));
+	span(c, p->parts, sizeof(TsPlanPart));
+	span(c, p->modules, sizeof(TsPlanModule));
+	span(c, p->maps, sizeof(TsPlanMap));
+	span(c, p->formulas, sizeof(TsPlanExpr));
 }
 
 static int is_expr(Check *c, uint32_t e) { return e < c->p->exprs.n || bad(c, "an expression number is out of range"); }
@@ -63,6 +78,7 @@ static void exprs(Check *c)
 		case TS_EX_CONST: break;
 		case TS_EX_DIM: if (x[i].a >= c->p->dims.n) bad(c, "an expression names no dim"); break;
 		case TS_EX_LOOP: if (x[i].a >= TS_MAX_LOOP) bad(c, "an expression names no loop variable"); break;
+		case TS_EX_NUM: bad(c, "an expression uses an argument of a launch"); break;
 		case TS_EX_SELECT:
 			if (x[i].c >= i)
 				bad(c, "an expression uses a later one");
@@ -76,9 +92,8 @@ static void exprs(Check *c)
 	}
 }
 
-static void pack(Check *c, const TsPlanWeight *w)
+static void pack(Check *c, const TsPack *k)
 {
-	const TsPack *k = &w->pack;
 	int64_t elems;
 	if (k->kind == TS_PACK_COPY)
 		return;
@@ -89,6 +104,54 @@ static void pack(Check *c, const TsPlanWeight *w)
 		bad(c, "a weight is larger than memory can be");
 }
 
+/* Does packed matrix k, laid from element `first` on, stay within n elements? */
+static int panels_fit(const TsPack *k, int64_t first, int64_t n)
+{
+	const int64_t count[3] = { k->batch, k->k, k->n }, stride[3] = { k->stride_batch, k->stride_k, k->stride_n };
+	int64_t lo = first, hi = first, reach;
+	if (!k->batch || !k->k || !k->n)
+		return 1;
+	for (int i = 0; i < 3; i++)
+		if (__builtin_mul_overflow(count[i] - 1, stride[i], &reach) || __builtin_add_overflow(reach < 0 ? lo : hi, reach, reach < 0 ? &lo : &hi))
+			return 0;
+	return lo >= 0 && hi < n;
+}
+
+/* bytes of the packed matrix; false: beyond 2^63 */
+static int panel_bytes(const TsPack *k, int64_t *bytes)
+{
+	int64_t columns = (k->n / k->panel + (k->n % k->panel != 0)) * (int64_t)k->panel, depth = (k->k / k->group + (k->k % k->group != 0)) * (int64_t)k->group;
+	return !__builtin_mul_overflow(columns, depth, bytes) && !__builtin_mul_overflow(*bytes, k->batch, bytes) && !__builtin_mul_overflow(*bytes, (int64_t)k->elem, bytes);
+}
+
+static void part(Check *c, const TsPlanWeight *w, const TsPlanPart *s)
+{
+	int64_t bytes;
+	pack(c, &s->pack);
+	if (c->wrong)
+		return;
+	if (s->offset > c->p->weight_bytes || s->bytes > c->p->weight_bytes - s->offset || s->first < 0)
+		bad(c, "a part of a weight lies outside the weights");
+	else if (s->pack.kind == TS_PACK_COPY ? s->first || s->bytes != w->bytes : s->pack.elem * (uint64_t)8 != dtype_bits(w->dtype))
+		bad(c, "a part of a weight does not fit its tensor");
+	else if (s->pack.kind == TS_PACK_PANELS && (!panels_fit(&s->pack, s->first, (int64_t)(w->bytes / s->pack.elem)) || !panel_bytes(&s->pack, &bytes) || (uint64_t)bytes != s->bytes))
+		bad(c, "a part of a weight does not fit its tensor");
+}
+
+/* what a weight of a device has beside that of the CPU */
+static void device_weight(Check *c, const TsPlanWeight *w)
+{
+	const TsPlanPart *s = TS_PLAN_TABLE(c->p, TsPlanPart, parts);
+	if (ts_plan_is_cpu(c->p) ? w->part || w->n_parts : w->offset % 256 || !in(c, w->part, w->n_parts, c->p->parts.n) || w->bytes > INT64_MAX) {
+		bad(c, "a weight lies where its target has none");
+		return;
+	}
+	if (!ts_plan_is_cpu(c->p) && w->where == TS_WEIGHT_EXTERNAL && (w->n_parts || w->pack.kind != TS_PACK_COPY || w->file_bytes != w->bytes))
+		bad(c, "an external weight of a device is not its file's bytes");
+	for (uint32_t i = w->part; i < w->part + w->n_parts && !c->wrong; i++)
+		part(c, w, &s[i]);
+}
+
 static void weights(Check *c)
 {
 	const TsPlanHeader *p = c->p;
@@ -97,7 +160,7 @@ static void weights(Check *c)
 	for (uint32_t i = 0; i < p->files.n; i++)
 		is_str(c, f[i].name);
 	for (uint32_t i = 0; i < p->weights.n; i++) {
-		uint64_t limit = w[i].where == TS_WEIGHT_EMBEDDED ? p->weight_bytes : p->external_bytes;
+		uint64_t limit = !ts_plan_is_cpu(p) ? p->device_bytes : w[i].where == TS_WEIGHT_EMBEDDED ? p->weight_bytes : p->external_bytes;
 		if (!is_str(c, w[i].name) || !shape_ok(c, w[i].dtype, w[i].rank) || !in(c, w[i].dims, w[i].rank, p->longs.n))
 			return;
 		if (w[i].where > TS_WEIGHT_EXTERNAL || w[i].offset % 64 || w[i].offset > limit || w[i].bytes > limit - w[i].offset)
@@ -106,7 +169,8 @@ static void weights(Check *c)
 			bad(c, "a weight names no file");
 		else if (w[i].file != TS_NONE && (w[i].file_offset > f[w[i].file].bytes || w[i].file_bytes > f[w[i].file].bytes - w[i].file_offset))
 			bad(c, "a weight lies outside its file");
-		pack(c, &w[i]);
+		pack(c, &w[i].pack);
+		device_weight(c, &w[i]);
 	}
 }
 
@@ -157,6 +221,24 @@ static void arg(Check *c, const TsPlanEntry *e, const TsPlanArg *a)
 	}
 }
 
+/* what a kernel's maps and formulas ask of a launch; CPU kernels have none */
+static void device_launch(Check *c, const TsPlanStep *s, const TsPlanChoice *choice)
+{
+	const TsPlanKernel *k = TS_PLAN_TABLE(c->p, TsPlanKernel, kernels) + choice->kernel;
+	const TsPlanMap *m = TS_PLAN_TABLE(c->p, TsPlanMap, maps);
+	const TsPlanExpr *f = TS_PLAN_TABLE(c->p, TsPlanExpr, formulas);
+	if (!choice->per_sm != !(k->flags & TS_KERNEL_PERSISTENT) || choice->per_sm > 64)
+		bad(c, "a launch does not say how many CTAs its kernel has");
+	if (!ts_plan_is_cpu(c->p) && choice->scratch != TS_NONE)
+		bad(c, "a kernel of a device asks for scratch memory");
+	for (uint32_t i = k->map; i < k->map + k->n_maps; i++)
+		if (m[i].arg >= s->n_args)
+			bad(c, "a tensor map names no argument");
+	for (uint32_t i = k->formula; i < k->formula + k->n_formulas; i++)
+		if (f[i].kind == TS_EX_NUM && f[i].a >= s->n_nums)
+			bad(c, "a formula names no argument of the launch");
+}
+
 static void launch(Check *c, const TsPlanEntry *e, const TsPlanStep *s)
 {
 	const TsPlanHeader *p = c->p;
@@ -173,6 +255,8 @@ static void launch(Check *c, const TsPlanEntry *e, const TsPlanStep *s)
 		is_expr_or_none(c, k[i].scratch);
 		if (k[i].kernel >= p->kernels.n)
 			bad(c, "a step names no kernel");
+		else
+			device_launch(c, s, &k[i]);
 	}
 	for (uint32_t i = s->arg; i < s->arg + s->n_args; i++)
 		arg(c, e, &a[i]);
@@ -236,6 +320,77 @@ static void entries(Check *c)
 	}
 }
 
+/* formulas of kernel k: in themselves as expressions are, but over nums and constants alone */
+static void formulas(Check *c, const TsPlanKernel *k)
+{
+	const TsPlanExpr *f = TS_PLAN_TABLE(c->p, TsPlanExpr, formulas);
+	if (k->n_formulas > TS_MAX_FORMULAS || !in(c, k->formula, k->n_formulas, c->p->formulas.n)) {
+		bad(c, "a kernel has no valid formulas");
+		return;
+	}
+	for (uint32_t i = 0; i < k->n_formulas; i++) {
+		const TsPlanExpr *x = &f[k->formula + i];
+		if (x->kind >= TS_EX_KINDS || x->kind == TS_EX_DIM || x->kind == TS_EX_LOOP)
+			bad(c, "a formula holds more than arguments of the launch");
+		else if (x->kind != TS_EX_CONST && x->kind != TS_EX_NUM && (x->a >= i || x->b >= i || (x->kind == TS_EX_SELECT && x->c >= i)))
+			bad(c, "a formula uses a later one");
+	}
+}
+
+static void map(Check *c, const TsPlanKernel *k, const TsPlanMap *m)
+{
+	const uint32_t *w = TS_PLAN_TABLE(c->p, uint32_t, words);
+	const uint32_t n = c->p->words.n;
+	if (m->dtype >= TS_PLAN_DTYPES || !m->rank || m->rank > TS_MAP_RANK || (m->swizzle && m->swizzle != 32 && m->swizzle != 64 && m->swizzle != 128) ||
+	    !in(c, m->dims, m->rank, n) || !in(c, m->strides, m->rank, n) || !in(c, m->box, m->rank, n)) {
+		bad(c, "a tensor map is not valid");
+		return;
+	}
+	for (uint32_t i = 0; i < m->rank; i++)
+		if (w[m->dims + i] >= k->n_formulas || w[m->strides + i] >= k->n_formulas || !w[m->box + i] || w[m->box + i] > 256)
+			bad(c, "a tensor map is not valid");
+}
+
+static void device_kernel(Check *c, const TsPlanKernel *k)
+{
+	const TsPlanMap *m = TS_PLAN_TABLE(c->p, TsPlanMap, maps);
+	if (k->module >= c->p->modules.n || k->flags & ~(uint32_t)TS_KERNEL_PERSISTENT || !k->threads || k->threads % 32 || k->threads > 1024 ||
+	    !k->cluster || k->cluster > 16 || k->shared_bytes > 1u << 20 || k->n_maps > TS_MAX_MAPS || !in(c, k->map, k->n_maps, c->p->maps.n)) {
+		bad(c, "a kernel cannot be launched");
+		return;
+	}
+	formulas(c, k);
+	for (uint32_t i = k->map; i < k->map + k->n_maps && !c->wrong; i++)
+		map(c, k, &m[i]);
+}
+
+static int code_fits(Check *c, uint64_t at, uint64_t n) { return at % 64 == 0 && at <= c->p->code_bytes && n <= c->p->code_bytes - at; }
+
+static void kernels(Check *c)
+{
+	const TsPlanKernel *k = TS_PLAN_TABLE(c->p, TsPlanKernel, kernels);
+	const TsPlanModule *m = TS_PLAN_TABLE(c->p, TsPlanModule, modules);
+	for (uint32_t i = 0; i < c->p->modules.n; i++)
+		if (!is_str(c, m[i].name) || m[i].flags > TS_MODULE_EXACT || !code_fits(c, m[i].cubin, m[i].cubin_bytes) || !code_fits(c, m[i].ptx, m[i].ptx_bytes) ||
+		    !(m[i].cubin_bytes | m[i].ptx_bytes))
+			bad(c, "a module lies outside the device's code");
+	for (uint32_t i = 0; i < c->p->kernels.n; i++) {
+		is_str(c, k[i].name);
+		if (!ts_plan_is_cpu(c->p))
+			device_kernel(c, &k[i]);
+		else if (k[i].module != TS_NONE || k[i].flags || k[i].n_maps || k[i].n_formulas || k[i].threads || k[i].map || k[i].formula)
+			bad(c, "a kernel of the CPU has what a device's has");
+	}
+}
+
+/* "cpu" has kernels for each clone, a device none */
+static int target_ok(Check *c)
+{
+	const char *t = ts_plan_str(c->p, c->p->target);
+	int cpu = t[0] == 'c' && t[1] == 'p' && t[2] == 'u' && !t[3];
+	return is_str(c, c->p->target) && *t && c->p->clones == (cpu ? TS_CLONES : 0);
+}
+
 const char *ts_plan_check(const void *blob, size_t size)
 {
 	Check c = { blob, NULL };
@@ -246,7 +401,7 @@ const char *ts_plan_check(const void *blob, size_t size)
 	for (int i = 0; i < 8; i++)
 		if (p->magic[i] != magic[i])
 			return "not a plan";
-	if (p->version != TS_PLAN_VERSION || p->header_bytes != sizeof *p || p->clones != TS_CLONES)
+	if (p->version != TS_PLAN_VERSION || p->header_bytes != sizeof *p || (p->clones && p->clones != TS_CLONES))
 		return "a plan of another version";
 	if (p->bytes > size)
 		return "the plan is cut off";
@@ -259,11 +414,12 @@ const char *ts_plan_check(const void *blob, size_t size)
 		return "too many dims";
 	is_str(&c, p->model);
 	is_str(&c, p->producer);
+	if (!target_ok(&c))
+		bad(&c, "it has no valid target");
 	exprs(&c);
 	weights(&c);
 	states_and_tensors(&c);
-	for (uint32_t i = 0; i < p->kernels.n; i++)
-		is_str(&c, TS_PLAN_TABLE(p, TsPlanKernel, kernels)[i].name);
+	kernels(&c);
 	if (!c.wrong)
 		entries(&c);
 	return c.wrong;

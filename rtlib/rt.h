@@ -32,6 +32,7 @@ typedef struct {
 	const TsPlanExpr *ex;
 	uint32_t n, set;          /* set: mask of loop variables that have a value */
 	const int64_t *dims;
+	const int64_t *num;       /* of a launch, when ex are a kernel's formulas: ts_eval_dims evaluates them */
 	int64_t loop[TS_MAX_LOOP];
 	int64_t *value;           /* [n] */
 	uint8_t *ok;              /* [n]: 0 where the value is an error */

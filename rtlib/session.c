@@ -514,6 +514,8 @@ static int32_t check_model(const TesseraModel *m, const TesseraSessionOptions *o
 	if (wrong)
 		return ts_fail(e, TESSERA_VERSION, "model '%s' is damaged: %s", m->name, wrong);
 	const TsPlanHeader *p = m->plan;
+	if (!ts_plan_is_cpu(p))
+		return ts_fail(e, TESSERA_VERSION, "model '%s' is damaged: its plan is for another target", m->name);
 	if (p->weight_bytes > *m->weight_bytes || (p->weight_bytes && !*m->weights))
 		return ts_fail(e, TESSERA_VERSION, "model '%s' is damaged: its weights are missing", m->name);
 	if (!m->kernels && p->kernels.n)

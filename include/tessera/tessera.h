@@ -24,7 +24,7 @@
 extern "C" {
 #endif
 
-#define TESSERA_ABI 1 /* 0.x: a table with another number is refused */
+#define TESSERA_ABI 2 /* 0.x: a table with another number is refused */
 
 /* ---- errors ---------------------------------------------------------------------------------------------------------------- */
 
@@ -130,6 +130,13 @@ typedef struct TesseraApi {
 	int32_t (*dim_info)(const TesseraModel *, int32_t dim, TesseraDimInfo *);
 } TesseraApi;
 
+/* How a model runs on one kind of device: its architecture ("sm_90a") and the plan for it. */
+typedef struct TesseraDevicePlan {
+	const char *target;
+	const void *plan;
+	uint64_t plan_bytes;
+} TesseraDevicePlan;
+
 /* What an artifact exports. Only abi, size, name and api are for callers. */
 struct TesseraModel {
 	uint32_t abi, size;
@@ -140,6 +147,10 @@ struct TesseraModel {
 	const void *kernels;
 	const uint64_t *weights;    /* distance in bytes from this word to the weights, 0: none inside */
 	const uint64_t *weight_bytes;
+	const TesseraDevicePlan *device_plans; /* for GPUs, in the order of the architectures asked for; `plan` is the CPU's */
+	uint32_t n_device_plans, reserved;
+	const uint64_t *device_code; /* distance in bytes from this word to the GPUs' code, 0: none inside */
+	const uint64_t *device_code_bytes;
 };
 
 /* The head of every context, fixed for all versions of this ABI: artifacts use one another's contexts through it. */

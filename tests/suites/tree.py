@@ -24,6 +24,7 @@ FORMATS = ("rtlib/plan.h", "rtlib/pack.h")
 # copy in the runtime object has hidden names). Only the file of that name in emit may include each.
 SHARED = {
     ("emit/plan_check.c", "rtlib/plan_check.c"),  # a plan is checked when it is made as it will be when it is loaded
+    ("emit/plan_same.c", "rtlib/plan_same.c"),  # and compared with the CPU's plan
     ("emit/sha256.c", "rtlib/sha256.c"),  # hashes of weight files
     ("emit/plan_write.c", "rtlib/sha256.h"),
 }

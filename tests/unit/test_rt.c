@@ -340,6 +340,12 @@ static const char *check_exprs(TsCtx *cx)
 			sprintf(text, "expression %d is %d, ok %d", k, (int)value[e[k]], ok[e[k]]);
 			return text;
 		}
+	const TsPlanExpr formula[] = { { .kind = TS_EX_NUM, .a = 1 }, { .kind = TS_EX_CONST, .value = 3 }, { .kind = TS_EX_MUL, .a = 0, .b = 1 } };
+	const int64_t nums[2] = { 5, 7 };
+	TsEval launch = { .ex = formula, .n = 3, .num = nums, .value = value, .ok = ok };
+	ts_eval_dims(&launch);
+	if (!ok[2] || value[2] != 21)
+		return "a formula over a launch's numbers has another value";
 	for (int k = 0; k < 50000; k++) { /* damaged plans: refused, or as good as new */
 		uint8_t *copy = aligned_alloc(16, plan.n);
 		libc_memmove(copy, plan.p, plan.n);
