@@ -1,5 +1,6 @@
 /* The program an executable artifact is: reads .npy files, runs one graph, writes .npy files. It has its own start code and threads and
  * needs neither libc nor any file but those named. In a shared object nothing refers to it, and the linker leaves it out. */
+#include "rtlib/file.h"
 #include "rtlib/npy.h"
 #include "rtlib/rt.h"
 #include "rtlib/sys.h"
@@ -24,7 +25,7 @@ typedef struct { DLTensor t; int64_t shape[TS_MAX_RANK], strides[TS_MAX_RANK]; u
 static void say(int fd, const char *fmt, ...)
 {
 	char buffer[4096];
-	TsText t = { buffer, 0, sizeof buffer };
+	TsText t = { buffer, 0, sizeof buffer, false };
 	va_list ap;
 	va_start(ap, fmt);
 	ts_text_vadd(&t, fmt, ap);
@@ -40,7 +41,7 @@ static void say(int fd, const char *fmt, ...)
 static int fail(int code, const char *fmt, ...)
 {
 	char buffer[2048];
-	TsText t = { buffer, 0, sizeof buffer };
+	TsText t = { buffer, 0, sizeof buffer, true };
 	va_list ap;
 	va_start(ap, fmt);
 	ts_text_vadd(&t, fmt, ap);
@@ -112,62 +113,61 @@ static bool binding(char *s, Binding *list, uint32_t *n)
 	return true;
 }
 
-static int option(Options *o, const char *name, char *value)
+/* ---- an unknown name, with the nearest known one ---- */
+
+static int unknown(const char *what, const TsNear *near)
 {
-	bool ok = true;
-	if (!value)
-		return fail(EXIT_USAGE, "option '%s' wants a value; see --help", name);
-	if (ts_str_eq(name, "--input"))
-		ok = binding(value, o->in, &o->n_in);
-	else if (ts_str_eq(name, "--output"))
-		ok = binding(value, o->out, &o->n_out);
-	else if (ts_str_eq(name, "--graph"))
-		o->graph = value;
-	else if (ts_str_eq(name, "--weights"))
-		o->weights = value;
-	else if (ts_str_eq(name, "--threads"))
-		ok = whole_number(value, &o->threads) && o->threads <= 4096;
-	else if (ts_str_eq(name, "--bench"))
-		ok = whole_number(value, &o->bench) && o->bench > 0;
-	else
-		return fail(EXIT_USAGE, "unknown option '%s'; see --help", name);
-	return ok ? 0 : fail(EXIT_USAGE, "option '%s' can't be '%s'; see --help", name, value);
+	return near->best ? fail(EXIT_USAGE, "%s '%s'; nearest: %s; see --help", what, near->wanted, near->best)
+	                  : fail(EXIT_USAGE, "%s '%s'; see --help", what, near->wanted);
 }
 
+enum { INPUT, OUTPUT, GRAPH, WEIGHTS, THREADS, BENCH, EXPLAIN, HELP, N_OPTIONS };
+static const char *const option_name[N_OPTIONS] = { "--input", "--output", "--graph", "--weights", "--threads", "--bench", "--explain", "--help" };
+
+static int take(Options *o, int id, char *value)
+{
+	bool ok = true;
+	switch (id) {
+	case INPUT: ok = binding(value, o->in, &o->n_in); break;
+	case OUTPUT: ok = binding(value, o->out, &o->n_out); break;
+	case GRAPH: o->graph = value; break;
+	case WEIGHTS: o->weights = value; break;
+	case THREADS: ok = whole_number(value, &o->threads) && o->threads <= 4096; break;
+	case BENCH: ok = whole_number(value, &o->bench) && o->bench > 0; break;
+	case EXPLAIN: o->explain = true; break;
+	default: o->help = true;
+	}
+	return ok ? 0 : fail(EXIT_USAGE, "option '%s' can't be '%s'; see --help", option_name[id], value);
+}
+
+/* --name value, --name=value */
 static int options(int argc, char **argv, Options *o)
 {
 	int rc = 0;
 	for (int i = 1; i < argc && !rc; i++) {
-		if (ts_str_eq(argv[i], "--help"))
-			o->help = true;
-		else if (ts_str_eq(argv[i], "--explain"))
-			o->explain = true;
-		else {
-			rc = option(o, argv[i], i + 1 < argc ? argv[i + 1] : NULL);
-			i++;
-		}
+		char *name = argv[i], *value = name;
+		TsNear near = { .wanted = name };
+		int id = 0;
+		while (*value && *value != '=')
+			value++;
+		bool joined = *value == '=' && name[0] == '-';
+		if (joined)
+			*value++ = 0;
+		for (; id < N_OPTIONS && !ts_str_eq(name, option_name[id]); id++)
+			ts_near_try(&near, option_name[id]);
+		if (id == N_OPTIONS)
+			rc = unknown("unknown option", &near);
+		else if (id >= EXPLAIN)
+			rc = joined ? fail(EXIT_USAGE, "option '%s' takes no value; see --help", name) : take(o, id, NULL);
+		else if (joined || i + 1 < argc)
+			rc = take(o, id, joined ? value : argv[++i]);
+		else
+			rc = fail(EXIT_USAGE, "option '%s' wants a value; see --help", name);
 	}
 	return rc;
 }
 
 /* ---- files ---- */
-
-static int map_npy(const char *path, const uint8_t **p, uint64_t *n)
-{
-	uint64_t stat[18];
-	int64_t fd = ts_sys3(TS_SYS_OPEN, (int64_t)(intptr_t)path, 0x80000, 0), at = 0;
-	if (fd < 0)
-		return fail(EXIT_ENVIRONMENT, "cannot open '%s' (errno %d)", path, -fd);
-	int64_t rc = ts_sys3(TS_SYS_FSTAT, fd, (int64_t)(intptr_t)stat, 0);
-	*n = rc ? 0 : stat[6];
-	if (*n)
-		at = ts_sys(TS_SYS_MMAP, 0, (int64_t)*n, 3, 2 /* private */, fd, 0);
-	ts_sys3(TS_SYS_CLOSE, fd, 0, 0);
-	if (rc || (at < 0 && at > -4096))
-		return fail(EXIT_ENVIRONMENT, "cannot read '%s' (errno %d)", path, rc ? -rc : -at);
-	*p = *n ? (const uint8_t *)(intptr_t)at : (const uint8_t *)"";
-	return 0;
-}
 
 static int load(const TsPlanHeader *p, const TsPlanTensor *spec, const char *path, Held *h)
 {
@@ -175,9 +175,9 @@ static int load(const TsPlanHeader *p, const TsPlanTensor *spec, const char *pat
 	const uint8_t *file = NULL;
 	uint64_t n = 0;
 	TsNpy npy;
-	int rc = map_npy(path, &file, &n);
-	if (rc)
-		return rc;
+	int64_t why = ts_map_regular(path, true, &file, &n);
+	if (why)
+		return fail(EXIT_ENVIRONMENT, "input '%s': cannot read '%s': %e", name, path, why);
 	const char *wrong = ts_npy_read(file, n, &npy);
 	if (wrong)
 		return fail(EXIT_INPUT, "input '%s': cannot read '%s': %s", name, path, wrong);
@@ -195,41 +195,12 @@ static int load(const TsPlanHeader *p, const TsPlanTensor *spec, const char *pat
 	return 0;
 }
 
-static int write_all(int64_t fd, const void *p, uint64_t n)
+static int store(const TsPlanHeader *p, const TsPlanTensor *spec, const char *path, const Held *h)
 {
-	for (uint64_t at = 0; at < n;) {
-		int64_t part = ts_sys3(TS_SYS_WRITE, fd, (int64_t)(intptr_t)p + (int64_t)at, (int64_t)(n - at < 1u << 30 ? n - at : 1u << 30));
-		if (part == -4) /* interrupted */
-			continue;
-		if (part <= 0)
-			return (int)(part ? -part : 5);
-		at += (uint64_t)part;
-	}
-	return 0;
-}
-
-/* written aside, then renamed: a failure leaves nothing */
-static int store(const TsPlanTensor *spec, const char *path, const Held *h)
-{
-	char header[TS_NPY_HEADER], temp[4096];
-	TsText t = { temp, 0, sizeof temp };
-	ts_text_add(&t, "%s.tmp%d", path, ts_sys3(TS_SYS_GETPID, 0, 0, 0));
-	uint32_t n = ts_npy_header(spec->dtype, spec->rank, h->shape, header);
-	int64_t fd = ts_sys3(TS_SYS_OPEN, (int64_t)(intptr_t)temp, 01 | 0100 | 01000 | 0x80000 /* write, create, truncate */, 0666);
-	if (fd < 0)
-		return fail(EXIT_ENVIRONMENT, "cannot write '%s' (errno %d)", path, -fd);
-	int64_t err = write_all(fd, header, n);
-	if (!err)
-		err = write_all(fd, h->t.data, h->bytes);
-	int64_t closed = ts_sys3(TS_SYS_CLOSE, fd, 0, 0);
-	if (!err && closed)
-		err = -closed;
-	if (!err)
-		err = -ts_sys3(TS_SYS_RENAME, (int64_t)(intptr_t)temp, (int64_t)(intptr_t)path, 0);
-	if (!err)
-		return 0;
-	ts_sys3(TS_SYS_UNLINK, (int64_t)(intptr_t)temp, 0, 0);
-	return fail(EXIT_ENVIRONMENT, "cannot write '%s' (errno %d)", path, err);
+	char header[TS_NPY_HEADER];
+	TsPart parts[] = { { header, ts_npy_header(spec->dtype, spec->rank, h->shape, header) }, { h->t.data, h->bytes } };
+	int64_t why = ts_write_parts(path, parts, 2);
+	return why ? fail(EXIT_ENVIRONMENT, "output '%s': cannot write '%s': %e", ts_plan_str(p, spec->name), path, why) : 0;
 }
 
 /* ---- the run ---- */
@@ -257,27 +228,47 @@ static const char *bound(const Binding *list, uint32_t n, const char *name)
 static int check_names(const Program *g, const Binding *list, uint32_t n, uint32_t first, uint32_t count, const char *kind)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		bool found = false;
-		for (uint32_t k = first; k < first + count; k++)
-			found |= ts_str_eq(list[i].name, ts_plan_str(g->p, g->tensor[k].name));
-		if (!found)
-			return fail(EXIT_USAGE, "graph '%s' has no %s '%s'; see --help", ts_plan_str(g->p, g->en->name), kind, list[i].name);
-		for (uint32_t k = 0; k < i; k++)
+		TsNear near = { .wanted = list[i].name };
+		char what[512];
+		TsText t = { what, 0, sizeof what, true };
+		uint32_t k = first;
+		for (; k < first + count && !ts_str_eq(list[i].name, ts_plan_str(g->p, g->tensor[k].name)); k++)
+			ts_near_try(&near, ts_plan_str(g->p, g->tensor[k].name));
+		ts_text_add(&t, "graph '%s' has no %s", ts_plan_str(g->p, g->en->name), kind);
+		if (k == first + count)
+			return unknown(what, &near);
+		for (k = 0; k < i; k++)
 			if (ts_str_eq(list[i].name, list[k].name))
 				return fail(EXIT_USAGE, "%s '%s' is given twice", kind, list[i].name);
 	}
 	return 0;
 }
 
+/* no file is to take two results */
+static int check_outputs(const Options *o)
+{
+	for (uint32_t i = 0; i < o->n_out; i++)
+		for (uint32_t k = 0; k < i; k++)
+			if (ts_same_file(o->out[i].path, o->out[k].path))
+				return fail(EXIT_USAGE, "output '%s' and output '%s' would go into one file, '%s', which is '%s'", o->out[k].name, o->out[i].name,
+				            o->out[k].path, o->out[i].path);
+	return 0;
+}
+
 static int choose_graph(Program *g)
 {
 	g->graph = g->o.graph ? tessera_find_graph(&ts_model, g->o.graph) : 0;
+	TsNear near = { .wanted = g->o.graph ? g->o.graph : "" };
+	for (int32_t i = 0; g->graph < 0 && i < tessera_graph_count(&ts_model); i++)
+		ts_near_try(&near, tessera_graph_name(&ts_model, i));
 	if (g->graph < 0 || (uint32_t)g->graph >= g->p->entries.n)
-		return fail(EXIT_USAGE, "there is no graph '%s'; see --help", g->o.graph ? g->o.graph : "");
+		return unknown("there is no graph", &near);
 	g->en = TS_PLAN_TABLE(g->p, TsPlanEntry, entries) + g->graph;
 	g->tensor = TS_PLAN_TABLE(g->p, TsPlanTensor, tensors) + g->en->tensor;
 	int rc = check_names(g, g->o.in, g->o.n_in, 0, g->en->n_inputs, "input");
-	return rc ? rc : check_names(g, g->o.out, g->o.n_out, g->en->n_inputs, g->en->n_outputs, "output");
+	if (!rc)
+		rc = check_names(g, g->o.out, g->o.n_out, g->en->n_inputs, g->en->n_outputs, "output");
+	return rc ? rc : check_outputs(&g->o);
 }
 
 static int load_inputs(Program *g)
@@ -370,7 +361,7 @@ static int store_outputs(Program *g)
 		if (path && !ts_npy_descr(spec->dtype))
 			rc = fail(EXIT_INPUT, "output '%s': .npy files can't hold %s", name, ts_plan_dtype_name(spec->dtype));
 		else if (path)
-			rc = store(spec, path, &g->held[g->en->n_inputs + i]);
+			rc = store(g->p, spec, path, &g->held[g->en->n_inputs + i]);
 	}
 	return rc;
 }

@@ -77,7 +77,7 @@ static int32_t workspace(const TesseraModel *m, int32_t graph, const int64_t *di
 		return ts_fail(e, TESSERA_VERSION, "model '%s' is damaged: %s", m->name, wrong);
 	const TsPlanHeader *p = m->plan;
 	const TsPlanEntry *en = ts_entry(p, graph, e);
-	int32_t rc = en ? ts_check_dims(p, dims, n_dims, e) : TESSERA_INVALID;
+	int32_t rc = !en ? TESSERA_INVALID : bytes ? ts_check_dims(p, dims, n_dims, e) : ts_fail(e, TESSERA_INVALID, "argument 'bytes' is NULL");
 	if (rc)
 		return rc;
 	size_t n = p->exprs.n, size = n * 10 + 64;
@@ -98,6 +98,8 @@ static int32_t explain(TesseraSession *head, void (*line)(void *, const char *),
 {
 	TsRtSession *s = ts_session(head);
 	char buffer[512];
+	if (!line)
+		return ts_fail(e, TESSERA_INVALID, "argument 'line' is NULL");
 	if (!ts_enter(s, e))
 		return TESSERA_BUSY;
 	if (!s->ready) {
@@ -110,7 +112,7 @@ static int32_t explain(TesseraSession *head, void (*line)(void *, const char *),
 		const TsPlanChoice *c = TS_PLAN_TABLE(s->plan, TsPlanChoice, choices) + l->choice;
 		const TsPlanKernel *k = TS_PLAN_TABLE(s->plan, TsPlanKernel, kernels) + c->kernel;
 		const char *label = ts_plan_str(s->plan, c->label);
-		TsText t = { buffer, 0, sizeof buffer };
+		TsText t = { buffer, 0, sizeof buffer, false };
 		ts_text_add(&t, "%s: %s%s%s, kernel %s, %d cells", ts_plan_str(s->plan, st->name), *label ? "variant " : "", label,
 		            *label ? "" : "one variant", ts_plan_str(s->plan, k->name), l->cells);
 		line(user, buffer);

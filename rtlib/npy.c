@@ -159,7 +159,7 @@ bool ts_npy_fits(const TsNpy *a, uint32_t dtype)
 
 uint32_t ts_npy_header(uint32_t dtype, uint32_t rank, const int64_t *dims, char out[TS_NPY_HEADER])
 {
-	TsText t = { out + 10, 0, TS_NPY_HEADER - 10 };
+	TsText t = { out + 10, 0, TS_NPY_HEADER - 10, false };
 	ts_text_add(&t, "{'descr': '%s', 'fortran_order': False, 'shape': (", descrs[dtype]);
 	for (uint32_t i = 0; i < rank; i++)
 		ts_text_add(&t, i + 1 < rank ? "%d, " : rank == 1 ? "%d," : "%d", dims[i]);

@@ -14,12 +14,17 @@ void *memset(void *to, int byte, size_t n);
 int memcmp(const void *a, const void *b, size_t n);
 size_t strlen(const char *s);
 
-/* ---- text (text.c): %s string, %d int64_t, %u uint64_t, %c int ---------------------------------------------------------------- */
-typedef struct { char *p; size_t n, cap; } TsText; /* always terminated; what doesn't fit is cut */
+/* ---- text (text.c): %s string, %d int64_t, %u uint64_t, %c int, %e a reason of file.h (int64_t) ------------------------------- */
+/* Always terminated; what doesn't fit is cut. clip: words that nobody would read to their end, such as a name of a hundred thousand
+ * letters, are cut too, as messages do. */
+typedef struct { char *p; size_t n, cap; bool clip; } TsText;
 void ts_text_add(TsText *t, const char *fmt, ...);
 void ts_text_vadd(TsText *t, const char *fmt, va_list ap);
 int32_t ts_fail(TesseraError *e, int32_t code, const char *fmt, ...); /* returns code */
 bool ts_str_eq(const char *a, const char *b);
+const char *ts_reason(int64_t error); /* of file.h, in words; NULL for one that has none here */
+typedef struct { const char *wanted, *best; size_t least; } TsNear; /* best: the nearest name tried so far, or NULL */
+void ts_near_try(TsNear *n, const char *name);
 
 /* ---- element types (tensor.c) ------------------------------------------------------------------------------------------------- */
 int ts_plan_dtype_bits(uint32_t dtype);

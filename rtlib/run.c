@@ -69,10 +69,14 @@ static int32_t read_args(TsRtSession *s, const TsPlanEntry *en, const DLTensor *
 {
 	const TsPlanTensor *t = TS_PLAN_TABLE(s->plan, TsPlanTensor, tensors) + en->tensor;
 	const char *name = ts_plan_str(s->plan, en->name);
-	if (n_in != (int32_t)en->n_inputs || (n_in && !in))
-		return ts_fail(e, TESSERA_INVALID, "graph '%s' takes %d inputs, %d given", name, (int64_t)en->n_inputs, (int64_t)(in ? n_in : 0));
-	if (n_out >= 0 && (n_out != (int32_t)en->n_outputs || (n_out && !out)))
-		return ts_fail(e, TESSERA_INVALID, "graph '%s' gives %d outputs, %d given", name, (int64_t)en->n_outputs, (int64_t)(out ? n_out : 0));
+	if (n_in > 0 && !in)
+		return ts_fail(e, TESSERA_INVALID, "argument 'in' is NULL, and n_in is %d", (int64_t)n_in);
+	if (n_in != (int32_t)en->n_inputs)
+		return ts_fail(e, TESSERA_INVALID, "graph '%s' takes %d inputs, %d given", name, (int64_t)en->n_inputs, (int64_t)n_in);
+	if (n_out > 0 && !out)
+		return ts_fail(e, TESSERA_INVALID, "argument 'out' is NULL, and n_out is %d", (int64_t)n_out);
+	if (n_out >= 0 && n_out != (int32_t)en->n_outputs)
+		return ts_fail(e, TESSERA_INVALID, "graph '%s' gives %d outputs, %d given", name, (int64_t)en->n_outputs, (int64_t)n_out);
 	for (int32_t i = 0; i < n_in; i++) {
 		int32_t rc = ts_arg_read(s->plan, &t[i], "input", in[i], with_data, &s->args[i], e);
 		if (rc)
@@ -201,6 +205,8 @@ int32_t ts_session_output_shape(TesseraSession *head, int32_t graph, const DLTen
 		return TESSERA_INVALID;
 	if (output < 0 || (uint32_t)output >= en->n_outputs)
 		return ts_fail(e, TESSERA_INVALID, "argument 'output' is %d, graph '%s' has %d", (int64_t)output, ts_plan_str(s->plan, en->name), (int64_t)en->n_outputs);
+	if (!shape || !rank)
+		return ts_fail(e, TESSERA_INVALID, "argument '%s' is NULL", shape ? "rank" : "shape");
 	if (!ts_enter(s, e))
 		return TESSERA_BUSY;
 	int32_t rc = read_args(s, en, in, n_in, NULL, -1, false, e);

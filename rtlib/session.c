@@ -21,7 +21,9 @@ const TsPlanEntry *ts_entry(const TsPlanHeader *p, int32_t graph, TesseraError *
 int32_t ts_check_dims(const TsPlanHeader *p, const int64_t *dims, int32_t n, TesseraError *e)
 {
 	const TsPlanDim *d = TS_PLAN_TABLE(p, TsPlanDim, dims);
-	if (n < 0 || (uint32_t)n != p->dims.n || (n && !dims))
+	if (n > 0 && !dims)
+		return ts_fail(e, TESSERA_INVALID, "argument 'dims' is NULL, and n_dims is %d", (int64_t)n);
+	if (n < 0 || (uint32_t)n != p->dims.n)
 		return ts_fail(e, TESSERA_INVALID, "%d dims given, model '%s' has %d", (int64_t)n, ts_plan_str(p, p->model), (int64_t)p->dims.n);
 	for (uint32_t i = 0; i < p->dims.n; i++) {
 		const char *name = ts_plan_str(p, d[i].name);
@@ -44,7 +46,7 @@ static void add_where(const TsPlanHeader *p, const TsPlanTensor *t, TesseraError
 {
 	const char *where = ts_plan_str(p, t->where);
 	if (e && *where) {
-		TsText text = { e->message, strlen(e->message), sizeof e->message };
+		TsText text = { e->message, strlen(e->message), sizeof e->message, false };
 		ts_text_add(&text, " (%s)", where);
 	}
 }
@@ -105,7 +107,7 @@ static int32_t failed_check(TsRtSession *s, const TsPlanCheck *c, TesseraError *
 {
 	if (!e)
 		return TESSERA_INVALID;
-	TsText t = { e->message, 0, sizeof e->message };
+	TsText t = { e->message, 0, sizeof e->message, false };
 	for (const char *m = ts_plan_str(s->plan, c->message); *m; m++) {
 		uint32_t x = m[0] == '{' && m[1] == '0' ? c->wanted : m[0] == '{' && m[1] == '1' ? c->found : TS_NONE;
 		if (x != TS_NONE && m[2] == '}') {

@@ -4,9 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TS_SYS_READ = 0, TS_SYS_WRITE = 1, TS_SYS_OPEN = 2, TS_SYS_CLOSE = 3, TS_SYS_FSTAT = 5, TS_SYS_MMAP = 9, TS_SYS_MUNMAP = 11,
-       TS_SYS_PREAD = 17, TS_SYS_YIELD = 24, TS_SYS_GETPID = 39, TS_SYS_EXIT = 60, TS_SYS_RENAME = 82, TS_SYS_UNLINK = 87,
-       TS_SYS_FUTEX = 202, TS_SYS_AFFINITY = 204, TS_SYS_EXIT_GROUP = 231 };
+enum { TS_SYS_READ = 0, TS_SYS_WRITE = 1, TS_SYS_OPEN = 2, TS_SYS_CLOSE = 3, TS_SYS_STAT = 4, TS_SYS_FSTAT = 5, TS_SYS_MMAP = 9, TS_SYS_MUNMAP = 11,
+       TS_SYS_PREAD = 17, TS_SYS_YIELD = 24, TS_SYS_GETPID = 39, TS_SYS_EXIT = 60, TS_SYS_FCNTL = 72, TS_SYS_RENAME = 82,
+       TS_SYS_UNLINK = 87, TS_SYS_READLINK = 89, TS_SYS_FUTEX = 202, TS_SYS_AFFINITY = 204, TS_SYS_EXIT_GROUP = 231 };
 
 static inline int64_t ts_sys(int64_t n, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e, int64_t f)
 {

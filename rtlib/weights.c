@@ -1,6 +1,7 @@
 /* External weights: the published files as they are. A context opens them once per model: found beside the artifact or where the caller
  * says, mapped, accepted by hash, and packed into memory as the plan's recipes say. Weights that kernels read unpacked and that lie
  * aligned in the file are used in the mapping. All sessions of the context share the result. */
+#include "rtlib/file.h"
 #include "rtlib/pack.h"
 #include "rtlib/rt.h"
 #include "rtlib/sha256.h"
@@ -96,20 +97,18 @@ static int32_t find(const Opening *o, const char *name, uint32_t n_files, TsText
 
 static int32_t map_file(const Opening *o, const TsPlanFile *f, const char *path, Map *map)
 {
-	uint64_t stat[18]; /* struct stat of x86-64: st_size is the seventh word */
-	int64_t fd = ts_sys3(TS_SYS_OPEN, (int64_t)(intptr_t)path, 0x80000, 0), p = 0;
-	if (fd < 0)
-		return ts_fail(o->e, TESSERA_FILE, "weight file '%s' can't be opened (errno %d)", path, -fd);
-	int64_t rc = ts_sys3(TS_SYS_FSTAT, fd, (int64_t)(intptr_t)stat, 0);
-	if (rc == 0 && stat[6] == f->bytes && f->bytes)
-		p = ts_sys(TS_SYS_MMAP, 0, (int64_t)f->bytes, 1, 2 /* private */, fd, 0);
-	ts_sys3(TS_SYS_CLOSE, fd, 0, 0);
-	if (rc < 0 || (p < 0 && p > -4096))
-		return ts_fail(o->e, TESSERA_FILE, "weight file '%s' can't be read (errno %d)", path, rc < 0 ? -rc : -p);
-	if (stat[6] != f->bytes)
-		return ts_fail(o->e, TESSERA_FILE, "weight file '%s' has %u bytes, wanted %u: not the file this model was compiled with", path, stat[6], f->bytes);
-	*map = (Map){ (const uint8_t *)(intptr_t)p, f->bytes };
-	return TESSERA_OK;
+	const uint8_t *p;
+	uint64_t n;
+	int64_t why = ts_map_regular(path, false, &p, &n);
+	if (why)
+		return ts_fail(o->e, TESSERA_FILE, "weight file '%s' can't be read: %e", path, why);
+	*map = (Map){ p, n };
+	if (n == f->bytes)
+		return TESSERA_OK;
+	if (n)
+		ts_pages_free((void *)(uintptr_t)p, n);
+	*map = (Map){ NULL, 0 };
+	return ts_fail(o->e, TESSERA_FILE, "weight file '%s' has %u bytes, wanted %u: not the file this model was compiled with", path, n, f->bytes);
 }
 
 static int32_t check_hash(const Opening *o, const TsPlanFile *f, const char *path, const Map *map)
@@ -171,7 +170,7 @@ static int32_t fill(const Opening *o, TsExternal *x)
 	int32_t rc = TESSERA_OK;
 	for (uint32_t i = 0; i < p->files.n && !rc; i++) {
 		char text[4096];
-		TsText path = { text, 0, sizeof text };
+		TsText path = { text, 0, sizeof text, false };
 		Map map = { NULL, 0 };
 		if ((rc = find(o, ts_plan_str(p, f[i].name), p->files.n, &path)) || (rc = map_file(o, &f[i], text, &map)))
 			return rc;

@@ -324,6 +324,8 @@ static void bad_arguments(const TesseraModel *m, TesseraContext *cx)
 	DLTensor good = tessera_tensor(x, f32, 2, shape), gout = tessera_tensor(y, f32, 2, shape);
 	DLTensor in = good, out = gout;
 	const DLTensor *ins[2] = { &in, &in }, *outs[2] = { &out, &out };
+	CHECK("inputs-null", tessera_run(s, CHAIN, NULL, 1, outs, 1, NULL, &e) == TESSERA_INVALID && strstr(e.message, "argument 'in' is NULL"), "%s", e.message);
+	CHECK("outputs-null", tessera_run(s, CHAIN, ins, 1, NULL, 1, NULL, &e) == TESSERA_INVALID && strstr(e.message, "argument 'out' is NULL"), "%s", e.message);
 #define BAD(name, code, text, setup, n_in, n_out) \
 	do { \
 		in = good; \
@@ -414,6 +416,7 @@ static void questions(const TesseraModel *m, TesseraContext *cx)
 	CHECK("prepare", !tessera_prepare(s, CHAIN, dims, 2, &e) && !tessera_explain(s, count_line, NULL, &e) && lines == 5, "%d lines, %s", lines, e.message);
 	dims[0] = -1;
 	CHECK("prepare-lacks-dim", tessera_prepare(s, CHAIN, dims, 2, &e) == TESSERA_INVALID && strstr(e.message, "dim B"), "%s", e.message);
+	CHECK("prepare-null", tessera_prepare(s, CHAIN, NULL, 2, &e) == TESSERA_INVALID && strstr(e.message, "argument 'dims' is NULL"), "%s", e.message);
 	CHECK("prepare-count", tessera_prepare(s, CHAIN, dims, 1, &e) == TESSERA_INVALID, "no error");
 	tessera_session_destroy(s);
 }

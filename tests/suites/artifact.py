@@ -1,6 +1,9 @@
 """Artifacts made from a hand-written plan and three kernels compiled by gcc: the ABI and the artifact writer without the compiler."""
 import os
+import socket
+import stat
 import struct
+import subprocess
 
 PARALLEL = True
 
@@ -77,6 +80,10 @@ def exe_errors(ctx, exe):
     (tmp / "empty.npy").write_bytes(b"")
     (tmp / "cut.npy").write_bytes((tmp / "x.npy").read_bytes()[:40])
     (tmp / "text.npy").write_text("no array at all")
+    os.mkfifo(tmp / "pipe")
+    (tmp / "circle").symlink_to("circle")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(os.path.relpath(tmp / "sock"))
     cases = [
         ("type", ["--input", "x=%s/bad_type.npy" % tmp], 1, "holds elements '<f8', wanted f32"),
         ("big-endian", ["--input", "x=%s/big_endian.npy" % tmp], 1, "little-endian"),
@@ -87,23 +94,57 @@ def exe_errors(ctx, exe):
         ("text", ["--input", "x=%s/text.npy" % tmp], 1, "no .npy file"),
         ("rank", ["--input", "x=%s/rank.npy" % tmp], 1, "input 'x': rank is 3, wanted 2"),
         ("multiple", ["--input", "x=%s/multiple.npy" % tmp], 1, "dim N is 6, wanted a multiple of 4"),
-        ("missing-file", ["--input", "x=%s/none.npy" % tmp], 3, "cannot open"),
+        ("missing-file", ["--input", "x=%s/none.npy" % tmp], 3, "none.npy': No such file or directory"),
         ("no-input", ["--output", "y=%s/e.npy" % tmp], 2, "input 'x' is missing"),
         ("unknown-input", ["--input", x, "--input", "z=" + x[2:]], 2, "has no input 'z'"),
         ("twice", ["--input", x, "--input", x], 2, "given twice"),
         ("unknown-output", ["--input", x, "--output", "q=%s/e.npy" % tmp], 2, "has no output 'q'"),
         ("no-equals", ["--input", "x.npy"], 2, "option '--input' can't be 'x.npy'"),
         ("no-value", ["--input"], 2, "wants a value"),
-        ("option", ["--inptu", "x"], 2, "unknown option '--inptu'"),
+        ("option", ["--inptu", "x"], 2, "unknown option '--inptu'; nearest: --input; see --help"),
+        ("option-at-the-end", ["--bogus"], 2, "unknown option '--bogus'; see --help"),
+        ("option-of-100000-letters", ["g" * 100000], 2, "unknown option '%s…'; see --help" % ("g" * 60)),
+        ("input-of-100000-letters", ["--input", "g" * 100000 + "=x.npy"], 2, "has no input '%s…'; see --help" % ("g" * 60)),
+        ("flag-with-value", ["--help=1"], 2, "option '--help' takes no value"),
         ("threads", ["--input", x, "--threads", "many"], 2, "option '--threads'"),
         ("graph", ["--input", x, "--graph", "none"], 2, "no graph 'none'"),
-        ("folder", ["--input", x, "--output", "y=%s/none/e.npy" % tmp], 3, "cannot write"),
-        ("full", ["--input", x, "--output", "y=/dev/full/e.npy"], 3, "cannot write"),
+        ("graph-near", ["--input", x, "--graph", "chian"], 2, "no graph 'chian'; nearest: chain; see --help"),
+        ("input-pipe", ["--input", "x=%s/pipe" % tmp], 3, "pipe': it is a pipe, not a regular file"),
+        ("input-socket", ["--input", "x=%s/sock" % tmp], 3, "sock': it is a socket, not a regular file"),
+        ("input-folder", ["--input", "x=%s" % tmp], 3, "': it is a folder, not a regular file"),
+        ("input-device", ["--input", "x=/dev/zero"], 3, "'/dev/zero': it is a device, not a regular file"),
+        ("output-pipe", ["--input", x, "--output", "y=%s/pipe" % tmp], 3, "pipe': it is a pipe that nobody reads"),
+        ("output-socket", ["--input", x, "--output", "y=%s/sock" % tmp], 3, "sock': it is a socket"),
+        ("output-folder", ["--input", x, "--output", "y=%s" % tmp], 3, "': Is a directory"),
+        ("output-circle", ["--input", x, "--output", "y=%s/circle" % tmp], 3, "circle': Too many levels of symbolic links"),
+        ("output-full-device", ["--input", x, "--output=y=/dev/full"], 3, "'/dev/full': No space left on device"),
+        ("folder", ["--input", x, "--output", "y=%s/none/e.npy" % tmp], 3, "e.npy': No such file or directory"),
+        ("full", ["--input", x, "--output", "y=/dev/full/e.npy"], 3, "e.npy': Not a directory"),
     ]
     for name, args, code, text in cases:
         result = ctx.run([exe] + args)
         clean = not list(tmp.glob("e.npy*"))
         yield "exe/bad-" + name, result.code == code and text in result.err and clean, "%d %s" % (result.code, result.err)
+
+
+def exe_outputs(ctx, exe):
+    """Where the program's output goes: links lead to their file and stay, devices and read pipes are written, the rest is renamed into place."""
+    folder, x = ctx.tmp / "outputs", "x=%s" % (ctx.tmp / "x.npy")
+    (folder / "there").mkdir(parents=True)
+    (folder / "old.npy").write_bytes(b"old")
+    for name, to in (("link.npy", "there/new.npy"), ("over.npy", "old.npy"), ("null", "/dev/null"), ("out", "/dev/stdout")):
+        (folder / name).symlink_to(to)
+    want = chain([float(i) for i in range(24)], 8)
+    for name in ("link.npy", "over.npy", "n" * 251 + ".npy"):
+        result = ctx.run([exe, "--input", x, "--output", "y=%s" % (folder / name)])
+        good = result.code == 0 and floats(folder / name) == want and (folder / name).is_symlink() == (len(name) < 20)
+        yield "exe/output-" + name[:9], good, result.err
+    null = ctx.run([exe, "--input", x, "--output", "y=%s" % (folder / "null")])
+    yield "exe/output-device", null.code == 0 and stat.S_ISCHR(os.stat(folder / "null").st_mode), null.err
+    shown = subprocess.run([exe, "--input", x, "--output", "y=%s" % (folder / "out")], capture_output=True, timeout=60)
+    yield "exe/output-pipe", shown.returncode == 0 and shown.stdout == (folder / "old.npy").read_bytes(), shown.stderr.decode()
+    left = [n for n in os.listdir(folder) + os.listdir(folder / "there") if ".tmp" in n]
+    yield "exe/output-leaves-nothing", not left, str(left)
 
 
 def objects(ctx, make):
@@ -192,7 +233,11 @@ def external(ctx, make):
     yield "external/beside", use() == "ok 192\n", use()
     good = file.read_bytes()
     file.rename(ctx.tmp / "w.bin")
-    yield "external/missing", "w.bin' can't be opened" in use(), use()
+    yield "external/missing", "w.bin' can't be read: No such file or directory" in use(), use()
+    os.mkfifo(file)
+    yield "external/pipe", "w.bin' can't be read: it is a pipe, not a regular file" in use(), use()
+    yield "external/device", "'/dev/zero' can't be read: it is a device, not a regular file" in use("/dev/zero"), use("/dev/zero")
+    file.unlink()
     yield "external/by-folder", use(ctx.tmp) == "ok 192\n", use(ctx.tmp)
     yield "external/by-file", use(ctx.tmp / "w.bin") == "ok 192\n", use(ctx.tmp / "w.bin")
     file.write_bytes(good[:-1])
@@ -231,6 +276,7 @@ def run(ctx):
     if made.code == 0:
         yield from exe_answers(ctx, exe)
         yield from exe_errors(ctx, exe)
+        yield from exe_outputs(ctx, exe)
     yield from objects(ctx, make)
     yield from streamed(ctx, make)
     yield from external(ctx, make)

@@ -33,6 +33,7 @@ static int libc_memcmp(const void *a, const void *b, size_t n) { return memcmp(a
 #define __gnu_f2h_ieee rt_gnu_f2h
 #include "rtlib/mem.c"
 #include "rtlib/half.c"
+#include "rtlib/file.c"
 #include "rtlib/text.c"
 #include "rtlib/npy.c"
 #include "rtlib/expr.c"
