@@ -90,6 +90,10 @@ typedef enum { TS_IN_OR, TS_IN_AND, TS_IN_EQ, TS_IN_NE, TS_IN_LT, TS_IN_LE, TS_I
 
 enum { TS_TF_PENDING = 1 /* type f32[..]!: an asynchronous result in flight */, TS_TF_PER_DEVICE = 2 };
 
+/* control characters, which no comment holds */
+#define TS_DOC_HERE "\001"
+#define TS_BESIDE "\002"
+
 typedef struct TsTree TsTree;
 struct TsTree {
 	uint16_t kind, flags;
@@ -100,8 +104,11 @@ struct TsTree {
 	uint32_t n, cap;
 	TsTree **kid;
 	TsSym doc;          /* `##` text of an item or statement */
-	TsSym comment;      /* plain comments before it, and `tail` after it on its line: kept for fmt only */
-	TsSym tail;
+	/* Plain comments, kept for fmt only. Statements and items: the lines before it, a line TS_DOC_HERE standing for each line of doc that
+	 * has its place among them, and `tail` after it on its line, with as many blanks before it as its column when it is to stand in one.
+	 * Blocks: tail after the brace, comment before the closing one. Other nodes: comment before it inside its statement, tail before its
+	 * closing bracket; a line that begins with TS_BESIDE ends the line before. */
+	TsSym comment, tail;
 	void *note;         /* what the level's verifier found: a type, a declaration; not printed */
 };
 

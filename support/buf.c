@@ -1,5 +1,6 @@
 #include "support/buf.h"
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,18 +67,43 @@ void ts_buf_free(TsBuf *b)
 	*b = (TsBuf){ 0 };
 }
 
-static void shortest(TsBuf *b, double x, int digits, int is_f32)
+/* digits d, of which the first counts 10^exponent: with a point from 0.001 up to 1e6, else as is shorter: 0.5 1e-4 1e30 16777216.0 */
+static void decimal(TsBuf *b, const char *d, int exponent)
 {
-	char s[40];
-	if (isnan(x)) { ts_buf_str(b, "nan"); return; }
-	if (isinf(x)) { ts_buf_str(b, x < 0 ? "-inf" : "inf"); return; }
-	for (int d = 1; d <= digits; d++) {
-		snprintf(s, sizeof s, "%.*g", d, x);
-		if (is_f32 ? strtof(s, NULL) == (float)x : strtod(s, NULL) == x) break;
+	int n = (int)strlen(d), whole = exponent + 1;
+	int size = snprintf(NULL, 0, "e%d", exponent) + n + (n > 1);
+	bool point = exponent < 0 ? exponent >= -3 : exponent < 6 || (whole < n ? n + 1 : whole + 2) <= size;
+	if (!point) ts_buf_fmt(b, "%.1s%s%se%d", d, n > 1 ? "." : "", d + 1, exponent);
+	else if (whole <= 0) ts_buf_fmt(b, "0.%.*s%s", -whole, "00", d);
+	else if (whole < n) ts_buf_fmt(b, "%.*s.%s", whole, d, d + whole);
+	else {
+		ts_buf_str(b, d);
+		for (int i = n; i < whole; i++) ts_buf_char(b, '0');
+		ts_buf_str(b, ".0");
 	}
-	if (!strpbrk(s, ".e")) strcat(s, ".0");
-	ts_buf_str(b, s);
 }
 
-void ts_buf_f64(TsBuf *b, double x) { shortest(b, x, 17, 0); }
-void ts_buf_f32(TsBuf *b, float x) { shortest(b, x, 9, 1); }
+/* The fewest digits that read back to the same bits; for an f32 also by way of a double, as the parser reads. */
+static void shortest(TsBuf *b, double x, int digits, bool is_f32)
+{
+	char s[40], d[24];
+	if (isnan(x)) { ts_buf_str(b, "nan"); return; }
+	if (signbit(x)) ts_buf_char(b, '-');
+	x = fabs(x);
+	if (isinf(x)) { ts_buf_str(b, "inf"); return; }
+	for (int k = 1; k <= digits; k++) {
+		snprintf(s, sizeof s, "%.*e", k - 1, x);
+		double back = strtod(s, NULL);
+		if (is_f32 ? (float)back == (float)x && strtof(s, NULL) == (float)x : back == x) break;
+	}
+	char *e = strchr(s, 'e');
+	int n = 0;
+	for (const char *c = s; c < e; c++)
+		if (*c != '.') d[n++] = *c;
+	while (n > 1 && d[n - 1] == '0') n--;
+	d[n] = 0;
+	decimal(b, d, (int)strtol(e + 1, NULL, 10));
+}
+
+void ts_buf_f64(TsBuf *b, double x) { shortest(b, x, 17, false); }
+void ts_buf_f32(TsBuf *b, float x) { shortest(b, x, 9, true); }

@@ -148,6 +148,7 @@ static void add_doc(P *p, TsSym text)
 {
 	if (p->has_doc) ts_buf_char(&p->docs, '\n');
 	ts_buf_str(&p->docs, text);
+	ts_buf_str(&p->lines, TS_DOC_HERE "\n");
 	p->has_doc = true;
 }
 
@@ -162,6 +163,27 @@ static void claim(P *p, uint32_t before, bool blanks)
 }
 
 void ts_p_claim(P *p, uint32_t before) { claim(p, before, false); }
+
+TsSym ts_p_inner(P *p, uint32_t at)
+{
+	TsBuf b = { 0 };
+	const char *text = ts_source_text(p->cx, p->lex.file, NULL);
+	uint32_t last = at > 0 ? p->lex.tok.p[at - 1].end : 0;
+	for (; p->comments < p->lex.comment.n && p->lex.comment.p[p->comments].begin < p->lex.tok.p[at].begin; p->comments++) {
+		const TsComment *c = &p->lex.comment.p[p->comments];
+		if (c->doc) { add_doc(p, c->text); continue; }
+		bool beside = c->begin >= last && !memchr(text + last, '\n', c->begin - last);
+		ts_buf_fmt(&b, "%s%s\n", beside ? TS_BESIDE : "", c->text);
+	}
+	TsSym s = b.n ? ts_intern_n(p->cx, b.p, b.n - 1) : NULL;
+	ts_buf_free(&b);
+	return s;
+}
+
+void ts_p_attach(P *p, TsTree *t, TsSym comment)
+{
+	if (comment) t->comment = t->comment ? ts_intern_fmt(p->cx, "%s\n%s", comment, t->comment) : comment;
+}
 
 /* The next unclaimed comment, if it ends the line of the last token read. */
 static const TsComment *line_end_comment(const P *p)
@@ -180,7 +202,11 @@ TsSym ts_p_line_tail(P *p)
 	const TsComment *c = line_end_comment(p);
 	if (!c || c->doc) return NULL;
 	p->comments++;
-	return c->text;
+	/* one that stands further off is in a column of comments: that is kept as blanks before it */
+	const char *text = ts_source_text(p->cx, p->lex.file, NULL);
+	uint32_t column = 0, gap = c->begin - p->lex.tok.p[p->at - 1].end;
+	for (uint32_t i = c->begin; i > 0 && text[i - 1] != '\n'; i--) column += ((unsigned char)text[i - 1] & 0xc0) != 0x80;
+	return gap < 3 || column > 200 ? c->text : ts_intern_fmt(p->cx, "%*s%s", (int)column, "", c->text);
 }
 
 static void drop_first_empty(TsBuf *b)
@@ -199,7 +225,7 @@ TsHeld ts_p_begin(P *p, bool first_in_block)
 	p->lines = p->docs = (TsBuf){ 0 };
 	p->has_doc = false;
 	claim(p, t->begin, true);
-	if (t->blank && !p->has_doc) add_line(&p->lines, "");
+	if (t->blank) add_line(&p->lines, "");
 	if (first_in_block) drop_first_empty(&p->lines);
 	return outer;
 }

@@ -66,9 +66,10 @@ static TsTree *arg(P *p, bool *keyed)
 	}
 	*keyed = true;
 	TsSpan at = ts_p_span(p);
-	TsSym name = t->name;
+	TsSym name = t->name, comment = ts_p_inner(p, p->at);
 	p->at += 2;
 	TsTree *kw = ts_tree_kw(p->cx, name, ts_p_expr(p));
+	ts_p_attach(p, kw, comment);
 	kw->at = ts_p_from(p, at);
 	return kw;
 }
@@ -86,6 +87,7 @@ TsTree *ts_p_args(P *p, TsTree *call)
 			if (p->height > height) height = p->height;
 		} while (ts_p_list_goes_on(p, TS_TOK_RPAREN));
 	}
+	call->tail = ts_p_inner(p, p->at);
 	ts_p_expect(p, TS_TOK_RPAREN);
 	ts_p_leave(p);
 	call->at = ts_p_from(p, call->at);
@@ -140,6 +142,7 @@ static TsTree *list(P *p)
 			if (p->height > height) height = p->height;
 		} while (ts_p_list_goes_on(p, TS_TOK_RBRACKET));
 	}
+	t->tail = ts_p_inner(p, p->at);
 	ts_p_expect(p, TS_TOK_RBRACKET);
 	ts_p_leave(p);
 	t->at = ts_p_from(p, t->at);
@@ -268,7 +271,9 @@ static TsTree *prefix(P *p)
 
 static TsTree *expr_bp(P *p, int min)
 {
+	TsSym comment = ts_p_inner(p, p->at);
 	TsTree *a = prefix(p);
+	ts_p_attach(p, a, comment);
 	for (;;) {
 		Infix in = infix_of(ts_p_peek(p)->kind);
 		if (!in.bp || in.bp < min) return a;
@@ -383,7 +388,7 @@ static bool is_type_word(TsSym s)
 }
 
 /* type = "weights" | "op" … | DTYPE … | annot { annot } | a word of kernels */
-TsTree *ts_p_type(P *p)
+static TsTree *bare_type(P *p)
 {
 	const TsTok *k = ts_p_peek(p);
 	TsTree *t;
@@ -407,4 +412,12 @@ TsTree *ts_p_type(P *p)
 	}
 	ts_p_fail_expected(p, "a type");
 	return ts_tree(p->cx, TS_TREE_TYPE_NONE, ts_p_span(p), 0);
+}
+
+TsTree *ts_p_type(P *p)
+{
+	TsSym comment = ts_p_inner(p, p->at);
+	TsTree *t = bare_type(p);
+	ts_p_attach(p, t, comment);
+	return t;
 }

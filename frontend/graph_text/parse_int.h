@@ -70,5 +70,7 @@ typedef struct { TsBuf lines, docs; bool has_doc; } TsHeld;
 TsHeld ts_p_begin(P *p, bool first_in_block);
 void ts_p_end(P *p, TsHeld outer, TsTree *t);      /* t may be NULL: a failed statement */
 void ts_p_claim(P *p, uint32_t before);            /* comments inside a statement become lines before it */
+TsSym ts_p_inner(P *p, uint32_t at);               /* comments inside a statement, before token `at`, that keep their place; or NULL */
+void ts_p_attach(P *p, TsTree *t, TsSym comment);  /* to be printed before t */
 TsSym ts_p_last_lines(P *p, bool empty);           /* comments that no statement follows, before `}` or the end; NULL when none */
 TsSym ts_p_line_tail(P *p);                        /* a comment that ends the line of the last token, or NULL */

@@ -31,6 +31,7 @@ static TsTree *integer(P *p)
 static TsTree *dim(P *p)
 {
 	TsTree *t = ts_tree(p->cx, TS_TREE_DIM, ts_p_span(p), 4, NULL, NULL, NULL, NULL);
+	ts_p_attach(p, t, ts_p_inner(p, p->at));
 	if (ts_p_is(p, TS_TOK_INT)) {
 		t->kid[0] = integer(p);
 		ts_p_expect(p, TS_TOK_LE);
@@ -128,6 +129,7 @@ static bool is_const_type(const TsTok *t)
 static TsTree *param(P *p, bool result)
 {
 	TsTree *t = ts_tree(p->cx, TS_TREE_PARAM, ts_p_span(p), 1, NULL);
+	ts_p_attach(p, t, ts_p_inner(p, p->at));
 	t->i = !result && ts_p_is_word(p, W_const) && ts_p_peek2(p)->kind == TS_TOK_NAME;
 	p->at += (uint32_t)t->i;
 	t->name = ts_p_name(p, result ? "a result's name" : "a parameter's name");
@@ -154,6 +156,7 @@ static TsTree *params(P *p, bool result)
 		do ts_tree_add(p->cx, t, param(p, result));
 		while (ts_p_list_goes_on(p, TS_TOK_RPAREN));
 	}
+	t->tail = ts_p_inner(p, p->at);
 	ts_p_expect(p, TS_TOK_RPAREN);
 	ts_p_leave(p);
 	t->at = ts_p_from(p, t->at);
@@ -165,7 +168,11 @@ static TsTree *sig(P *p)
 {
 	TsTree *t = ts_tree(p->cx, TS_TREE_SIG, ts_p_span(p), 2, NULL, NULL);
 	t->kid[0] = params(p, false);
-	if (ts_p_accept(p, TS_TOK_ARROW)) t->kid[1] = params(p, true);
+	TsSym comment = ts_p_is(p, TS_TOK_ARROW) ? ts_p_inner(p, p->at) : NULL;
+	if (ts_p_accept(p, TS_TOK_ARROW)) {
+		t->kid[1] = params(p, true);
+		ts_p_attach(p, t->kid[1], comment);
+	}
 	t->at = ts_p_from(p, t->at);
 	return t;
 }

@@ -14,14 +14,17 @@ TsTree *ts_p_attrs(P *p)
 		do {
 			const TsTok *k = ts_p_peek(p);
 			TsSpan at = ts_p_span(p);
+			TsSym comment = ts_p_inner(p, p->at);
 			if (k->kind >= TS_TOK_FIRST_WORD && k->kind <= TS_TOK_LAST_WORD) p->at++;
 			else ts_p_name(p, "an attribute");
 			ts_p_expect(p, TS_TOK_ASSIGN);
 			TsTree *kw = ts_tree_kw(p->cx, k->name ? k->name : "", ts_p_expr(p));
 			kw->at = ts_p_from(p, at);
+			ts_p_attach(p, kw, comment);
 			ts_tree_add(p->cx, t, kw);
 		} while (ts_p_braced_goes_on(p));
 	}
+	if (!p->failed) t->tail = ts_p_inner(p, p->at - 1);
 	ts_p_leave(p);
 	t->at = ts_p_from(p, t->at);
 	return t;
@@ -84,9 +87,11 @@ static TsTree *with(P *p)
 	TsTree *t = start(p, TS_TREE_WITH);
 	do {
 		TsSpan at = ts_p_span(p);
+		TsSym comment = ts_p_inner(p, p->at);
 		TsSym name = ts_p_name(p, "the name of a carried value");
 		ts_p_expect(p, TS_TOK_ASSIGN);
 		TsTree *kw = ts_tree_kw(p->cx, name, ts_p_expr(p));
+		ts_p_attach(p, kw, comment);
 		kw->at = ts_p_from(p, at);
 		ts_tree_add(p->cx, t, kw);
 	} while (ts_p_accept(p, TS_TOK_COMMA));
@@ -200,6 +205,7 @@ static void rhs(P *p, TsTree *to)
 static TsTree *bind(P *p)
 {
 	TsTree *t = ts_tree(p->cx, TS_TREE_BIND, ts_p_span(p), 1, NULL);
+	ts_p_attach(p, t, ts_p_inner(p, p->at));
 	t->name = ts_p_name(p, "a name");
 	if (ts_p_accept(p, TS_TOK_COLON)) t->kid[0] = ts_p_type(p);
 	t->at = ts_p_from(p, t->at);

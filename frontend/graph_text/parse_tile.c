@@ -89,6 +89,7 @@ static TsTree *ring(P *p)
 	if (ts_p_accept(p, TS_TOK_RBRACE)) ts_p_fail(p, "a ring has at least one tensor in a slot");
 	else do {
 		TsTree *b = ts_tree(p->cx, TS_TREE_BIND, ts_p_span(p), 1, NULL);
+		ts_p_attach(p, b, ts_p_inner(p, p->at));
 		b->name = ts_p_name(p, "a name");
 		ts_p_expect(p, TS_TOK_COLON);
 		b->kid[0] = ts_p_type(p);

@@ -1,11 +1,19 @@
 #include "frontend/graph_text/print.h"
 #include "frontend/graph_text/lexer.h"
 #include "frontend/graph_text/parse.h"
+#include "frontend/graph_text/wrap.h"
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-typedef struct { TsBuf *to; bool comments, tight; int indent; } Printer;
+typedef struct {
+	TsBuf *to;
+	bool comments, tight, wrap;
+	int indent;
+	uint32_t rank, open;  /* of the next place to break a line; round and square brackets that are open */
+	size_t stmt, line;    /* where the statement, and its line that is being written, begin in `to` */
+	TsBuf breaks;         /* TsBreak each, of this line */
+} Printer;
 
 /* As in the parser; a primary or postfix expression is 9. */
 enum { PR_OR = 1, PR_AND, PR_NOT, PR_CMP, PR_ADD, PR_MUL, PR_NEG, PR_POW, PR_POST };
@@ -21,6 +29,136 @@ static void stmt(Printer *p, const TsTree *t);
 static void block(Printer *p, const TsTree *t);
 
 static void str(Printer *p, const char *s) { ts_buf_str(p->to, s); }
+
+/* ---- where lines may break ---- */
+
+/* Levels outermost first; at one level after commas, then after the operator that binds least. Brackets of types and indices break last. */
+enum { RANK_BRACKET = 16, RANK_SIZES = 16 * 16 };
+
+static void may_break(Printer *p, uint32_t level)
+{
+	TsBreak b = { (uint32_t)(p->to->n - p->line), p->rank + level };
+	if (p->wrap && p->to->n - p->line < UINT32_MAX) ts_buf_add(&p->breaks, &b, sizeof b);
+}
+
+static void comma(Printer *p)
+{
+	str(p, ",");
+	may_break(p, 0);
+	str(p, " ");
+}
+
+static void opening(Printer *p, const char *bracket, uint32_t rank)
+{
+	str(p, bracket);
+	p->rank += rank;
+	p->open++;
+}
+
+static void closing(Printer *p, const char *bracket, uint32_t rank)
+{
+	str(p, bracket);
+	p->rank -= rank;
+	p->open--;
+}
+
+static int beyond(const Printer *p) { return p->indent * 2 + 4; }
+
+/* The line so far is whole, but for a comment. */
+static void finish_line(Printer *p)
+{
+	if (p->breaks.n) ts_wrap_line(p->to, p->line, beyond(p), (const TsBreak *)p->breaks.p, p->breaks.n / sizeof(TsBreak));
+	p->breaks.n = 0;
+}
+
+static void begin_line(Printer *p, int blanks)
+{
+	finish_line(p);
+	str(p, "\n");
+	p->line = p->to->n;
+	for (int i = 0; i < blanks; i++) str(p, " ");
+}
+
+static void new_line(Printer *p)
+{
+	finish_line(p);
+	p->stmt = p->to->n;
+	begin_line(p, p->indent * 2);
+}
+
+/* What stands on the last line of the text; its width in *columns. */
+static bool is_fresh(const Printer *p, uint32_t *columns)
+{
+	bool blank = true;
+	*columns = 0;
+	for (size_t i = p->to->n; i > 0 && p->to->p[i - 1] != '\n'; i--) {
+		blank &= p->to->p[i - 1] == ' ';
+		*columns += ((unsigned char)p->to->p[i - 1] & 0xc0) != 0x80;
+	}
+	return blank;
+}
+
+static void space(Printer *p)
+{
+	uint32_t columns;
+	if (!is_fresh(p, &columns)) str(p, " ");
+}
+
+/* ---- comments inside statements ---- */
+
+/* Whether the statement goes on after a line break here. */
+static bool goes_on(const Printer *p)
+{
+	static const char *const word[] = { " and", " or", " not" };
+	const char *s = p->to->p;
+	size_t n = p->to->n;
+	if (p->open) return true;
+	while (n > p->line && s[n - 1] == ' ') n--;
+	if (n == p->line || strchr(",=+-*/%@<>:{", s[n - 1])) return true;
+	for (size_t i = 0, k; i < sizeof word / sizeof *word; i++)
+		if ((k = strlen(word[i])) <= n - p->line && !memcmp(s + n - k, word[i], k)) return true;
+	return false;
+}
+
+/* Comments that cannot stand where they stood: the brackets there are gone. They go before the statement. */
+static void comments_before(Printer *p, const char *s)
+{
+	TsBuf rest = { 0 };
+	size_t at = p->stmt, n = p->to->n;
+	ts_buf_add(&rest, p->to->p + at, n - at);
+	p->to->n = at;
+	for (size_t len; *s; s += len + (s[len] == '\n')) {
+		if (*s == *TS_BESIDE) s++;
+		len = strcspn(s, "\n");
+		ts_buf_fmt(p->to, "\n%*s%.*s", p->indent * 2, "", (int)len, s);
+	}
+	p->stmt = p->to->n;
+	p->line += p->stmt - at;
+	ts_buf_add(p->to, rest.p, rest.n);
+	ts_buf_free(&rest);
+}
+
+/* Comments between two tokens of a statement, on lines of their own or ending one. */
+static void inner(Printer *p, TsSym s, bool may_end_line)
+{
+	uint32_t columns;
+	if (!s || !p->comments || !p->wrap) return;
+	if (!may_end_line && !goes_on(p)) { comments_before(p, s); return; }
+	bool fresh = is_fresh(p, &columns);
+	if (!fresh)
+		while (p->to->p[p->to->n - 1] == ' ') p->to->n--;
+	for (size_t len; *s; s += len + (s[len] == '\n')) {
+		bool beside = *s == *TS_BESIDE;
+		s += beside;
+		len = strcspn(s, "\n");
+		finish_line(p);
+		if (beside && !fresh) str(p, "  ");
+		else if (!fresh) begin_line(p, beyond(p));
+		ts_buf_add(p->to, s, len);
+		begin_line(p, beyond(p));
+		fresh = true;
+	}
+}
 
 void ts_print_string(TsSym s, TsBuf *to)
 {
@@ -78,21 +216,22 @@ static int level(const TsTree *t)
 	return PR_POST;
 }
 
-static void kids(Printer *p, const TsTree *t, uint32_t from, const char *between)
+static void kids(Printer *p, const TsTree *t, uint32_t from)
 {
 	for (uint32_t i = from; i < t->n; i++) {
-		if (i > from) str(p, between);
+		if (i > from) comma(p);
 		expr(p, t->kid[i], 0);
 	}
 }
 
-static void in_brackets(Printer *p, const TsTree *t, uint32_t from)
+static void in_brackets(Printer *p, const TsTree *t, uint32_t from, uint32_t rank)
 {
 	bool tight = p->tight;
 	p->tight = true;
-	str(p, "[");
-	kids(p, t, from, ", ");
-	str(p, "]");
+	opening(p, "[", rank);
+	kids(p, t, from);
+	inner(p, t->tail, true);
+	closing(p, "]", rank);
 	p->tight = tight;
 }
 
@@ -104,7 +243,7 @@ static void binary(Printer *p, const TsTree *t)
 	expr(p, t->kid[0], l == PR_CMP || l == PR_POW ? l + 1 : l);
 	if (!(product && p->tight)) str(p, " ");
 	str(p, ts_infix_text((TsInfix)t->sub));
-	if (!(product && p->tight)) str(p, " ");
+	if (!(product && p->tight)) { may_break(p, (uint32_t)l); str(p, " "); }
 	bool signed_power = l == PR_POW && level(t->kid[1]) == PR_NEG;
 	expr(p, t->kid[1], signed_power ? 0 : l == PR_POW ? l : l + 1);
 }
@@ -113,9 +252,10 @@ static void call(Printer *p, const TsTree *t, uint32_t from)
 {
 	bool tight = p->tight;
 	p->tight = tight && from == 0;
-	str(p, "(");
-	kids(p, t, from, ", ");
-	str(p, ")");
+	opening(p, "(", RANK_BRACKET);
+	kids(p, t, from);
+	inner(p, t->tail, true);
+	closing(p, ")", RANK_BRACKET);
 	p->tight = tight;
 }
 
@@ -154,7 +294,7 @@ static void expr_bare(Printer *p, const TsTree *t)
 	case TS_TREE_INF: str(p, "inf"); break;
 	case TS_TREE_NAN: str(p, "nan"); break;
 	case TS_TREE_ELLIPSIS: str(p, "..."); break;
-	case TS_TREE_LIST: in_brackets(p, t, 0); break;
+	case TS_TREE_LIST: in_brackets(p, t, 0, RANK_BRACKET); break;
 	case TS_TREE_NEG: str(p, "-"); expr(p, t->kid[0], PR_NEG); break;
 	case TS_TREE_NOT: str(p, "not "); expr(p, t->kid[0], PR_NOT); break;
 	case TS_TREE_BIN: binary(p, t); break;
@@ -162,7 +302,7 @@ static void expr_bare(Printer *p, const TsTree *t)
 	case TS_TREE_KW: word(p, t->name); str(p, " = "); expr(p, t->kid[0], 0); break;
 	case TS_TREE_FIELD: expr(p, t->kid[0], PR_POST); str(p, "."); word(p, t->name); break;
 	case TS_TREE_WNAME: expr(p, t->kid[0], PR_POST); str(p, "."); ts_print_string(t->name, p->to); break;
-	case TS_TREE_INDEX: expr(p, t->kid[0], PR_POST); in_brackets(p, t, 1); break;
+	case TS_TREE_INDEX: expr(p, t->kid[0], PR_POST); in_brackets(p, t, 1, RANK_SIZES); break;
 	case TS_TREE_RANGE: range(p, t); break;
 	default: type(p, t); break;
 	}
@@ -170,10 +310,11 @@ static void expr_bare(Printer *p, const TsTree *t)
 
 static void expr(Printer *p, const TsTree *t, int min)
 {
-	bool wrap = level(t) < min;
-	if (wrap) str(p, "(");
+	bool grouped = level(t) < min;
+	if (t->kind < TS_TREE_TYPE) inner(p, t->comment, false);
+	if (grouped) opening(p, "(", RANK_BRACKET);
 	expr_bare(p, t);
-	if (wrap) str(p, ")");
+	if (grouped) closing(p, ")", RANK_BRACKET);
 }
 
 /* ---- types ---- */
@@ -194,7 +335,7 @@ static void annots(Printer *p, const TsTree *t, uint32_t from)
 static void types(Printer *p, const TsTree *t)
 {
 	for (uint32_t i = 0; i < t->n; i++) {
-		if (i) str(p, ", ");
+		if (i) comma(p);
 		type(p, t->kid[i]);
 	}
 }
@@ -210,12 +351,12 @@ static void tensor_type(Printer *p, const TsTree *t)
 		name(p, t->name);
 	} else {
 		p->tight = true;
-		str(p, "[");
+		opening(p, "[", RANK_SIZES);
 		for (; i < t->n && t->kid[i]->kind != TS_TREE_ANNOT; i++) {
-			if (i) str(p, ", ");
+			if (i) comma(p);
 			expr(p, t->kid[i], 0);
 		}
-		str(p, t->flags & TS_TF_PENDING ? "]!" : "]");
+		closing(p, t->flags & TS_TF_PENDING ? "]!" : "]", RANK_SIZES);
 		p->tight = tight;
 	}
 	annots(p, t, i);
@@ -223,17 +364,18 @@ static void tensor_type(Printer *p, const TsTree *t)
 
 static void type(Printer *p, const TsTree *t)
 {
+	if (t->kind < TS_TREE_LET) inner(p, t->comment, false);
 	switch ((TsTreeKind)t->kind) {
 	case TS_TREE_TYPE: case TS_TREE_TYPE_LIKE: tensor_type(p, t); break;
 	case TS_TREE_TYPE_WORD: str(p, t->name); annots(p, t, 0); break;
 	case TS_TREE_TYPE_NONE: annots(p, t, 0); break;
 	case TS_TREE_SOME: str(p, "some "); name(p, t->name); break;
 	case TS_TREE_TYPE_OP:
-		str(p, "op(");
+		opening(p, "op(", RANK_BRACKET);
 		types(p, t->kid[0]);
 		str(p, t->kid[0]->n ? " -> " : "-> ");
 		types(p, t->kid[1]);
-		str(p, ")");
+		closing(p, ")", RANK_BRACKET);
 		break;
 	default: stmt(p, t); break;
 	}
@@ -241,54 +383,46 @@ static void type(Printer *p, const TsTree *t)
 
 /* ---- lines ---- */
 
-static void new_line(Printer *p)
+static const char *doc_line(Printer *p, const char *doc)
 {
-	str(p, "\n");
-	for (int i = 0; i < p->indent; i++) str(p, "  ");
+	size_t n = strcspn(doc, "\n");
+	new_line(p);
+	str(p, n ? "## " : "##");
+	ts_buf_add(p->to, doc, n);
+	return doc[n] ? doc + n + 1 : NULL;
 }
 
-/* Whole lines, each after a line break; an empty one stays without blanks. */
-static void lines(Printer *p, const char *s, size_t n, const char *before)
+/* Comments and documentation before a statement or a closing brace, each after a line break; an empty line stays without blanks. */
+static void lines_before(Printer *p, const char *s, const char *doc)
 {
-	while (n > 0) {
-		const char *end = memchr(s, '\n', n);
-		size_t len = end ? (size_t)(end - s) : n;
-		if (len || *before) new_line(p);
-		else str(p, "\n");
-		str(p, before);
-		if (len && *before) str(p, " ");
-		ts_buf_add(p->to, s, len);
-		s += len + (end != NULL);
-		n -= len + (end != NULL);
+	for (size_t n; p->comments && s && *s; s += n + (s[n] == '\n')) {
+		n = strcspn(s, "\n");
+		if (*s == *TS_DOC_HERE) doc = doc ? doc_line(p, doc) : NULL;
+		else if (n) { new_line(p); ts_buf_add(p->to, s, n); }
+		else { finish_line(p); str(p, "\n"); }
 	}
+	while (doc) doc = doc_line(p, doc);
 }
-
-static void doc_lines(Printer *p, TsSym doc)
-{
-	if (!doc) return;
-	if (!*doc) { new_line(p); str(p, "##"); return; }
-	lines(p, doc, strlen(doc), "##");
-	if (doc[strlen(doc) - 1] == '\n') { new_line(p); str(p, "##"); }
-}
-
-static void comment_lines(Printer *p, TsSym s) { if (s && p->comments) lines(p, s, strlen(s), ""); }
 
 /* A comment at the end of a line. */
 static void tail(Printer *p, TsSym s)
 {
 	if (!s || !p->comments) return;
-	str(p, "  ");
-	str(p, s);
+	uint32_t column = (uint32_t)strspn(s, " "), at;
+	finish_line(p);
+	is_fresh(p, &at);
+	ts_buf_fmt(p->to, "%*s%s", column > at + 2 ? (int)(column - at) : 2, "", s + column);
 }
 
 static void attrs(Printer *p, const TsTree *t)
 {
-	str(p, "{");
-	for (uint32_t i = 0; i < t->n; i++) {
-		str(p, i ? ", " : " ");
-		expr(p, t->kid[i], 0);
-	}
-	str(p, t->n ? " }" : "}");
+	str(p, t->n ? "{ " : "{");
+	p->rank += RANK_BRACKET;
+	kids(p, t, 0);
+	inner(p, t->tail, true);
+	p->rank -= RANK_BRACKET;
+	if (t->n) space(p);
+	str(p, "}");
 }
 
 static void attrs_after(Printer *p, const TsTree *t)
@@ -300,8 +434,7 @@ static void attrs_after(Printer *p, const TsTree *t)
 
 static void line(Printer *p, const TsTree *t)
 {
-	comment_lines(p, t->comment);
-	doc_lines(p, t->doc);
+	lines_before(p, t->comment, t->doc);
 	new_line(p);
 	stmt(p, t);
 	tail(p, t->tail);
@@ -312,9 +445,10 @@ static void braced(Printer *p, const TsTree *t)
 {
 	str(p, "{");
 	tail(p, t->tail);
+	finish_line(p);
 	p->indent++;
 	for (uint32_t i = 0; i < t->n; i++) line(p, t->kid[i]);
-	comment_lines(p, t->comment);
+	lines_before(p, t->comment, NULL);
 	p->indent--;
 	new_line(p);
 	str(p, "}");
@@ -330,16 +464,20 @@ static void block(Printer *p, const TsTree *t)
 
 static void bind(Printer *p, const TsTree *t)
 {
+	inner(p, t->comment, false);
+	if (t->kind == TS_TREE_PARAM && t->i) str(p, "const ");
 	name(p, t->name);
 	if (t->n && t->kid[0]) { str(p, ": "); type(p, t->kid[0]); }
 }
 
 static void binds(Printer *p, const TsTree *t)
 {
+	p->rank += RANK_BRACKET;
 	for (uint32_t i = 0; i < t->n; i++) {
-		if (i) str(p, ", ");
+		if (i) comma(p);
 		bind(p, t->kid[i]);
 	}
+	p->rank -= RANK_BRACKET;
 }
 
 static void dots(Printer *p, const TsTree *t)
@@ -353,7 +491,7 @@ static void dots(Printer *p, const TsTree *t)
 static void ins(Printer *p, const TsTree *t)
 {
 	for (uint32_t i = 0; i < t->n; i++) {
-		if (i) str(p, ", ");
+		if (i) comma(p);
 		name(p, t->kid[i]->name);
 		str(p, " in ");
 		if (t->kid[i]->kid[0]->kind == TS_TREE_RANGE) dots(p, t->kid[i]->kid[0]);
@@ -366,7 +504,8 @@ static void with(Printer *p, const TsTree *t)
 	if (!t) return;
 	str(p, " with ");
 	for (uint32_t i = 0; i < t->n; i++) {
-		if (i) str(p, ", ");
+		if (i) comma(p);
+		inner(p, t->kid[i]->comment, false);
 		name(p, t->kid[i]->name);
 		str(p, " = ");
 		expr(p, t->kid[i]->kid[0], 0);
@@ -414,6 +553,7 @@ static void rhs(Printer *p, const TsTree *t)
 static void dim(Printer *p, const TsTree *t)
 {
 	bool tight = p->tight;
+	inner(p, t->comment, false);
 	if (t->kid[0]) { expr(p, t->kid[0], 0); str(p, " <= "); }
 	name(p, t->name);
 	p->tight = true;
@@ -427,7 +567,7 @@ static void dims(Printer *p, const TsTree *t)
 {
 	str(p, "dims ");
 	for (uint32_t i = 0; i < t->n; i++) {
-		if (i) str(p, ", ");
+		if (i) comma(p);
 		dim(p, t->kid[i]);
 	}
 }
@@ -436,7 +576,7 @@ static void layout(Printer *p, const TsTree *t)
 {
 	str(p, "layout ");
 	name(p, t->name);
-	in_brackets(p, t->kid[0], 0);
+	in_brackets(p, t->kid[0], 0, RANK_BRACKET);
 	str(p, " =");
 	for (uint32_t i = 1; i < t->n; i++) {
 		const TsTree *d = t->kid[i];
@@ -450,7 +590,7 @@ static void ring(Printer *p, const TsTree *t)
 {
 	str(p, "ring ");
 	name(p, t->name);
-	in_brackets(p, &(TsTree){ .n = 1, .kid = (TsTree *[]){ t->kid[0] } }, 0);
+	in_brackets(p, &(TsTree){ .n = 1, .kid = (TsTree *[]){ t->kid[0] } }, 0, RANK_BRACKET);
 	str(p, " { ");
 	binds(p, t->kid[1]);
 	str(p, " }");
@@ -472,7 +612,7 @@ static void tile_stmt(Printer *p, const TsTree *t)
 	case TS_TREE_ROLE:
 		str(p, "role ");
 		name(p, t->name);
-		if (t->kid[0]->n) call(p, &(TsTree){ .n = t->kid[0]->n, .kid = t->kid[0]->kid }, 0);
+		if (t->kid[0]->n) call(p, t->kid[0], 0);
 		block(p, t->kid[1]);
 		break;
 	case TS_TREE_ONE: str(p, "one"); block(p, t->kid[0]); break;
@@ -491,19 +631,24 @@ static void tile_stmt(Printer *p, const TsTree *t)
 
 static void params(Printer *p, const TsTree *t)
 {
-	str(p, "(");
+	opening(p, "(", RANK_BRACKET);
 	for (uint32_t i = 0; i < t->n; i++) {
-		if (i) str(p, ", ");
-		if (t->kid[i]->i) str(p, "const ");
+		if (i) comma(p);
 		bind(p, t->kid[i]);
 	}
-	str(p, ")");
+	inner(p, t->tail, true);
+	closing(p, ")", RANK_BRACKET);
 }
 
 static void sig(Printer *p, const TsTree *t)
 {
 	params(p, t->kid[0]);
-	if (t->kid[1]) { str(p, " -> "); params(p, t->kid[1]); }
+	if (!t->kid[1]) return;
+	may_break(p, 0);
+	inner(p, t->kid[1]->comment, true);
+	space(p);
+	str(p, "-> ");
+	params(p, t->kid[1]);
 }
 
 static void function(Printer *p, const TsTree *t, const char *word)
@@ -524,7 +669,7 @@ static void weights(Printer *p, const TsTree *t)
 	if (t->kid[0]) {
 		str(p, " = ");
 		if (t->kid[0]->n == 1) expr(p, t->kid[0]->kid[0], 0);
-		else in_brackets(p, t->kid[0], 0);
+		else in_brackets(p, t->kid[0], 0, RANK_BRACKET);
 	}
 	if (t->kid[1]) { str(p, " seed "); expr(p, t->kid[1], 0); }
 	if (t->kid[2]) { str(p, " "); braced(p, t->kid[2]); }
@@ -557,10 +702,11 @@ static void file(Printer *p, const TsTree *t)
 	ts_buf_fmt(p->to, "%s %" PRId64, t->name, t->i);
 	tail(p, t->tail);
 	for (uint32_t i = 0; i < t->n; i++) {
-		if (!p->comments && apart(t->kid[i])) str(p, "\n");
+		if (!p->comments && apart(t->kid[i])) { finish_line(p); str(p, "\n"); }
 		line(p, t->kid[i]);
 	}
-	if (cut) lines(p, cut + 1, strlen(cut + 1), "");
+	if (cut) lines_before(p, cut + 1, NULL);
+	finish_line(p);
 	str(p, "\n");
 }
 
@@ -583,7 +729,7 @@ static void item(Printer *p, const TsTree *t)
 		str(p, "mesh ");
 		name(p, t->name);
 		str(p, " = ");
-		in_brackets(p, t, 0);
+		in_brackets(p, &(TsTree){ .n = t->n, .kid = t->kid }, 0, RANK_BRACKET);
 		break;
 	case TS_TREE_IMPORT: import(p, t); break;
 	case TS_TREE_GRAPH: function(p, t, "graph "); break;
@@ -591,7 +737,7 @@ static void item(Printer *p, const TsTree *t)
 	case TS_TREE_KERNEL: function(p, t, "kernel "); break;
 	case TS_TREE_TEST: str(p, "test "); expr(p, t->kid[0], 0); block(p, t->kid[1]); break;
 	case TS_TREE_SIG: sig(p, t); break;
-	case TS_TREE_PARAM: if (t->i) str(p, "const "); bind(p, t); break;
+	case TS_TREE_PARAM: bind(p, t); break;
 	default: tile_stmt(p, t); break;
 	}
 }
@@ -608,11 +754,11 @@ static void stmt(Printer *p, const TsTree *t)
 	switch ((TsTreeKind)t->kind) {
 	case TS_TREE_LET: binds(p, t->kid[0]); str(p, " = "); rhs(p, t->kid[1]); attrs_after(p, t->kid[2]); break;
 	case TS_TREE_EXPR: rhs(p, t->kid[0]); attrs_after(p, t->kid[1]); break;
-	case TS_TREE_SET: str(p, "set "); kids(p, t->kid[0], 0, ", "); str(p, " = "); rhs(p, t->kid[1]); attrs_after(p, t->kid[2]); break;
+	case TS_TREE_SET: str(p, "set "); kids(p, t->kid[0], 0); str(p, " = "); rhs(p, t->kid[1]); attrs_after(p, t->kid[2]); break;
 	case TS_TREE_YIELD: case TS_TREE_EMIT:
 		str(p, t->kind == TS_TREE_YIELD ? "yield" : "emit");
 		if (t->n) str(p, " ");
-		kids(p, t, 0, ", ");
+		kids(p, t, 0);
 		break;
 	case TS_TREE_UNTIL: str(p, "until "); expr(p, t->kid[0], 0); break;
 	case TS_TREE_NUMERICS: str(p, "numerics "); attrs(p, t->kid[0]); break;
@@ -630,8 +776,10 @@ static void stmt(Printer *p, const TsTree *t)
 
 void ts_print_tree(const TsTree *t, TsBuf *to, bool keep_comments)
 {
-	Printer p = { .to = to, .comments = keep_comments };
+	Printer p = { .to = to, .comments = keep_comments, .wrap = t->kind >= TS_TREE_LET, .stmt = to->n, .line = to->n };
 	expr(&p, t, 0);
+	finish_line(&p);
+	ts_buf_free(&p.breaks);
 }
 
 bool ts_fmt(TsCtx *cx, uint32_t source, TsBuf *to)

@@ -1,6 +1,7 @@
-/* Syntax tree to text, for every level: the only printer. Two spaces per block, one statement per line, no line is wrapped; brackets
- * only where the grammar needs them. With comments: `tsc fmt`, which keeps sugar, comments and single blank lines; without: canonical
- * text, where only `##` documentation is left. parse(print(t)) == t for every tree that the parser or the compiler makes. */
+/* Syntax tree to text, for every level: the only printer. Two spaces per block, one statement per line, which is wrapped (wrap.h);
+ * brackets only where the grammar needs them. With comments: `tsc fmt`, which keeps sugar, comments and single blank lines; without:
+ * canonical text, where only `##` documentation is left. Expressions and types alone are one line. parse(print(t)) == t for every tree
+ * that the parser or the compiler makes. */
 #pragma once
 #include "ir/tree.h"
 

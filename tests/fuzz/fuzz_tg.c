@@ -26,6 +26,7 @@ static void printer_law(Run *r, TsTree *tree, bool comments)
 	TsTree *again = ts_parse(r->cx, ts_source_add(r->cx, "printed", a.p ? a.p : "", a.n));
 	if (again) ts_print_tree(again, &b, comments);
 	if (!again || !same(&a, &b)) broken(r, "printed text does not read as itself", &a, &b);
+	else if (!ts_tree_eq(tree, again)) broken(r, "printed text means something else", &a, NULL);
 	ts_buf_free(&a);
 	ts_buf_free(&b);
 }

@@ -14,6 +14,17 @@ static void broken(Run *r, const char *what, const char *text)
 	r->broken = true;
 }
 
+/* The tree printed to a, read, printed to b: the same text and the same tree. */
+static TsTree *printed_again(Run *r, const TsTree *tree, TsBuf *a, TsBuf *b, bool comments)
+{
+	ts_print_tree(tree, a, comments);
+	TsTree *again = ts_parse(r->cx, ts_source_add(r->cx, "printed", a->p ? a->p : "", a->n));
+	if (again) ts_print_tree(again, b, comments);
+	if (!again || a->n != b->n || (a->n && memcmp(a->p, b->p, a->n))) broken(r, "printed text does not read as itself", a->p);
+	else if (!ts_tree_eq(tree, again)) broken(r, "printed text means something else", a->p);
+	return again;
+}
+
 static void one(void *user)
 {
 	Run *r = user;
@@ -23,10 +34,9 @@ static void one(void *user)
 		return;
 	}
 	TsBuf a = { 0 }, b = { 0 };
-	ts_print_tree(tree, &a, false);
-	TsTree *again = ts_parse(r->cx, ts_source_add(r->cx, "printed", a.p ? a.p : "", a.n));
-	if (again) ts_print_tree(again, &b, false);
-	if (!again || a.n != b.n || (a.n && memcmp(a.p, b.p, a.n))) broken(r, "printed text does not read as itself", a.p);
+	TsTree *again = printed_again(r, tree, &a, &b, true);
+	a.n = b.n = 0;
+	if (!r->broken) again = printed_again(r, tree, &a, &b, false);
 	if (!r->broken && tree->name && !strcmp(tree->name, "tile")) {
 		bool first = ts_tile_verify(r->cx, tree);
 		if (!first && !ts_error_count(r->cx)) broken(r, "refused without a word", a.p);
