@@ -139,7 +139,7 @@ bool ts_out_close(TsCtx *cx, TsOut *out, bool keep)
 	if (keep && !out->failed) {
 		mode_t mask = umask(0);
 		umask(mask);
-		if (chmod(out->temp, out->mode & ~mask) < 0 || rename(out->temp, out->target) < 0) fail(cx, out);
+		if (chmod(out->temp, out->exact ? out->mode : out->mode & ~mask) < 0 || rename(out->temp, out->target) < 0) fail(cx, out);
 		else return true;
 	}
 	unlink(out->temp);
@@ -150,6 +150,17 @@ bool ts_write_file(TsCtx *cx, const char *path, const void *p, size_t n)
 {
 	TsOut out;
 	if (!ts_out_open(cx, path, &out)) return false;
+	ts_out_write(cx, &out, p, n);
+	return ts_out_close(cx, &out, true);
+}
+
+bool ts_rewrite_file(TsCtx *cx, const char *path, const void *p, size_t n)
+{
+	TsOut out;
+	struct stat st;
+	if (!ts_out_open(cx, path, &out)) return false;
+	out.exact = out.temp && !stat(out.target, &st);
+	if (out.exact) out.mode = st.st_mode & 07777;
 	ts_out_write(cx, &out, p, n);
 	return ts_out_close(cx, &out, true);
 }

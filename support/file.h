@@ -11,12 +11,13 @@ int ts_file_open(TsCtx *cx, const char *path, size_t *size);        /* for readi
 bool ts_file_map(TsCtx *cx, const char *path, TsFile *out);
 void ts_file_unmap(TsFile *f);
 
-typedef struct { char *path, *temp; const char *target; FILE *to; bool failed; uint32_t mode; } TsOut;
+typedef struct { char *path, *temp; const char *target; FILE *to; bool failed, exact; uint32_t mode; } TsOut; /* exact: mode goes past the umask */
 bool ts_out_open(TsCtx *cx, const char *path, TsOut *out);          /* path "-" writes to standard output */
 bool ts_out_is_special(const char *path);                           /* a device, pipe or socket: nothing lies beside it */
 bool ts_out_write(TsCtx *cx, TsOut *out, const void *p, size_t n);
 bool ts_out_close(TsCtx *cx, TsOut *out, bool keep);                /* keep: rename into place; else remove */
 bool ts_write_file(TsCtx *cx, const char *path, const void *p, size_t n);
+bool ts_rewrite_file(TsCtx *cx, const char *path, const void *p, size_t n); /* the same; the file keeps its permissions */
 
 /* Writing both would leave one file with what came last: the same file, or the same name of one that is yet to be made. */
 bool ts_same_output(TsArena *a, const char *p, const char *q);

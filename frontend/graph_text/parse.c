@@ -202,11 +202,11 @@ TsSym ts_p_line_tail(P *p)
 	const TsComment *c = line_end_comment(p);
 	if (!c || c->doc) return NULL;
 	p->comments++;
-	/* one that stands further off is in a column of comments: that is kept as blanks before it */
+	/* one that stands further off is in a column of comments: that is kept as blanks before it, unless far out */
 	const char *text = ts_source_text(p->cx, p->lex.file, NULL);
 	uint32_t column = 0, gap = c->begin - p->lex.tok.p[p->at - 1].end;
 	for (uint32_t i = c->begin; i > 0 && text[i - 1] != '\n'; i--) column += ((unsigned char)text[i - 1] & 0xc0) != 0x80;
-	return gap < 3 || column > 200 ? c->text : ts_intern_fmt(p->cx, "%*s%s", (int)column, "", c->text);
+	return gap < 3 || column > 100 ? c->text : ts_intern_fmt(p->cx, "%*s%s", (int)column, "", c->text);
 }
 
 static void drop_first_empty(TsBuf *b)

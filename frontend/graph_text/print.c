@@ -449,6 +449,7 @@ static void braced(Printer *p, const TsTree *t)
 	p->indent++;
 	for (uint32_t i = 0; i < t->n; i++) line(p, t->kid[i]);
 	lines_before(p, t->comment, NULL);
+	finish_line(p);
 	p->indent--;
 	new_line(p);
 	str(p, "}");
@@ -784,7 +785,11 @@ void ts_print_tree(const TsTree *t, TsBuf *to, bool keep_comments)
 
 bool ts_fmt(TsCtx *cx, uint32_t source, TsBuf *to)
 {
-	TsTree *t = ts_parse(cx, source);
-	if (t) ts_print_tree(t, to, true);
-	return t != NULL;
+	TsTree *t = ts_parse(cx, source), *again;
+	size_t at = to->n;
+	if (!t) return false;
+	ts_print_tree(t, to, true);
+	again = ts_parse(cx, ts_source_add(cx, "formatted", to->p + at, to->n - at)); /* nothing that means something else replaces a file */
+	if (!again || !ts_tree_eq(t, again)) ts_bug(cx, t->at, "the text in standard form does not read as the same");
+	return true;
 }

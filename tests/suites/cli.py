@@ -218,6 +218,8 @@ BAD = [
     # fmt
     usage("fmt-nothing", "fmt", "no input: tsc fmt FILE.tg"),
     usage("fmt-both", "fmt -i --check m.tg", "-i and --check contradict each other", m_tg=MODEL),
+    usage("fmt-stdin-in-place", "fmt -i -", "-i rewrites files; standard input is none"),
+    usage("fmt-stdin-twice", "fmt - -", "standard input can be read once"),
     Bad("fmt-missing", "fmt no.tg", 3, "E_FILE", "cannot open 'no.tg': No such file or directory"),
     usage("fmt-unknown-option", "fmt --chekc m.tg", "unknown option '--chekc'", "did you mean '--check'?"),
     # run, explain, inspect
@@ -466,6 +468,19 @@ def formatting(ctx):
     done = ctx.run([ctx.tsc, "fmt", "-i", "good.tg", "messy.tg", "bad.tg"], cwd=folder)
     same = (folder / "messy.tg").read_text() == MODEL and (folder / "good.tg").stat().st_ino == inode
     yield "fmt-in-place", done.code == 1 and same and (folder / "bad.tg").read_text() == "tessera 1\ngraph {\n", done.err
+    for mode in (0o666, 0o750):
+        (folder / "kept.tg").write_text(MODEL.replace("  y =", "      y  ="))
+        (folder / "kept.tg").chmod(mode)
+        (folder / "link.tg").symlink_to("kept.tg")
+        done = ctx.run([ctx.tsc, "fmt", "-i", "link.tg"], cwd=folder)
+        mode_kept = (folder / "kept.tg").stat().st_mode & 0o777 == mode and (folder / "kept.tg").read_text() == MODEL
+        yield "fmt-mode-%o-and-link" % mode, done.code == 0 and mode_kept and (folder / "link.tg").is_symlink(), done.err
+        (folder / "link.tg").unlink()
+        (folder / "kept.tg").unlink()
+    piped = ctx.run([ctx.tsc, "fmt", "-"], cwd=folder, stdin=MODEL.replace("  y =", "y="))
+    yield "fmt-stdin", piped.code == 0 and piped.out == MODEL, piped.out + piped.err
+    piped = ctx.run([ctx.tsc, "fmt", "--check", "-"], cwd=folder, stdin=MODEL.replace("  y =", "y="))
+    yield "fmt-stdin-check", piped.code == 1 and piped.out == "<stdin>\n", piped.out + piped.err
     yield "fmt-leaves-nothing", sorted(os.listdir(folder)) == ["bad.tg", "good.tg", "messy.tg"], str(os.listdir(folder))
     (folder / "words").write_text("'fmt' --ch\\eck\n \"good.tg\" @more\n")
     (folder / "more").write_text("\tmessy.tg\n")
