@@ -446,9 +446,18 @@ static inline Val gen_split(Gen *g, Val x)
 		if (!x.rank || (g->rows && x.rank < 2)) return (Val){ 0 };
 		memcpy(dim, x.dim, sizeof dim);
 		at = x.rank - 1;
-		dim[at] = ts_dim_mul(g->b.m->dims, x.dim[at], gen_const(g, n));
+		TsDim parts = ts_dim_mul(g->b.m->dims, x.dim[at], gen_const(g, n)), start[8] = { 0 };
+		bool inside = gen_below(g, 2); /* bytes that don't begin where the parameter's do */
+		dim[at] = ts_dim_add(g->b.m->dims, parts, gen_const(g, inside ? 3 : 0));
 		x = gen_param(g, x.t, x.rank, dim);
 		if (!x.v) return x;
+		if (inside) {
+			TsAttr *cut = build_attrs(&g->b, TS_OP_slice);
+			start[at] = gen_const(g, 3);
+			attr_dims(&g->b, build_attr(&g->b, cut, TS_OP_slice, "start"), (uint32_t)x.rank, start);
+			attr_dims(&g->b, build_attr(&g->b, cut, TS_OP_slice, "stop"), (uint32_t)x.rank, dim);
+			x = gen_op(g, TS_OP_slice, cut, 1, &x, x.mag, 1);
+		}
 	}
 	build_attr(&g->b, a, TS_OP_split, "n")->i = n;
 	build_attr(&g->b, a, TS_OP_split, "axis")->i = at;
@@ -458,10 +467,16 @@ static inline Val gen_split(Gen *g, Val x)
 	return gen_val(g, q->out[0], x.mag, x.exact);
 }
 
-static inline Val gen_move(Gen *g, TsOp op, TsDtype t)
+/* A cheap operator of one operand that any type has. */
+static inline Val gen_some(Gen *g, Val x)
 {
-	Val x = gen_pick(g, t, false, 1 + g->rows, 5);
 	if (!x.v) return x;
+	if (x.t == TS_BOOL) return gen_unary(g, TS_OP_not, x, 1);
+	return gen_unary(g, gen_below(g, 2) ? TS_OP_neg : TS_OP_abs, x, x.mag);
+}
+
+static inline Val gen_moved(Gen *g, TsOp op, TsDtype t, Val x)
+{
 	TsAttr *a = build_attrs(&g->b, op);
 	int lo = g->rows;
 	switch (op) {
@@ -511,6 +526,14 @@ static inline Val gen_move(Gen *g, TsOp op, TsDtype t)
 		return gen_op(g, op, a, 1, &x, fmax(x.mag, 1), 1);
 	}
 	}
+}
+
+/* Now and then with pointwise work on both sides that nothing else uses: one kernel computes through the view. */
+static inline Val gen_move(Gen *g, TsOp op, TsDtype t)
+{
+	Val x = gen_pick(g, t, false, 1 + g->rows, 5);
+	if (!x.v) return x;
+	return gen_once(g, 3) ? gen_some(g, gen_moved(g, op, t, gen_some(g, x))) : gen_moved(g, op, t, x);
 }
 
 /* Integers to index with: a new parameter around 0..below, or what the graph has. */
@@ -579,6 +602,11 @@ static inline Val gen_random(Gen *g, TsOp op, TsDtype t)
 
 static inline Val gen_any(Gen *g, TsOp op, TsDtype t);
 
+static inline Val gen_softmax(Gen *g, Val x)
+{
+	return gen_op(g, TS_OP_softmax, NULL, 1, &x, 1, x.rank ? x.size[x.rank - 1] : 1);
+}
+
 /* A compile-time loop: carries a value of type t (and perhaps another), computes with what lies outside and with its variable, and
  * emits. Two to five operators in the body. */
 static inline Val gen_for(Gen *g, TsDtype t)
@@ -594,6 +622,10 @@ static inline Val gen_for(Gen *g, TsDtype t)
 	Val init[2] = { gen_pick(g, t, false, 0, 3), { 0 } };
 	if (f->ncarry == 2) init[1] = gen_pick(g, t, false, 0, 3);
 	if (!init[0].v || (f->ncarry == 2 && !init[1].v) || gen_count(&init[0]) > 3000) return (Val){ 0 };
+	/* Some bodies start with a value made before the loop that nothing else uses, and make values of their own after that: its bytes
+	 * must last from turn to turn. */
+	bool outer_used = f_ && init[0].rank && !g->rows && gen_below(g, 2);
+	Val outer = outer_used ? gen_softmax(g, gen_clamp(g, init[0], 300)) : (Val){ 0 };
 	TsVal in[2] = { init[0].v, init[1].v };
 	char *var = ts_printf(g->b.m->arena, "i%d", g->loops++);
 	f->var = ts_intern(g->b.cx, var);
@@ -618,6 +650,11 @@ static inline Val gen_for(Gen *g, TsDtype t)
 	TsVal first[2] = { cur[0].v, f->ncarry == 2 ? cur[1].v : 0 };
 	int nsteps = 1 + (int)gen_below(g, 4);
 	Val emitted = { 0 };
+	if (outer.v) {
+		Val sum[2] = { cur[0], outer };
+		Val one = gen_softmax(g, gen_clamp(g, gen_op(g, TS_OP_add, NULL, 2, sum, cur[0].mag + 1, 1), 300));
+		cur[0] = gen_unary(g, TS_OP_neg, gen_softmax(g, gen_unary(g, TS_OP_neg, one, 1)), 1);
+	}
 	for (int s = 0; s < nsteps; s++) {
 		uint32_t c = gen_below(g, f->ncarry);
 		TsOp op = steps[gen_below(g, f_ ? 6 : 5)];
@@ -765,12 +802,23 @@ static inline bool gen_graph(Gen *g, Rng *rng, bool noisy, bool rows, const GenP
 		}
 		if (ts_error_count(g->b.cx)) return false;
 	}
-	gen_bind_all(g);
 	uint32_t n = 0;
+	Val whole = gen_once(g, 4) && !rows ? gen_some(g, gen_pick(g, gen_types[gen_below(g, 7)], false, 1, 4)) : (Val){ 0 };
+	if (whole.v) { /* two results that are views of the same bytes, at different places */
+		TsDim all = ts_type_count(g->b.m, &ts_val(g->b.g, whole.v)->type);
+		Val flat = gen_reshape(g, whole, 1, &all), cut = gen_slice(g, whole);
+		gen_push(g, flat);
+		gen_push(g, cut);
+		if (flat.v) build_result(&g->b, flat.v);
+		if (cut.v) build_result(&g->b, cut.v);
+		gen_use(g, flat.v);
+		gen_use(g, cut.v);
+	}
 	for (int i = g->n - 1; i >= 0 && n < 6; i--)
 		if (!g->pool[i].used || gen_once(g, 10)) { build_result(&g->b, g->pool[i].v); n++; }
 	if (g->n && gen_once(g, 6)) build_result(&g->b, g->pool[gen_below(g, (uint32_t)g->n)].v);
 	if (g->b.g->params.n && gen_once(g, 8) && !rows) build_result(&g->b, g->b.g->params.p[gen_below(g, g->b.g->params.n)]);
+	gen_bind_all(g);
 	if (g->noisy) ts_push(g->b.m->arena, &g->b.g->params, g->key);
 	return g->b.g->body.results.n > 0;
 }
