@@ -7,7 +7,8 @@
 #include <string.h>
 
 typedef struct { TsSym name; TsSpan at; TsTensor t; } Named;
-typedef struct { Sema *s; const TsTestHooks *h; TS_VEC(Named) env; uint32_t temps; } Test;
+typedef struct { TsSym name; TsSpan at; TsDim dim; int64_t size; } Size; /* `dims B = 4`: a dim of the file and its size in this test */
+typedef struct { Sema *s; const TsTestHooks *h; TS_VEC(Named) env; TS_VEC(Size) sizes; uint32_t temps; } Test;
 
 enum { MAX_RESULTS = 64 };
 
@@ -30,6 +31,11 @@ static TsGraph *scratch(Test *t, Scope *scope)
 		Ent *e = TS_NEW(s->a, Ent);
 		*e = ENT(ENT_VALUE, n->at, .v = ts_add_const(s->m, g, s->b, ty, n->t.data, n->at));
 		ts_map_set(s->a, &scope->names, n->name, e);
+	}
+	for (uint32_t i = 0; i < t->sizes.n; i++) {
+		Ent *e = TS_NEW(s->a, Ent);
+		*e = ENT(ENT_SIZE, t->sizes.p[i].at, .d = ts_dim_const(s->d, t->sizes.p[i].size));
+		ts_map_set(s->a, &scope->names, t->sizes.p[i].name, e);
 	}
 	return g;
 }
@@ -107,12 +113,28 @@ static bool arguments(Test *t, TsGraph *g, TsTree *x, TsTensor *in, bool *given)
 	return true;
 }
 
+/* Calls find the sizes that the test's `dims` say. */
+static bool sizes_agree(Test *t, TsGraph *g, TsSpan at, const TsTensor *in)
+{
+	for (uint32_t k = 0; k < g->params.n; k++) {
+		const TsValue *v = ts_val(g, g->params.p[k]);
+		for (int a = 0; a < v->type.rank && a < in[k].rank; a++)
+			for (uint32_t i = 0; i < t->sizes.n; i++) {
+				const Size *z = &t->sizes.p[i];
+				if (v->type.dim[a] != z->dim || in[k].dim[a] == z->size) continue;
+				ts_s_fail(t->s, at, "E_CALL_DIM", "input '%s' has %s = %lld, the test's dims say %lld", v->name, z->name, (long long)in[k].dim[a], (long long)z->size);
+				return false;
+			}
+	}
+	return true;
+}
+
 /* out: one per result. */
 static bool call(Test *t, TsGraph *g, TsTree *x, TsTensor *out)
 {
 	TsTensor *in = TS_NEW_N(t->s->a, TsTensor, g->params.n + 1);
 	bool *given = TS_NEW_N(t->s->a, bool, g->params.n + 1);
-	bool ok = arguments(t, g, x, in, given) && t->h->call(t->h->user, g, x->at, in, out);
+	bool ok = arguments(t, g, x, in, given) && sizes_agree(t, g, x->at, in) && t->h->call(t->h->user, g, x->at, in, out);
 	for (uint32_t k = 0; k < g->params.n; k++) ts_tensor_free(&in[k]);
 	return ok;
 }
@@ -161,6 +183,8 @@ static bool is_taken(Test *t, TsSym name, TsSpan at)
 {
 	for (uint32_t i = 0; i < t->env.n; i++)
 		if (t->env.p[i].name == name) return ts_s_fail(t->s, at, "E_ASSIGNED_TWICE", "'%s' is already assigned", name), true;
+	for (uint32_t i = 0; i < t->sizes.n; i++)
+		if (t->sizes.p[i].name == name) return ts_s_fail(t->s, at, "E_ASSIGNED_TWICE", "'%s' has its size already", name), true;
 	return false;
 }
 
@@ -202,6 +226,34 @@ static bool spread(Test *t, const TsTensor *like, TsTensor *v)
 	}
 	ts_tensor_free(v);
 	*v = wide;
+	return true;
+}
+
+/* One of `dims B = 4, S = 2*B`. */
+static bool size(Test *t, TsTree *x)
+{
+	Sema *s = t->s;
+	Scope scope;
+	int64_t v = 0;
+	if (is_taken(t, x->name, x->at)) return false;
+	const Ent *e = ts_s_find(s, x->name);
+	if (!e) return ts_s_fail(s, x->at, "E_UNKNOWN_NAME", "the file has no dim '%s'", x->name), false;
+	uint32_t sym = 0, n = ts_dim_symbol_count(s->d);
+	while (sym < n && (ts_dim_symbol_info(s->d, sym)->name != x->name || e->kind != ENT_SIZE || !e->tree || e->tree->kid[1])) sym++;
+	if (sym == n || !x->kid[1]) return ts_s_fail(s, x->at, "E_TEST", "a test gives a dim of the file its size: dims B = 4"), false;
+	scratch(t, &scope);
+	bool ok = ts_s_int(s, x->kid[1], &v);
+	s->scope = &s->top;
+	const TsDimSym *d = ts_dim_symbol_info(s->d, sym);
+	if (ok && (v < d->min || v > d->max || v % d->multiple)) ok = (ts_s_fail(s, x->at, "E_SIZE", "%s cannot be %lld", x->name, (long long)v), false);
+	if (ok) ts_push(s->a, &t->sizes, (Size){ x->name, x->at, e->d, v });
+	return ok;
+}
+
+static bool sizes(Test *t, TsTree *x)
+{
+	for (uint32_t i = 0; i < x->n; i++)
+		if (!size(t, x->kid[i])) return false;
 	return true;
 }
 
@@ -349,8 +401,8 @@ static bool statement(Test *t, TsTree *x)
 	case TS_TREE_INPUT: return input(t, x);
 	case TS_TREE_LET: return let(t, x);
 	case TS_TREE_EXPECT: return expect(t, x);
-	case TS_TREE_DIMS: ts_s_not_yet(t->s, x->at, "the size of a state"); return false;
-	default: ts_s_fail(t->s, x->at, "E_TEST", "a test holds inputs, calls and expectations"); return false;
+	case TS_TREE_DIMS: return sizes(t, x);
+	default: ts_s_fail(t->s, x->at, "E_TEST", "a test holds dims, inputs, calls and expectations"); return false;
 	}
 }
 

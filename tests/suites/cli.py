@@ -513,6 +513,32 @@ test "too large" {
   expect error "E_CALL_DIM"
 }
 """
+DIMS = """tessera 1
+dims N <= 64 multiple_of 4, K, D = 3
+graph double(x: f32[N, K]) -> (y: f32[N, K]) {
+  y = x + x
+}
+test "sizes of dims" {
+  dims N = 8, K = N//4
+  input x: f32[N, K] = uniform(key = [1, 0])
+  expect double(x) == 2.0 * x within 0
+  expect double(1.0.broadcast([N, K])).reshape([N*K]) == 2.0
+}
+test "another size" {
+  dims N = 8
+  y = double([[1.0], [1.0], [1.0], [1.0]])
+  expect error "E_CALL_DIM"
+}
+"""
+BAD_DIMS = [
+    ("out-of-range", "dims N = 68", "E_SIZE", "N cannot be 68"),
+    ("no-multiple", "dims N = 6", "E_SIZE", "N cannot be 6"),
+    ("unknown", "dims M = 4", "E_UNKNOWN_NAME", "no dim 'M'"),
+    ("range", "dims N <= 4", "E_TEST", "a test gives a dim of the file its size"),
+    ("defined", "dims D = 4", "E_TEST", "a test gives a dim of the file its size"),
+    ("twice", "dims N = 4, N = 4", "E_ASSIGNED_TWICE", "'N' has its size already"),
+    ("not-known", "dims N = K", "E_CONST", "known at compile time"),
+]
 FAILING = """
 test "differs" {
   expect double([1.0, 2.5]) == [2.0, 5.5] within 1e-3
@@ -540,6 +566,13 @@ def test_blocks(ctx):
     yield "test-says-what-differs", "[1] is 5.0, the right side has 5.5" in bad.err, bad.err
     one = ctx.run([ctx.tsc, "test", "bad.tg", "--match", "holds", "--interpreter"], cwd=folder)
     yield "test-match", one.code == 0 and one.out.endswith("1 passed, 0 failed\n"), one.out + one.err
+    folder = ctx.tmp / "dims"
+    put(folder, {"dims.tg": DIMS} | {name + ".tg": DIMS + 'test "bad" {\n  %s\n}\n' % line for name, line, _, _ in BAD_DIMS})
+    dims = ctx.run([ctx.tsc, "test", "dims.tg"], cwd=folder)
+    yield "test-dims", dims.code == 0 and dims.out.endswith("4 passed, 0 failed\n") and not dims.err, dims.out + dims.err
+    for name, _, code, words in BAD_DIMS:
+        bad = ctx.run([ctx.tsc, "test", name + ".tg", "--match", "bad", "--interpreter"], cwd=folder)
+        yield "test-dims-" + name, bad.code == 1 and "error[%s]" % code in bad.err and words in bad.err, bad.out + bad.err
 
 
 def running(ctx):
