@@ -481,6 +481,9 @@ def formatting(ctx):
     yield "fmt-stdin", piped.code == 0 and piped.out == MODEL, piped.out + piped.err
     piped = ctx.run([ctx.tsc, "fmt", "--check", "-"], cwd=folder, stdin=MODEL.replace("  y =", "y="))
     yield "fmt-stdin-check", piped.code == 1 and piped.out == "<stdin>\n", piped.out + piped.err
+    ours = sorted(p for end in ("tg", "tile") for p in (ctx.root / "examples").rglob("*." + end))
+    check = ctx.run([ctx.tsc, "fmt", "--check", *ours])
+    yield "fmt-examples", check.code == 0 and len(ours) > 8, check.out + check.err
     yield "fmt-leaves-nothing", sorted(os.listdir(folder)) == ["bad.tg", "good.tg", "messy.tg"], str(os.listdir(folder))
     (folder / "words").write_text("'fmt' --ch\\eck\n \"good.tg\" @more\n")
     (folder / "more").write_text("\tmessy.tg\n")
