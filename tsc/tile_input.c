@@ -20,7 +20,7 @@ static const TsTarget *target_of(TsCtx *cx, const TsOptions *o, const TsTree *ke
 		if (attrs->kid[i]->name == ts_intern(cx, "target")) name = attrs->kid[i]->kid[0]->name;
 	if (!strcmp(name, "cpu")) name = o->clones & TS_CLONE_V4 ? "x86-64-v4" : o->clones & TS_CLONE_V3 ? "x86-64-v3" : "x86-64-v2";
 	const TsTarget *t = ts_target_find(name);
-	if (!t || t->kind != TS_TK_CPU) ts_error(cx, kernel->at, "E_TARGET", "code for target '%s' is not in this release", name);
+	if (!t || t->kind == TS_TK_AMDGPU) ts_error(cx, kernel->at, "E_TARGET", "code for target '%s' is not in this release", name);
 	return t;
 }
 

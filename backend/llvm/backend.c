@@ -53,14 +53,22 @@ static bool failed(Job *j, bool bug, TsSpan at, const char *why)
 	return false;
 }
 
+static void init_target(TsTargetKind kind)
+{
+#define INIT(T) (LLVMInitialize##T##TargetInfo(), LLVMInitialize##T##Target(), LLVMInitialize##T##TargetMC(), LLVMInitialize##T##AsmPrinter())
+	switch (kind) {
+	case TS_TK_CPU: INIT(X86); break;
+	case TS_TK_NVPTX: INIT(NVPTX); break;
+	case TS_TK_AMDGPU: INIT(AMDGPU); break;
+	}
+#undef INIT
+}
+
 static bool start(Job *j, TsCtx *cx, const TsTarget *t)
 {
 	char *why = NULL;
 	LLVMTargetRef target;
-	LLVMInitializeX86TargetInfo();
-	LLVMInitializeX86Target();
-	LLVMInitializeX86TargetMC();
-	LLVMInitializeX86AsmPrinter();
+	init_target(t->kind);
 	if (LLVMGetTargetFromTriple(t->triple, &target, &why)) return failed(j, true, (TsSpan){ 0 }, why);
 	LLVMCodeGenOptLevel level = j->o->opt_level == 0 ? LLVMCodeGenLevelNone : j->o->opt_level == 1 ? LLVMCodeGenLevelLess : LLVMCodeGenLevelDefault;
 	j->machine = LLVMCreateTargetMachine(target, t->triple, t->cpu, t->features, level, LLVMRelocPIC, LLVMCodeModelDefault);
@@ -76,7 +84,8 @@ static bool start(Job *j, TsCtx *cx, const TsTarget *t)
 	LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(j->machine);
 	LLVMSetModuleDataLayout(w->mod, layout);
 	LLVMDisposeTargetData(layout);
-	w->math = (TsMath){ w->lc, w->mod, w->b, t->fma };
+	w->gpu = t->kind != TS_TK_CPU;
+	w->math = (TsMath){ w->lc, w->mod, w->b, t->fma, t->kind == TS_TK_NVPTX };
 	w->i1 = LLVMInt1TypeInContext(w->lc);
 	w->i8 = LLVMInt8TypeInContext(w->lc);
 	w->i16 = LLVMInt16TypeInContext(w->lc);
@@ -84,7 +93,8 @@ static bool start(Job *j, TsCtx *cx, const TsTarget *t)
 	w->i64 = LLVMInt64TypeInContext(w->lc);
 	w->f32 = LLVMFloatTypeInContext(w->lc);
 	w->f64 = LLVMDoubleTypeInContext(w->lc);
-	w->ptr = LLVMPointerTypeInContext(w->lc, 0);
+	w->ptr = LLVMPointerTypeInContext(w->lc, w->gpu ? 1 : 0);
+	w->shared_ptr = LLVMPointerTypeInContext(w->lc, 3);
 	w->none = LLVMVoidTypeInContext(w->lc);
 	return true;
 }
@@ -94,7 +104,7 @@ static bool lower_all(Job *j, const TsUnit *units, uint32_t n)
 	jmp_buf fail;
 	j->w.fail = &fail;
 	if (setjmp(fail)) return failed(j, false, j->w.fail_at, j->w.why);
-	for (uint32_t i = 0; i < n; i++) lw_kernel(&j->w, units[i].kernel, units[i].symbol);
+	for (uint32_t i = 0; i < n; i++) (j->w.gpu ? lg_kernel : lw_kernel)(&j->w, units[i].kernel, units[i].symbol);
 	return true;
 }
 
@@ -128,7 +138,7 @@ static bool emit(Job *j)
 		return true;
 	}
 	LLVMMemoryBufferRef code;
-	LLVMCodeGenFileType type = j->o->form == TS_FORM_ASM ? LLVMAssemblyFile : LLVMObjectFile;
+	LLVMCodeGenFileType type = j->o->form == TS_FORM_ASM || j->w.target->kind == TS_TK_NVPTX ? LLVMAssemblyFile : LLVMObjectFile;
 	if (LLVMTargetMachineEmitToMemoryBuffer(j->machine, j->w.mod, type, &why, &code)) return failed(j, true, (TsSpan){ 0 }, why);
 	ts_buf_add(j->out, LLVMGetBufferStart(code), LLVMGetBufferSize(code));
 	return true;

@@ -4,7 +4,8 @@
  *
  * A kernel becomes `void SYMBOL(void *const *ptr, const int64_t *num, int64_t begin, int64_t end, void *scratch)` with hidden
  * visibility: grid cells [begin, end) in row-major order, buffers and integers in order of declaration, scratch of
- * ts_tile_shared_bytes (ir/tile_abi.h) bytes at 64-byte alignment. It calls nothing but memcpy, memset and memmove. */
+ * ts_tile_shared_bytes (ir/tile_abi.h) bytes at 64-byte alignment. It calls nothing but memcpy, memset and memmove. For NVIDIA GPUs "object"
+ * and "assembly" are the same PTX text; docs/gpu.md says how such a kernel is launched. */
 #pragma once
 #include "ir/tile.h"
 

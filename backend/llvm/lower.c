@@ -27,13 +27,14 @@ Frag lw_frag(Lower *w, const TsTType *type)
 		f.n = f.at->regs;
 		f.lanes = f.at->lanes;
 	}
+	if (type->form == TS_TT_POS) f.n = 2; /* slot and parity */
 	w->registers += f.n;
 	if (w->registers > MAX_REGISTERS) lw_fail(w, w->kernel, "kernel '%s' unrolls to more than %d registers", w->kernel->name, MAX_REGISTERS);
 	f.v = TS_NEW_N(w->arena, Val, (size_t)f.n);
 	return f;
 }
 
-static Frag one_value(Lower *w, Val v, TsDtype elem, bool is_idx)
+Frag lw_one(Lower *w, Val v, TsDtype elem, bool is_idx)
 {
 	Frag f = { .elem = elem, .n = 1, .lanes = 1, .is_idx = is_idx, .v = TS_NEW(w->arena, Val) };
 	f.v[0] = v;
@@ -97,6 +98,7 @@ static Val idx_call(Lower *w, const TsTree *x)
 		Frag f = lw_expr(w, x->kid[1]);
 		return f.is_idx ? f.v[0] : lw_cast(w, x, f.v[0], f.elem, TS_INT64);
 	}
+	if (op == TS_TILE_instance) return LLVMBuildZExt(w->b, w->instance, w->i64, "");
 	a[0] = lw_idx(w, x->kid[1]);
 	if (op == TS_TILE_cdiv) {
 		a[1] = lw_idx(w, x->kid[2]);
@@ -169,40 +171,40 @@ static Val truth(Lower *w, const TsTree *x)
 
 static Frag infix(Lower *w, const TsTree *x)
 {
-	if (x->sub == TS_IN_AND || x->sub == TS_IN_OR) return one_value(w, truth(w, x), TS_BOOL, false);
-	if (x->sub >= TS_IN_EQ && x->sub <= TS_IN_GE) return one_value(w, compare(w, x), TS_BOOL, false);
-	return one_value(w, idx_infix(w, x), TS_INT64, true);
+	if (x->sub == TS_IN_AND || x->sub == TS_IN_OR) return lw_one(w, truth(w, x), TS_BOOL, false);
+	if (x->sub >= TS_IN_EQ && x->sub <= TS_IN_GE) return lw_one(w, compare(w, x), TS_BOOL, false);
+	return lw_one(w, idx_infix(w, x), TS_INT64, true);
 }
 
 Frag lw_expr(Lower *w, const TsTree *x)
 {
 	const TsTInfo *info = ts_tinfo(x);
 	const TsTType *type = info ? &info->type : NULL;
-	if (type && type->form == TS_TT_IDX) return one_value(w, lw_idx(w, x), TS_INT64, true);
+	if (type && type->form == TS_TT_IDX) return lw_one(w, lw_idx(w, x), TS_INT64, true);
 	double d;
 	switch (x->kind) {
 	case TS_TREE_NAME: return *frag_of(w, x);
-	case TS_TREE_NOT: return one_value(w, truth(w, x), TS_BOOL, false);
+	case TS_TREE_NOT: return lw_one(w, truth(w, x), TS_BOOL, false);
 	case TS_TREE_BIN: return infix(w, x);
 	case TS_TREE_CALL: return lw_tile_word(w, x, type);
 	case TS_TREE_FIELD: if (type && type->form == TS_TT_TILE) return lw_transposed(w, x, type); /* fall through */
 	default:
 		if (!literal(x, &d) && x->kind != TS_TREE_BITS) lw_fail(w, x, "%s is no value on target %s", ts_tree_kind_name(x->kind), w->target->name);
 		TsDtype elem = type && type->elem != TS_DTYPE_NONE ? type->elem : TS_F32;
-		return one_value(w, lw_operand(w, x, elem), elem, false);
+		return lw_one(w, lw_operand(w, x, elem), elem, false);
 	}
 }
 
 /* ---- loops ---- */
 typedef struct { const TsTree *tree; Frag *carry; uint32_t n; Val step; } Loop; /* carry: values on the way in, then out */
 
-static void set_frag(Lower *w, const TsTree *decl, Frag f) { w->frags[ts_tinfo(decl)->id] = f; }
+void lw_set(Lower *w, const TsTree *decl, Frag f) { w->frags[ts_tinfo(decl)->id] = f; }
 
 static void loop_body(Lower *w, Loop *l, Val at)
 {
 	const TsTree *with = l->tree->kid[1];
-	set_frag(w, l->tree, one_value(w, at, TS_INT64, true));
-	for (uint32_t i = 0; i < l->n; i++) set_frag(w, with->kid[i], l->carry[i]);
+	lw_set(w, l->tree, lw_one(w, at, TS_INT64, true));
+	for (uint32_t i = 0; i < l->n; i++) lw_set(w, with->kid[i], l->carry[i]);
 	Frag *out = TS_NEW_N(w->arena, Frag, l->n + 1);
 	lower_block(w, l->tree->kid[2], 0, out);
 	for (uint32_t i = 0; i < l->n; i++) l->carry[i] = out[i];
@@ -281,7 +283,7 @@ static void lower_for(Lower *w, const TsTree *t, const TsTree *attrs, Frag *out,
 	Loop l = { .tree = t, .carry = out, .n = n, .step = step };
 	for (uint32_t i = 0; i < n; i++) {
 		const TsTType *type = &ts_tinfo(with->kid[i])->type;
-		out[i] = type->form == TS_TT_SCALAR ? one_value(w, lw_operand(w, with->kid[i]->kid[0], type->elem), type->elem, false) : lw_expr(w, with->kid[i]->kid[0]);
+		out[i] = type->form == TS_TT_SCALAR ? lw_one(w, lw_operand(w, with->kid[i]->kid[0], type->elem), type->elem, false) : lw_expr(w, with->kid[i]->kid[0]);
 	}
 	int64_t trips = static_trips(lo, hi, step);
 	if (trips >= 0 && (trips <= times)) {
@@ -324,16 +326,16 @@ static void lower_let(Lower *w, const TsTree *t)
 	const TsTType **type = TS_NEW_N(w->arena, const TsTType *, binds->n + 1);
 	for (uint32_t i = 0; i < binds->n; i++) type[i] = &ts_tinfo(binds->kid[i])->type;
 	lower_rhs(w, rhs, attrs, type, out, binds->n);
-	for (uint32_t i = 0; i < binds->n; i++) set_frag(w, binds->kid[i], out[i]);
+	for (uint32_t i = 0; i < binds->n; i++) lw_set(w, binds->kid[i], out[i]);
 }
 
 static bool call_without_result(Lower *w, const TsTree *call)
 {
 	switch (ts_tinfo(call)->op) {
-	case TS_TILE_store: lw_store(w, call); return true;
-	case TS_TILE_prefetch: lw_prefetch(w, call); return true;
+	case TS_TILE_store: w->gpu ? lg_store(w, call) : lw_store(w, call); return true;
+	case TS_TILE_prefetch: if (!w->gpu) lw_prefetch(w, call); return true; /* a hint may be dropped */
 	case TS_TILE_pack: lw_pack(w, call); return true;
-	default: return false;
+	default: return w->gpu && lg_effect(w, call);
 	}
 }
 
@@ -347,9 +349,9 @@ static void lower_rhs(Lower *w, const TsTree *rhs, const TsTree *attrs, const Ts
 		lw_tile_words(w, rhs, out, n);
 	}
 	else if (n != 1) lw_fail(w, rhs, "%s is no statement of target %s", rhs->kind == TS_TREE_CALL ? rhs->kid[0]->name : ts_tree_kind_name(rhs->kind), w->target->name);
-	else if (type[0]->form == TS_TT_IDX) out[0] = one_value(w, lw_idx(w, rhs), TS_INT64, true);
+	else if (type[0]->form == TS_TT_IDX) out[0] = lw_one(w, lw_idx(w, rhs), TS_INT64, true);
 	else if (rhs->kind == TS_TREE_CALL) out[0] = lw_tile_word(w, rhs, type[0]); /* a call of a statement has its type at the name */
-	else if (type[0]->form == TS_TT_SCALAR) out[0] = one_value(w, lw_operand(w, rhs, type[0]->elem), type[0]->elem, false);
+	else if (type[0]->form == TS_TT_SCALAR) out[0] = lw_one(w, lw_operand(w, rhs, type[0]->elem), type[0]->elem, false);
 	else out[0] = lw_expr(w, rhs);
 }
 
@@ -405,7 +407,7 @@ static void lower_grid(Lower *w, const TsTree *grid, const TsTree *block, uint32
 		cell[i] = LLVMBuildPhi(w->b, w->i64, "");
 		LLVMAddIncoming(cell[i], &start[i], &split, 1);
 	}
-	for (uint32_t i = 0; i < n; i++) set_frag(w, grid->kid[i], one_value(w, lw_add(w, lo[i], lw_mul(w, cell[i], step[i])), TS_INT64, true));
+	for (uint32_t i = 0; i < n; i++) lw_set(w, grid->kid[i], lw_one(w, lw_add(w, lo[i], lw_mul(w, cell[i], step[i])), TS_INT64, true));
 	lower_block(w, block, from, NULL);
 	Block latch = LLVMGetInsertBlock(w->b);
 	Val carry = LLVMConstInt(w->i1, 1, 0);
@@ -423,13 +425,15 @@ static void lower_grid(Lower *w, const TsTree *grid, const TsTree *block, uint32
 	LLVMPositionBuilderAtEnd(w->b, done);
 }
 
-static void lower_statement(Lower *w, const TsTree *t)
+void lw_statement(Lower *w, const TsTree *t)
 {
 	enum { MAX_STATEMENTS = 1 << 17 };
 	if (++w->statements > MAX_STATEMENTS) lw_fail(w, t, "kernel '%s' unrolls to more than %d statements", w->kernel->name, MAX_STATEMENTS);
 	switch (t->kind) {
 	case TS_TREE_LAYOUT: break;
-	case TS_TREE_SMEM: break;
+	case TS_TREE_SMEM:
+	case TS_TREE_RING: break;
+	case TS_TREE_ONE: lg_one(w, t); break;
 	case TS_TREE_LET: lower_let(w, t); break;
 	case TS_TREE_EXPR: lower_rhs(w, t->kid[0], t->n > 1 ? t->kid[1] : NULL, NULL, NULL, 0); break;
 	case TS_TREE_FOR:
@@ -443,13 +447,22 @@ static void lower_block(Lower *w, const TsTree *block, uint32_t from, Frag *out)
 {
 	for (uint32_t i = from; i < block->n; i++) {
 		const TsTree *t = block->kid[i];
+		if (t->kind == TS_TREE_ROLE) {
+			uint32_t end = i;
+			while (end < block->n && block->kid[end]->kind == TS_TREE_ROLE) end++;
+			lg_role(w, (const TsTree *const *)&block->kid[i], end - i);
+			i = end - 1;
+			continue;
+		}
 		if (t->kind == TS_TREE_YIELD) {
 			for (uint32_t k = 0; k < t->n; k++) out[k] = lw_expr(w, t->kid[k]);
 			return;
 		}
-		lower_statement(w, t);
+		lw_statement(w, t);
 	}
 }
+
+void lw_statements(Lower *w, const TsTree *block, uint32_t from) { lower_block(w, block, from, NULL); }
 
 /* ---- kernels ---- */
 static Val param_load(Lower *w, unsigned param, int64_t i, LLVMTypeRef type)
@@ -465,12 +478,12 @@ static const TsTree *strides_of(const TsTree *type)
 	return NULL;
 }
 
-static void declare_buffer(Lower *w, const TsTree *p)
+void lw_buffer(Lower *w, const TsTree *p, Val base)
 {
 	const TsTInfo *info = ts_tinfo(p);
 	const TsTree *type = p->kid[0], *strides = strides_of(type);
 	Mem *m = &w->mems[info->id];
-	*m = (Mem){ .elem = info->type.elem, .rank = info->type.rank, .base = param_load(w, 0, info->value, w->ptr) };
+	*m = (Mem){ .elem = info->type.elem, .rank = info->type.rank, .base = base };
 	for (int i = 0; i < m->rank; i++) m->size[i] = info->type.extent[i] >= 0 ? lw_i64(w, info->type.extent[i]) : lw_idx(w, type->kid[i]);
 	Val weight = lw_i64(w, 1);
 	for (int i = m->rank; i-- > 0;) {
@@ -483,10 +496,10 @@ static void declare_params(Lower *w, const TsTree *params)
 {
 	for (uint32_t i = 0; i < params->n; i++) {
 		const TsTInfo *info = ts_tinfo(params->kid[i]);
-		if (info->type.form == TS_TT_IDX) set_frag(w, params->kid[i], one_value(w, param_load(w, 1, info->value, w->i64), TS_INT64, true));
+		if (info->type.form == TS_TT_IDX) lw_set(w, params->kid[i], lw_one(w, param_load(w, 1, info->value, w->i64), TS_INT64, true));
 	}
 	for (uint32_t i = 0; i < params->n; i++)
-		if (ts_tinfo(params->kid[i])->type.form == TS_TT_MEM) declare_buffer(w, params->kid[i]);
+		if (ts_tinfo(params->kid[i])->type.form == TS_TT_MEM) lw_buffer(w, params->kid[i], param_load(w, 0, ts_tinfo(params->kid[i])->value, w->ptr));
 }
 
 static void make_function(Lower *w, const char *symbol)
@@ -509,15 +522,21 @@ static void settle_spill(Lower *w)
 	LLVMInstructionEraseFromParent(w->spill);
 }
 
-void lw_kernel(Lower *w, const TsTree *kernel, const char *symbol)
+void lw_begin(Lower *w, const TsTree *kernel)
 {
-	const TsTree *block = kernel->kid[1];
-	uint32_t ids = (uint32_t)ts_tinfo(kernel)->id + 1, grid = block->n;
+	uint32_t ids = (uint32_t)ts_tinfo(kernel)->id + 1;
 	w->kernel = kernel;
 	w->frags = TS_NEW_N(w->arena, Frag, ids);
 	w->mems = TS_NEW_N(w->arena, Mem, ids);
 	w->spill = w->dummy = NULL;
 	w->spill_bytes = w->registers = w->statements = 0;
+}
+
+void lw_kernel(Lower *w, const TsTree *kernel, const char *symbol)
+{
+	const TsTree *block = kernel->kid[1];
+	uint32_t grid = block->n;
+	lw_begin(w, kernel);
 	make_function(w, symbol);
 	declare_params(w, kernel->kid[0]->kid[0]);
 	for (uint32_t i = 0; i < block->n; i++) {
@@ -525,7 +544,7 @@ void lw_kernel(Lower *w, const TsTree *kernel, const char *symbol)
 		if (block->kid[i]->kind == TS_TREE_GRID && grid == block->n) grid = i;
 	}
 	if (grid < block->n) {
-		for (uint32_t i = 0; i < grid; i++) lower_statement(w, block->kid[i]);
+		for (uint32_t i = 0; i < grid; i++) lw_statement(w, block->kid[i]);
 		lower_grid(w, block->kid[grid], block, grid + 1);
 	} else {
 		lower_grid(w, NULL, block, 0);

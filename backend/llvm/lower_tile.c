@@ -8,7 +8,7 @@ const Places *lw_places(Lower *w, const TsTree *at, const TsLayout *l)
 	Places *p = ts_map_get(&w->places, l);
 	if (p) return p;
 	for (int i = 0; i < l->n; i++)
-		if (l->d[i].axis != TS_AX_R && l->d[i].axis != TS_AX_V) lw_fail(w, at, "a tile of target %s has registers (r) and lanes (v) only", w->target->name);
+		if (!w->gpu && l->d[i].axis != TS_AX_R && l->d[i].axis != TS_AX_V) lw_fail(w, at, "a tile of target %s has registers (r) and lanes (v) only", w->target->name);
 	p = TS_NEW(w->arena, Places);
 	*p = (Places){ .rank = l->rank, .regs = (int)ts_layout_axis_size(l, TS_AX_R), .lanes = (int)ts_layout_axis_size(l, TS_AX_V), .layout = l };
 	p->reg = ts_alloc_array(w->arena, (size_t)p->regs, sizeof *p->reg);
@@ -39,10 +39,11 @@ static int64_t box_of(const Places *p, int64_t extent[TS_LAY_RANK])
 	return n;
 }
 
-/* where each coordinate of the box lies first */
+/* where each coordinate of the box lies first; on GPUs most lie in other threads: register -1 */
 static Spot *spots_of(Lower *w, const Places *p, const int64_t *extent, int64_t n)
 {
 	Spot *s = TS_NEW_N(w->arena, Spot, (size_t)n);
+	for (int64_t i = 0; w->gpu && i < n; i++) s[i].reg = -1;
 	for (int r = p->regs; r-- > 0;)
 		for (int v = p->lanes; v-- > 0;) {
 			int64_t at = 0;
@@ -102,6 +103,7 @@ void lw_gather(Lower *w, const TsTree *where, const Frag *src, const int *axis_o
 				k = k * extent[a] + c;
 			}
 			pick[v] = spots[k];
+			if (pick[v].reg < 0) lw_fail(w, where, "the registers of the result do not lie in this thread");
 		}
 		int from = pick[0].reg;
 		dst->v[r] = lanes_as_they_are(s, d, from, r, axis_of, at) ? src->v[from] : assemble(w, src, pick, d->lanes);
@@ -116,7 +118,7 @@ static Frag moved(Lower *w, const TsTree *call, const Frag *src, const TsTType *
 	return dst;
 }
 
-static int64_t const_of(Lower *w, const TsTree *x)
+int64_t lw_const_of(Lower *w, const TsTree *x)
 {
 	int64_t v;
 	if (!x || !lw_is_const(lw_idx(w, x), &v)) lw_fail(w, x, "expected a constant");
@@ -124,7 +126,7 @@ static int64_t const_of(Lower *w, const TsTree *x)
 }
 
 /* a call's n-th argument, or the keyword of that name */
-static const TsTree *argument(const TsTree *call, uint32_t n, const char *name)
+const TsTree *lw_argument(const TsTree *call, uint32_t n, const char *name)
 {
 	const TsTree *k = lw_keyword(call, name);
 	if (k) return k;
@@ -143,7 +145,7 @@ static const int same_axes[TS_LAY_RANK] = { 0, 1, 2, 3 };
 static Frag word_bcast(Lower *w, const TsTree *call, const TsTType *type)
 {
 	Frag x = lw_expr(w, call->kid[1]);
-	const TsTree *dims = argument(call, 1, "dims");
+	const TsTree *dims = lw_argument(call, 1, "dims");
 	int axis_of[TS_LAY_RANK] = { 0 };
 	int64_t at[TS_LAY_RANK] = { 0 };
 	if (!x.at) {
@@ -151,7 +153,7 @@ static Frag word_bcast(Lower *w, const TsTree *call, const TsTType *type)
 		for (int r = 0; r < dst.n; r++) dst.v[r] = lw_splat(w, x.v[0], dst.lanes);
 		return dst;
 	}
-	for (int i = 0; i < x.at->rank; i++) axis_of[i] = dims && dims->kind == TS_TREE_LIST ? (int)const_of(w, dims->kid[i]) : (int)const_of(w, dims);
+	for (int i = 0; i < x.at->rank; i++) axis_of[i] = dims && dims->kind == TS_TREE_LIST ? (int)lw_const_of(w, dims->kid[i]) : (int)lw_const_of(w, dims);
 	return moved(w, call, &x, type, axis_of, at);
 }
 
@@ -159,15 +161,15 @@ static Frag word_slice(Lower *w, const TsTree *call, const TsTType *type)
 {
 	Frag x = tile_operand(w, call->kid[1]);
 	int64_t at[TS_LAY_RANK] = { 0 };
-	at[const_of(w, argument(call, 1, "axis"))] = const_of(w, argument(call, 2, "at"));
+	at[lw_const_of(w, lw_argument(call, 1, "axis"))] = lw_const_of(w, lw_argument(call, 2, "at"));
 	return moved(w, call, &x, type, same_axes, at);
 }
 
 /* The operands lie one after the other along the axis; each register of the result is assembled from the one that holds it. */
 static Frag word_concat(Lower *w, const TsTree *call, const TsTType *type)
 {
-	const TsTree *list = call->kid[1], *axis_tree = argument(call, 1, "axis");
-	int axis = axis_tree ? (int)const_of(w, axis_tree) : 0;
+	const TsTree *list = call->kid[1], *axis_tree = lw_argument(call, 1, "axis");
+	int axis = axis_tree ? (int)lw_const_of(w, axis_tree) : 0;
 	Frag dst = lw_frag(w, type);
 	int64_t begin = 0;
 	for (uint32_t i = 0; i < list->n; i++) {
@@ -185,6 +187,7 @@ static Frag word_concat(Lower *w, const TsTree *call, const TsTType *type)
 					k = k * extent[d] + c;
 				}
 				if (inside) pick[v] = spots[k];
+				if (inside && pick[v].reg < 0) lw_fail(w, call, "the registers of the result do not lie in this thread");
 			}
 			if (inside) dst.v[r] = lanes_as_they_are(x.at, dst.at, pick[0].reg, r, same_axes, at) ? x.v[pick[0].reg] : assemble(w, &x, pick, dst.lanes);
 		}
@@ -206,8 +209,8 @@ static Frag word_fill(Lower *w, const TsTree *call, const TsTType *type)
 static Frag word_iota(Lower *w, const TsTree *call, const TsTType *type)
 {
 	Frag dst = lw_frag(w, type);
-	const TsTree *axis_tree = argument(call, 0, "axis");
-	int axis = axis_tree ? (int)const_of(w, axis_tree) : 0;
+	const TsTree *axis_tree = lw_argument(call, 0, "axis");
+	int axis = axis_tree ? (int)lw_const_of(w, axis_tree) : 0;
 	Val *lane = TS_NEW_N(w->arena, Val, (size_t)dst.lanes);
 	for (int r = 0; r < dst.n; r++) {
 		for (int v = 0; v < dst.lanes; v++) {
@@ -216,6 +219,9 @@ static Frag word_iota(Lower *w, const TsTree *call, const TsTType *type)
 		}
 		dst.v[r] = dst.lanes > 1 ? LLVMConstVector(lane, (unsigned)dst.lanes) : lane[0];
 	}
+	if (!w->gpu) return dst;
+	Val own = lw_cast(w, call, lg_coord(w, dst.at->layout, axis), TS_INT32, type->elem);
+	for (int r = 0; r < dst.n; r++) dst.v[r] = ts_dtype_is_int(type->elem) ? lw_add(w, own, dst.v[r]) : LLVMBuildFAdd(w->b, own, dst.v[r], "");
 	return dst;
 }
 
@@ -317,6 +323,25 @@ static void fold_lanes(const Reduction *r, const Places *src, const bool *keep, 
 	}
 }
 
+/* The same over the lanes of a warp: butterflies, after which every lane has the sum. Sums are commutative, so all get the same bits. */
+static void fold_threads(const Reduction *r, const Places *src, const bool *keep, bool any, bool exchanged, Val *x)
+{
+	int64_t below = 1;
+	for (int i = 0; i < src->layout->n; i++) {
+		TsDigit g = src->layout->d[i];
+		bool gone = g.dim != TS_LAY_NODIM && !(any && keep[g.dim]);
+		if (gone && (g.axis == TS_AX_W || g.axis == TS_AX_G || g.axis == TS_AX_C) && !exchanged) lw_fail(r->w, r->call, "the axis lies over several warps: reduce it through shared memory (via)");
+		if (g.axis != TS_AX_L) continue;
+		if (gone && g.extent & (g.extent - 1)) lw_fail(r->w, r->call, "a digit of %d lanes; lanes are reduced by halving", g.extent);
+		for (int64_t m = g.extent / 2; gone && m >= 1; m /= 2) {
+			Val other[2];
+			for (int p = 0; p < r->parts; p++) other[p] = lg_shuffle(r->w, x[p], lw_i32(r->w, m * below), true);
+			r->join(r, x, other, x);
+		}
+		below *= g.extent;
+	}
+}
+
 static bool agrees(const Places *src, int r, const int32_t *want, const bool *keep)
 {
 	for (int a = 0, k = 0; a < src->rank; a++)
@@ -332,7 +357,7 @@ static bool repeats(const Places *src, int r)
 	return false;
 }
 
-static void reduce_to(const Reduction *r, const Frag *src, const bool *keep, Frag *dst)
+static void reduce_to(const Reduction *r, const Frag *src, const bool *keep, bool exchanged, Frag *dst)
 {
 	static const int32_t origin[TS_LAY_RANK];
 	const Places *s = src[0].at;
@@ -349,7 +374,8 @@ static void reduce_to(const Reduction *r, const Frag *src, const bool *keep, Fra
 		}
 		if (!n) lw_fail(r->w, r->call, "the result's layout is not the operand's without the axis");
 		tree(r, x, n);
-		fold_lanes(r, s, keep, any, x);
+		if (r->w->gpu) fold_threads(r, s, keep, any, exchanged, x);
+		else fold_lanes(r, s, keep, any, x);
 		if (lw_lanes_of(x[0]) != dst[0].lanes) lw_fail(r->w, r->call, "the result's layout is not the operand's without the axis");
 		for (int p = 0; p < r->parts; p++) dst[p].v[to] = x[p];
 	}
@@ -359,7 +385,7 @@ static void axes_kept(Lower *w, const TsTree *call, int rank, bool keep[TS_LAY_R
 {
 	const TsTree *axis = lw_keyword(call, "axis");
 	for (int a = 0; a < rank; a++) keep[a] = axis != NULL;
-	if (axis) keep[const_of(w, axis)] = false;
+	if (axis) keep[lw_const_of(w, axis)] = false;
 }
 
 static Frag cast_all(Lower *w, const TsTree *at, Frag f, TsDtype to)
@@ -411,8 +437,9 @@ static Frag word_reduce(Lower *w, const TsTree *call, const TsTType *type)
 	axes_kept(w, call, x.at->rank, keep);
 	Reduction r = { w, call, word, x.elem, 1, join_word };
 	dst.elem = x.elem;
-	if (lw_keyword(call, "part")) reduce_part(&r, &x, (int)const_of(w, lw_keyword(call, "axis")), &dst);
-	else reduce_to(&r, &x, keep, &dst);
+	if (lw_keyword(call, "part")) reduce_part(&r, &x, (int)lw_const_of(w, lw_keyword(call, "axis")), &dst);
+	else reduce_to(&r, &x, keep, lw_keyword(call, "via"), &dst);
+	if (w->gpu && lw_keyword(call, "via")) lg_exchange(w, call, &x, lw_keyword(call, "axis") ? (int)lw_const_of(w, lw_keyword(call, "axis")) : -1, word, &dst);
 	return narrow ? cast_all(w, call, dst, type->elem) : dst;
 }
 
@@ -425,7 +452,7 @@ static void word_argreduce(Lower *w, const TsTree *call, Frag *out)
 	axes_kept(w, call, x[0].at->rank, keep);
 	Reduction r = { w, call, op_of(call), x[0].elem, 2, join_arg };
 	out[0].elem = x[0].elem;
-	reduce_to(&r, x, keep, out);
+	reduce_to(&r, x, keep, false, out);
 	if (narrow) out[0] = cast_all(w, call, out[0], elem);
 }
 
@@ -435,8 +462,9 @@ static Frag word_mma(Lower *w, const TsTree *call, const TsTType *type)
 {
 	static const int64_t origin[TS_LAY_RANK];
 	static const int rows[TS_LAY_RANK] = { 0 }, columns[TS_LAY_RANK] = { 1 };
-	Frag c = tile_operand(w, call->kid[1]), a = tile_operand(w, call->kid[2]), b = tile_operand(w, call->kid[3]);
 	const TsTree *atom = lw_keyword(call, "atom");
+	if (w->gpu && atom && strcmp(atom->name, "fma")) return lg_mma(w, call, type, atom->name);
+	Frag c = tile_operand(w, call->kid[1]), a = tile_operand(w, call->kid[2]), b = tile_operand(w, call->kid[3]);
 	if (atom && strcmp(atom->name, "fma")) lw_fail(w, call, "target %s has no mma atom '%s'", w->target->name, atom->name);
 	bool whole = ts_dtype_is_int(c.elem);
 	if ((c.elem != TS_F32 && c.elem != TS_F64 && !whole) || a.elem != c.elem || b.elem != c.elem) lw_fail(w, call, "mma fma takes f32, f64 or integer tiles of one type");
@@ -497,6 +525,7 @@ static Frag word_pointwise(Lower *w, const TsTree *call, const char *word, const
 	bool choice = !strcmp(word, "where"), cast = !strcmp(word, "cast");
 	TsDtype elem = operand_type(call, choice, n, type);
 	for (uint32_t i = 0; i < n; i++) arg[i] = one_operand(w, call->kid[1 + i], choice && !i ? TS_BOOL : elem);
+	if (w->gpu && cast && lg_cast_pairs(w, &arg[0], &dst)) return dst;
 	for (int r = 0; r < dst.n; r++) {
 		for (uint32_t i = 0; i < n; i++) x[i] = arg[i].at ? arg[i].v[r] : lw_splat(w, arg[i].v[0], dst.lanes);
 		dst.v[r] = cast ? lw_cast(w, call, x[0], arg[0].is_idx ? TS_INT64 : arg[0].elem, type->elem) : lw_word(w, call, word, elem, x, n);
@@ -517,12 +546,17 @@ Frag lw_tile_word(Lower *w, const TsTree *call, const TsTType *type)
 	case TS_TILE_concat: return word_concat(w, call, type);
 	case TS_TILE_reduce: return word_reduce(w, call, type);
 	case TS_TILE_mma: return word_mma(w, call, type);
-	case TS_TILE_load: return lw_load(w, call, type);
+	case TS_TILE_load: return w->gpu ? lg_load(w, call, type) : lw_load(w, call, type);
 	case TS_TILE_convert: {
 		static const int64_t origin[TS_LAY_RANK];
 		Frag x = tile_operand(w, call->kid[1]);
-		return moved(w, call, &x, type, same_axes, origin);
+		return w->gpu ? lg_convert(w, call, &x, type) : moved(w, call, &x, type, same_axes, origin);
 	}
+	case TS_TILE_get: return lg_get(w, call, type);
+	case TS_TILE_wait_mma: return lg_wait_mma(w, call, type);
+	case TS_TILE_producer:
+	case TS_TILE_consumer:
+	case TS_TILE_next: return lg_position(w, call, type);
 	default: lw_fail(w, call, "target %s has no word %s", w->target->name, call->kid[0]->name);
 	}
 }

@@ -256,6 +256,12 @@ V ts_math_call(const TsMath *m, const char *word, V const *args, unsigned n)
 
 	if (!n || !ts_fn_init(&f, m, args[0]) || f.lanes > 1024)
 		return NULL;
+	if (m->nvptx) {
+		V own = ts_math_nv(&f, word, args, n);
+
+		if (own)
+			return own;
+	}
 	for (int i = 0; i < LEN(words); i++) {
 		if (strcmp(words[i].name, word))
 			continue;

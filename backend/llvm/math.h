@@ -14,6 +14,7 @@ typedef struct {
 	LLVMModuleRef mod;
 	LLVMBuilderRef b;
 	bool fma; /* the target has fused multiply-add: llvm.fma is used, else a product and a sum */
+	bool nvptx; /* an NVIDIA GPU: its instructions for exp2, minimum and maximum in f32 */
 } TsMath;
 
 /* Words, on f32 or f64 (scalars or vectors, all arguments of one type):

@@ -89,3 +89,6 @@ V ts_math_cos(const TsFn *f, V x);
 V ts_math_pow(const TsFn *f, V x, V y);
 V ts_math_mod(const TsFn *f, V a, V b);
 V ts_math_floordiv(const TsFn *f, V a, V b);
+
+/* math_nv.c: NULL where the target has nothing of its own */
+V ts_math_nv(const TsFn *f, const char *word, V const *x, unsigned n);
