@@ -200,14 +200,37 @@ typedef struct { const TsTree *tree; Frag *carry; uint32_t n; Val step; } Loop; 
 
 void lw_set(Lower *w, const TsTree *decl, Frag f) { w->frags[ts_tinfo(decl)->id] = f; }
 
+/* GPUs: elements of 16 bits go round a loop as pairs, which is how matrix instructions take them. */
+static bool in_pairs(const Lower *w, const Frag *f) { return w->gpu && f->at && ts_dtype_bits(f->elem) == 16 && f->n % 2 == 0; }
+
+static Frag packed(Lower *w, Frag f)
+{
+	if (!in_pairs(w, &f)) return f;
+	Frag p = f;
+	p.v = TS_NEW_N(w->arena, Val, (size_t)f.n);
+	p.n = f.n / 2;
+	for (int i = 0; i < p.n; i++) lg_words(w, f.elem, &f.v[2 * i], 2, &p.v[i]);
+	return p;
+}
+
+static Frag unpacked(Lower *w, Frag p)
+{
+	if (!w->gpu || !p.at || ts_dtype_bits(p.elem) != 16 || p.n != p.at->regs / 2) return p;
+	Frag f = p;
+	f.v = TS_NEW_N(w->arena, Val, (size_t)p.n * 2);
+	f.n = p.n * 2;
+	for (int i = 0; i < p.n; i++) lg_unwords(w, p.elem, &p.v[i], 2, &f.v[2 * i]);
+	return f;
+}
+
 static void loop_body(Lower *w, Loop *l, Val at)
 {
 	const TsTree *with = l->tree->kid[1];
 	lw_set(w, l->tree, lw_one(w, at, TS_INT64, true));
-	for (uint32_t i = 0; i < l->n; i++) lw_set(w, with->kid[i], l->carry[i]);
+	for (uint32_t i = 0; i < l->n; i++) lw_set(w, with->kid[i], unpacked(w, l->carry[i]));
 	Frag *out = TS_NEW_N(w->arena, Frag, l->n + 1);
 	lower_block(w, l->tree->kid[2], 0, out);
-	for (uint32_t i = 0; i < l->n; i++) l->carry[i] = out[i];
+	for (uint32_t i = 0; i < l->n; i++) l->carry[i] = packed(w, out[i]);
 }
 
 /* fresh phis for the values of f, with f's values arriving from `from` */
@@ -273,6 +296,17 @@ static int64_t static_trips(Val lo, Val hi, Val step)
 	return span / s + (span % s != 0);
 }
 
+static void run_loop(Lower *w, Loop *l, Val lo, Val hi, int64_t times)
+{
+	int64_t trips = static_trips(lo, hi, l->step);
+	if (trips >= 0 && trips <= times) {
+		for (int64_t i = 0; i < trips; i++) loop_body(w, l, lw_add(w, lo, lw_mul(w, l->step, lw_i64(w, i))));
+		return;
+	}
+	Val at = times > 1 ? emit_loop(w, l, lo, hi, (int)times) : lo;
+	if (times == 1 || trips < 0 || trips % times) emit_loop(w, l, at, hi, 1);
+}
+
 static void lower_for(Lower *w, const TsTree *t, const TsTree *attrs, Frag *out, uint32_t n)
 {
 	const TsTree *range = t->kid[0], *with = t->kid[1], *unroll = ts_tile_attr(attrs, "unroll");
@@ -285,13 +319,9 @@ static void lower_for(Lower *w, const TsTree *t, const TsTree *attrs, Frag *out,
 		const TsTType *type = &ts_tinfo(with->kid[i])->type;
 		out[i] = type->form == TS_TT_SCALAR ? lw_one(w, lw_operand(w, with->kid[i]->kid[0], type->elem), type->elem, false) : lw_expr(w, with->kid[i]->kid[0]);
 	}
-	int64_t trips = static_trips(lo, hi, step);
-	if (trips >= 0 && (trips <= times)) {
-		for (int64_t i = 0; i < trips; i++) loop_body(w, &l, lw_add(w, lo, lw_mul(w, step, lw_i64(w, i))));
-		return;
-	}
-	Val at = times > 1 ? emit_loop(w, &l, lo, hi, (int)times) : lo;
-	if (times == 1 || trips < 0 || trips % times) emit_loop(w, &l, at, hi, 1);
+	for (uint32_t i = 0; i < n; i++) out[i] = packed(w, out[i]);
+	run_loop(w, &l, lo, hi, times);
+	for (uint32_t i = 0; i < n; i++) out[i] = unpacked(w, out[i]);
 }
 
 static void lower_if(Lower *w, const TsTree *t, const TsTType **type, Frag *out, uint32_t n)

@@ -39,6 +39,7 @@ static void arrive(Lower *w, Val barrier)
 static void word_wait(Lower *w, const TsTree *call, bool empty)
 {
 	const TsTree *slot = call->kid[1];
+	if (empty && !ts_tile_attr(ring_of(slot)->kid[2], "empty")->i) return; /* nobody releases: each slot is filled once */
 	wait_parity(w, barrier_of(w, slot, empty), lw_expr(w, slot->kid[1]).v[PARITY]);
 }
 

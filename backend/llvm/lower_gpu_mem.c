@@ -292,6 +292,11 @@ static void part(Lower *w, TsDtype t, Val word, Val *x, int n)
 {
 	int bits = memory_bits(t);
 	LLVMTypeRef type = LLVMTypeOf(word);
+	if (bits == 16 && n == 2) {
+		Val v = LLVMBuildBitCast(w->b, word, LLVMVectorType(w->i16, 2), "");
+		for (int i = 0; i < 2; i++) x[i] = LLVMBuildExtractElement(w->b, v, lw_i32(w, i), "");
+		return;
+	}
 	for (int i = 0; i < n; i++) {
 		Val v = i ? LLVMBuildLShr(w->b, word, LLVMConstInt(type, (uint64_t)(bits * i), 0), "") : word;
 		if (lw_packed(t)) v = LLVMBuildAnd(w->b, v, LLVMConstInt(type, 15, 0), "");

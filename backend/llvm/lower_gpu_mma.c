@@ -178,7 +178,9 @@ static Frag wgmma_tile(Lower *w, const TsTree *call, const TsTType *type)
 	Operand oa = { 0 }, ob = operand_of(w, call->kid[3], 1, NULL);
 	if (registers) a = tile_of(w, call->kid[2]);
 	else oa = operand_of(w, call->kid[2], 0, begin);
-	memcpy(out.v, c.v, (size_t)c.n * sizeof *c.v);
+	int64_t never;
+	bool fresh = lw_is_const(first, &never) && !never; /* what the registers held does not matter: nothing need be moved into them */
+	for (int r = 0; r < c.n; r++) out.v[r] = fresh ? LLVMGetPoison(w->f32) : c.v[r];
 	for (int64_t k = 0; k < depth; k += WGMMA_K)
 		for (int i = 0; i < nm; i++)
 			for (int64_t n = 0; n < type->extent[1]; n += cols) {

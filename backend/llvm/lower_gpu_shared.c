@@ -129,11 +129,12 @@ static Val swizzled_of(Lower *w, const TsLayout *l, Val byte)
 
 static bool power(int64_t n) { return n > 0 && !(n & (n - 1)); }
 
-/* Do start, thread and registers set different bits of every coordinate, and are the memory's digits fields of bits? */
+/* Do start, thread and registers set different bits of every coordinate, and are the memory's digits fields of bits? The topmost digit
+ * may count anything when the view names one place along it. */
 static bool separable(const Shared *s, const TsLayout *reg)
 {
 	for (int i = 0; i < s->layout->n; i++)
-		if (!power(s->layout->d[i].extent) || (s->layout->d[i].dim != TS_LAY_NODIM && !power(s->layout->d[i].stride))) return false;
+		if ((!power(s->layout->d[i].extent) && !(i + 1 == s->layout->n && s->layout->d[i].dim != TS_LAY_NODIM && s->axis[s->layout->d[i].dim] < 0)) || (s->layout->d[i].dim != TS_LAY_NODIM && !power(s->layout->d[i].stride))) return false;
 	for (int i = 0; i < reg->n; i++)
 		if (reg->d[i].dim != TS_LAY_NODIM && (!power(reg->d[i].extent) || !power(reg->d[i].stride))) return false;
 	for (int i = 0; i < s->rank; i++) {

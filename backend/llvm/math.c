@@ -68,8 +68,9 @@ V ts_fintr(const TsFn *f, const char *name, V *args, unsigned n)
 {
 	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
 	LLVMTypeRef t = f->ft;
+	unsigned overloads = LLVMIntrinsicIsOverloaded(id) ? 1 : 0;
 
-	return LLVMBuildCall2(f->b, LLVMIntrinsicGetType(f->cx, id, &t, 1), LLVMGetIntrinsicDeclaration(f->mod, id, &t, 1), args, n, "");
+	return LLVMBuildCall2(f->b, LLVMIntrinsicGetType(f->cx, id, &t, overloads), LLVMGetIntrinsicDeclaration(f->mod, id, &t, overloads), args, n, "");
 }
 
 V ts_ffma(const TsFn *f, V a, V b, V c)

@@ -24,6 +24,35 @@ static V exp_near(const TsFn *f, V x)
 	return FMUL(exp2_near(f, r), exp2_near(f, n));
 }
 
+static V inverse(const TsFn *f, V x) { return ts_fintr(f, "llvm.nvvm.rcp.approx.ftz.f", &x, 1); }
+
+/* 1 / (1 + exp(-(hi + lo))): ex2 of the rounded product with log2(e), and what the rounding lost put right afterwards. The clamp keeps that
+ * product finite; beyond it the result is 0. */
+static V logistic(const TsFn *f, V hi, V lo)
+{
+	V c = NUM(-LOG2E_HI), t = FMUL(hi, c), lost = FMA(hi, NUM(-LOG2E_LO), FMA(hi, c, LLVMBuildFNeg(f->b, t, ""))), e;
+
+	if (lo)
+		lost = FMA(lo, c, lost);
+	e = exp2_flushed(f, smaller(f, t, NUM(126)));
+	e = FMA(FMUL(e, NUM(0x1.62e43p-1)), lost, e);
+	return SEL(CMP(OGT, t, NUM(126)), NUM(0), inverse(f, FADD(e, NUM(1))));
+}
+
+/* x Phi(x) in its tanh form is x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3))) */
+static V gelu_tanh(const TsFn *f, V x)
+{
+	const double a = 1.5957691216057308, b = a * 0.044715;
+	V z = FMUL(x, x), z_lost = FMA(x, x, LLVMBuildFNeg(f->b, z, ""));
+	V q = FMA(z, NUM(b), NUM(a)), q_lost = FMA(z_lost, NUM(b), FMA(z, NUM(b), FSUB(NUM(a), q)));
+	V hi = FMUL(x, q), lo = FMA(x, q_lost, FMA(x, q, LLVMBuildFNeg(f->b, hi, "")));
+
+	return FMUL(x, logistic(f, hi, lo));
+}
+
+static V sigmoid(const TsFn *f, V x) { return logistic(f, x, NULL); }
+static V silu(const TsFn *f, V x) { return FMUL(x, logistic(f, x, NULL)); }
+
 V ts_math_nv(const TsFn *f, const char *word, V const *x, unsigned n)
 {
 	if (f->f64 || f->lanes)
@@ -32,6 +61,12 @@ V ts_math_nv(const TsFn *f, const char *word, V const *x, unsigned n)
 		return exp2_flushed(f, x[0]);
 	if (n == 1 && !strcmp(word, "exp"))
 		return exp_near(f, x[0]);
+	if (n == 1 && !strcmp(word, "sigmoid"))
+		return sigmoid(f, x[0]);
+	if (n == 1 && !strcmp(word, "silu"))
+		return silu(f, x[0]);
+	if (n == 1 && !strcmp(word, "gelu_tanh"))
+		return gelu_tanh(f, x[0]);
 	if (n == 2 && !strcmp(word, "maximum"))
 		return larger(f, x[0], x[1]);
 	if (n == 2 && !strcmp(word, "minimum"))
