@@ -192,7 +192,7 @@ static Memory *shared_memory(Sim *s, const TsTree *decl, int64_t slots)
 		return NULL;
 	}
 	m->bytes = m->count * m->elem_bytes;
-	m->granule = m->bytes >= 4096 && 16 % m->elem_bytes == 0 ? 16 : m->elem_bytes;
+	m->granule = t->layout->swizzle && m->bytes >= 4096 && 16 % m->elem_bytes == 0 ? 16 : m->elem_bytes; /* what engines and ldmatrix touch */
 	m->data = ts_alloc(s->cell_arena, (size_t)m->bytes + 16);
 	m->granules = TS_NEW_N(s->cell_arena, Granule, (size_t)(m->bytes / m->granule + 1));
 	return m;

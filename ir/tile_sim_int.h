@@ -32,7 +32,7 @@ typedef struct Memory {
 	struct Memory *root;                              /* of an alias */
 } Memory;
 
-typedef struct { int64_t start, step, len; int axis; const TileBuf *tile; const TsLayout *layout; int trank; } ViewDim; /* axis -1: fixed */
+typedef struct { int64_t start, step, len; int axis; const TileBuf *tile; const int32_t *coords; int trank; } ViewDim; /* axis -1: fixed; a tile of indices, and where its places lie in this warp */
 typedef struct { Memory *mem; int64_t base; int rank; int64_t extent[SIM_RANK]; ViewDim d[SIM_RANK]; bool transposed; } View;
 
 typedef struct { int64_t count, got, tx; int64_t phase, waited /* rounds that somebody waited for */; Clock vc, fv, vc_out, fv_out; } Barrier;

@@ -44,7 +44,7 @@ static bool view_dim(Sim *s, Agent *a, const TsTree *at, ViewDim *d, View *out)
 	if (!sim_eval(s, a, at, &v)) return false;
 	if (!v.tile) return sim_fail(s, at, "E_SIM_WORD", "addresses that come from data need a run with values");
 	d->tile = v.tile;
-	d->layout = info->type.layout;
+	d->coords = sim_coords(s, a, info->type.layout);
 	d->trank = info->type.rank;
 	d->axis = out->rank;
 	for (int i = 0; i < d->trank; i++) out->extent[out->rank++] = info->type.extent[i];
@@ -86,16 +86,14 @@ bool sim_view(Sim *s, Agent *a, const TsTree *x, View *out)
 	return true;
 }
 
-/* The index that a tile of integers holds at part of `coord`: any of its places with these coordinates (one worker: all its lanes). */
+/* The index that a tile of integers holds at part of `coord`: any place of this warp with these coordinates. */
 static int64_t gathered(const ViewDim *d, const int64_t *coord)
 {
-	int64_t registers = ts_layout_axis_size(d->layout, TS_AX_R), lanes = d->tile->n / registers, v = ts_layout_axis_size(d->layout, TS_AX_V);
-	for (int64_t lane = 0; lane < lanes; lane++)
-		for (int64_t r = 0; r < registers; r++) {
-			int64_t place[TS_AX_COUNT] = { [TS_AX_R] = r, [TS_AX_V] = lane % v, [TS_AX_L] = lane / v }, c[TS_LAY_RANK];
-			ts_layout_at(d->layout, place, c);
-			if (!memcmp(c, coord + d->axis, sizeof(int64_t) * (size_t)d->trank)) return d->tile->c[r + registers * lane].i;
-		}
+	for (int64_t p = 0; p < d->tile->n; p++) {
+		bool same = true;
+		for (int i = 0; i < d->trank && same; i++) same = d->coords[p * d->trank + i] == coord[d->axis + i];
+		if (same) return d->tile->c[p].i;
+	}
 	return -1;
 }
 

@@ -3,7 +3,7 @@
 
 void ts_kb_init(TsKb *k, TsTl *t, const TsKb *like)
 {
-	*k = (TsKb){ .t = t, .depth = 1 };
+	*k = (TsKb){ .t = t, .depth = 1, .gpu = t->target->family != TS_FAMILY_CPU };
 	if (!like) return;
 	for (uint32_t i = 0; i < like->params.n; i++) ts_push(t->a, &k->params, like->params.p[i]);
 	for (uint32_t i = 0; i < like->nums.n; i++) ts_push(t->a, &k->nums, like->nums.p[i]);
@@ -106,15 +106,31 @@ static void print_param(TsKb *k, uint32_t i, TsBuf *to)
 	ts_buf_str(to, ")");
 }
 
+/* What an idx parameter is surely a multiple of: by its own form, or by the guard of the variant. */
+static int64_t multiple_of(TsKb *k, TsDim d)
+{
+	int64_t n = 64;
+	while (n > 1 && ts_dim_divides(k->t->d, n, d) != TS_YES) n /= 2;
+	for (uint32_t i = 0; i < k->multiple.n; i++)
+		if (k->multiple.p[i] == d && n < k->vec) n = k->vec;
+	return n;
+}
+
 TsSym ts_kb_finish(TsKb *k, const char *target)
 {
 	TsBuf b = { 0 };
 	ts_buf_str(&b, "tile 1\n\nkernel k(");
 	for (uint32_t i = 0; i < k->params.n; i++) print_param(k, i, &b);
-	for (uint32_t i = 0; i < k->nums.n; i++) ts_buf_fmt(&b, "%sd%u: idx", i || k->params.n ? ", " : "", i);
+	for (uint32_t i = 0; i < k->nums.n; i++) {
+		int64_t n = k->gpu ? multiple_of(k, k->nums.p[i]) : 1;
+		ts_buf_fmt(&b, "%sd%u: idx", i || k->params.n ? ", " : "", i);
+		if (n > 1) ts_buf_fmt(&b, " @multiple(%lld)", (long long)n);
+	}
+	if (k->persistent) ts_buf_str(&b, k->params.n || k->nums.n ? ", ctas: idx" : "ctas: idx");
 	ts_buf_str(&b, ") {\n");
 	ts_buf_add(&b, k->body.p, k->body.n);
-	ts_buf_fmt(&b, "} { target = \"%s\" }\n", target);
+	if (k->warps) ts_buf_fmt(&b, "} { target = \"%s\", warps = %d }\n", target, k->warps);
+	else ts_buf_fmt(&b, "} { target = \"%s\" }\n", target);
 	TsSym s = ts_intern_n(k->t->cx, b.p, b.n);
 	ts_buf_free(&b);
 	ts_buf_free(&k->body);
@@ -241,14 +257,24 @@ static void fold_axes(TsKb *k, Axes *a)
 	ts_buf_free(&at);
 }
 
-/* `P[i0, n:n + 64]` over the iteration dims that the leaf moves along; others are not axes of its param view. extra: a gather's index. */
-static const char *access(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *extra, bool extra_tile)
+/* Half a byte has no address, and on GPUs a buffer begins at a multiple of 16 bytes. */
+bool ts_kb_is_address(TsKb *k, uint32_t buf, TsDim offset)
 {
+	int bits = ts_dtype_bits(k->t->e->bufs.p[buf].elem);
+	if (!offset) return true;
+	return bits >= 8 && (!k->gpu || ts_dim_divides(k->t->d, bits >= 128 ? 1 : 128 / bits, offset) == TS_YES);
+}
+
+/* `P[i0, n:n + 64]` over the iteration dims that the leaf moves along; others are not axes of its param view. extra: a gather's index. */
+static const char *access(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *extra, uint32_t index_mask)
+{
+	bool extra_tile = index_mask != 0;
 	Axes a = { 0 };
 	TsBuf at = { 0 };
 	TsDim offset = n->offset;
-	if (extra) add_axis(&a, extra, n->index_size, n->index_stride, extra_tile);
-	if (ts_dtype_bits(k->t->e->bufs.p[n->buf].elem) < 8 && offset) { /* half a byte has no address: the offset becomes an index */
+	bool last = extra_tile && p->nv > 1 && index_mask == 2; /* it stands for the second axis of the tile */
+	if (extra && !last) add_axis(&a, extra, n->index_size, n->index_stride, extra_tile);
+	if (!ts_kb_is_address(k, n->buf, offset)) { /* the offset becomes an index */
 		add_axis(&a, ts_kb_dim(k, offset), ts_dim_add(k->t->d, offset, ts_dim_const(k->t->d, 1)), ts_dim_const(k->t->d, 1), false);
 		offset = 0;
 	}
@@ -257,6 +283,7 @@ static const char *access(TsKb *k, const TsRegion *r, const TsRNode *n, const Ts
 		int v = p->nv > 0 && p->vdim[0] == (int)i ? 0 : p->nv > 1 && p->vdim[1] == (int)i ? 1 : -1;
 		add_axis(&a, v < 0 ? p->base[i] : ts_kb_fmt(k, "%s:%s + %d", p->base[i], p->base[i], p->len[v]), r->size[i], n->coef[i], v >= 0);
 	}
+	if (extra && last) add_axis(&a, extra, n->index_size, n->index_stride, true);
 	fold_axes(k, &a);
 	const char *name = ts_kb_param(k, n->buf, offset, a.n, a.size, a.stride);
 	for (uint32_t i = 0; i < a.n; i++) ts_buf_fmt(&at, "%s%s", i ? ", " : "", a.text[i]);
@@ -278,7 +305,7 @@ static TsTileVal eval_load(TsKb *k, const TsRegion *r, const TsRNode *n, const T
 	uint32_t mask = leaf_mask(n, p) | index_mask;
 	const char *t = ts_kb_tmp(k);
 	TsTileVal v = { t, mask, bits_type(n->elem) };
-	ts_kb_line(k, "%s: %s = load(%s%s)", t, ts_kb_type(k, v.elem, mask, p), access(k, r, n, p, index, index_mask != 0), valid_text(k, mask, p));
+	ts_kb_line(k, "%s: %s = load(%s%s)", t, ts_kb_type(k, v.elem, mask, p), access(k, r, n, p, index, index_mask), valid_text(k, mask, p));
 	return n->elem == TS_F16 || n->elem == TS_BF16 ? ts_kb_cast(k, v, TS_F32, p) : v;
 }
 
@@ -326,6 +353,34 @@ static TsTileVal clamp_index(TsKb *k, TsTileVal i, TsDim size, const TsPlace *p)
 	return (TsTileVal){ b, i.mask, i.elem };
 }
 
+/* A row of a table that may be empty: then nothing is read, whatever the index. */
+static TsTileVal load_rows(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *at, uint32_t index_mask)
+{
+	int64_t lo, hi;
+	uint32_t mask = leaf_mask(n, p) | index_mask;
+	TsDim size = n->index_size;
+	ts_dim_range(k->t->d, size, &lo, &hi);
+	if (lo > 0) return eval_load(k, r, n, p, at, index_mask);
+	const char *have = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: idx = min(%s, 1)", have, ts_kb_dim(k, size));
+	if (mask) {
+		TsPlace q = *p;
+		for (int i = 0; i < p->nv; i++)
+			if (mask >> i & 1) q.valid[i] = ts_kb_fmt(k, "%s * (%s)", have, p->valid[i] ? p->valid[i] : ts_kb_fmt(k, "%d", p->len[i]));
+		return eval_load(k, r, n, &q, at, index_mask);
+	}
+	TsDtype e = ts_reg_type(bits_type(n->elem));
+	const char *x = ts_kb_tmp(k), *zero = ts_kb_tmp(k), *ty = ts_kb_type(k, e, 0, p);
+	ts_kb_open(k, "%s: %s = if %s > 0", x, ty, have);
+	ts_kb_line(k, "yield %s", eval_load(k, r, n, p, at, 0).name);
+	ts_kb_close(k, " else {");
+	k->depth++;
+	ts_kb_line(k, "%s: %s = fill(%s)", zero, ty, e == TS_BOOL ? "false" : ts_dtype_is_float(e) ? "0.0" : "0");
+	ts_kb_line(k, "yield %s", zero);
+	ts_kb_close(k, "");
+	return (TsTileVal){ x, 0, e };
+}
+
 /* Rows of a table by index; an index outside it reads nothing and gives zeros. */
 static TsTileVal eval_gather(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, TsTileVal *memo)
 {
@@ -335,7 +390,7 @@ static TsTileVal eval_gather(TsKb *k, const TsRegion *r, const TsRNode *n, const
 		at = ts_kb_tmp(k);
 		ts_kb_line(k, "%s: idx = cast(%s)", at, c.name);
 	}
-	TsTileVal v = eval_load(k, r, n, p, at, c.mask);
+	TsTileVal v = k->gpu ? load_rows(k, r, n, p, at, c.mask) : eval_load(k, r, n, p, at, c.mask);
 	const char *in = ts_kb_tmp(k), *t = ts_kb_tmp(k);
 	ts_kb_line(k, "%s: %s = eq(%s, %s)", in, ts_kb_type(k, TS_BOOL, i.mask, p), i.name, c.name);
 	TsTileVal inside = ts_kb_spread(k, (TsTileVal){ in, i.mask, TS_BOOL }, v.mask, p);
@@ -432,5 +487,5 @@ void ts_kb_store(TsKb *k, const TsRegion *r, uint32_t leaf, TsTileVal v, const T
 			v = ts_kb_spread(k, v, mask, p);
 		}
 	}
-	ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, NULL, false), v.name, valid_text(k, mask, p));
+	ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, NULL, 0), v.name, valid_text(k, mask, p));
 }

@@ -89,6 +89,7 @@ static const char *number(Gen *g, double v)
 static TsTileVal single(Gen *g, uint32_t mask, const char *y, TsDtype t)
 {
 	if (mask) return (TsTileVal){ y, mask, t };
+	if (g->k->gpu) return (TsTileVal){ y, g->mask, t };
 	const char *n = ts_kb_tmp(g->k);
 	ts_kb_line(g->k, "%s: %s[] = reduce(%s, op = \"max\")", n, ts_dtype_name(t), y);
 	return (TsTileVal){ n, 0, t };

@@ -18,9 +18,9 @@ const TsSchedTarget *ts_sched_target(const char *name)
 void ts_write_kernels(TsJob *j, TsOpClass cls)
 {
 	static TsScheduleFn *const table[][TS_FAMILIES] = {
-		[TS_CLS_POINTWISE] = { ts_cpu_pointwise },
-		[TS_CLS_ROW] = { ts_cpu_row },
-		[TS_CLS_CONTRACT] = { ts_cpu_matmul },
+		[TS_CLS_POINTWISE] = { ts_cpu_pointwise, ts_gpu_pointwise, ts_gpu_pointwise },
+		[TS_CLS_ROW] = { ts_cpu_row, ts_gpu_row, ts_gpu_row },
+		[TS_CLS_CONTRACT] = { ts_cpu_matmul, ts_gpu_matmul, ts_gpu_matmul },
 		[TS_CLS_ATTENTION] = { ts_cpu_attention },
 	};
 	TsTl *t = j->t;

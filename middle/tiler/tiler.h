@@ -35,6 +35,11 @@ typedef struct {
 	uint32_t ntmp;
 	TS_VEC(TsParamView) params;
 	TS_VEC(TsDim) nums;
+	bool gpu;                   /* then: buffers begin at multiples of 16 bytes, other offsets become indices */
+	int warps;                  /* of a CTA; 0: the kernel has roles */
+	int vec;                    /* what the variant's guard makes multiples of it: `multiple` */
+	TS_VEC(TsDim) multiple;
+	bool persistent;            /* the last parameter is `ctas` */
 } TsKb;
 
 /* Where a region is evaluated: a text per iteration dim, and which of them are axes of the tile. */
@@ -74,8 +79,9 @@ const char *ts_kb_dim(TsKb *k, TsDim d);                     /* literal, or the 
 const char *ts_kb_tmp(TsKb *k);                              /* a fresh name */
 const char *ts_kb_fmt(TsKb *k, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *ts_kb_param(TsKb *k, uint32_t buf, TsDim offset, uint32_t rank, const TsDim *size, const TsDim *stride);
-/* Ends the kernel: its text with head and target. k keeps its parameters. */
+/* Ends the kernel: its text with head and target. k keeps its parameters. On GPUs idx parameters say what they are multiples of. */
 TsSym ts_kb_finish(TsKb *k, const char *target);
+bool ts_kb_is_address(TsKb *k, uint32_t buf, TsDim offset);  /* can a parameter point there? */
 /* Adds (or finds) a kernel by its texts. */
 uint32_t ts_add_kernel(TsTl *t, const char *name, const TsSym text[TS_CPU_CLONES]);
 /* `grid` over dims name[i] in 0..size[i], then `rest` (more axes, as text); a grid has three axes at most, so the first dims may share one. */
@@ -137,6 +143,7 @@ void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out);  /* concat and
 typedef void TsScheduleFn(TsJob *j);
 void ts_write_kernels(TsJob *j, TsOpClass cls);
 TsScheduleFn ts_cpu_pointwise, ts_cpu_row, ts_cpu_matmul, ts_cpu_attention;
+TsScheduleFn ts_gpu_pointwise, ts_gpu_row, ts_gpu_matmul, ts_gpu_attention;
 /* Copies value src into out elementwise. */
 void ts_sched_copy(TsTl *t, TsVal src, const TsReal *out);
 void ts_plan_memory(TsTl *t);

@@ -1,0 +1,163 @@
+/* Contractions on GPUs: which forms and tiles, and the form for every type: multiply-add on a register tile, operands through shared memory.
+ * Sums go over k in order whatever the tile, so a row has the same bits in any batch. */
+#include "middle/tiler/gpu_matmul.h"
+#include <string.h>
+
+enum { FEW = 16 };
+
+void ts_mm_grid(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, TsDim *cells)
+{
+	TsJob *j = mm->j;
+	TsTl *t = j->t;
+	*cells = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(t->d, 1), j->mm.m, v->bm), j->mm.n, v->bn);
+	for (uint32_t i = 0; i < j->mm.im; i++) {
+		p->base[i] = ts_kb_fmt(k, "b%u", i);
+		*cells = ts_dim_mul(t->d, *cells, j->r.size[i]);
+	}
+	ts_kb_grid(k, j->mm.im, p->base, j->r.size, ts_kb_fmt(k, "mb in 0..%s step %d, nb in 0..%s step %d", ts_kb_dim(k, j->mm.m), v->bm, ts_kb_dim(k, j->mm.n), v->bn), 2);
+	ts_kb_line(k, "ml: idx = %s - mb", ts_kb_dim(k, j->mm.m));
+	ts_kb_line(k, "nl: idx = %s - nb", ts_kb_dim(k, j->mm.n));
+	p->nv = 2;
+	p->vdim[0] = (int)j->mm.im;
+	p->vdim[1] = (int)j->mm.in;
+	p->base[j->mm.im] = "mb";
+	p->base[j->mm.in] = "nb";
+	p->len[0] = v->bm;
+	p->len[1] = v->bn;
+	p->valid[0] = ts_whole(t, j->mm.m, v->bm) ? NULL : "ml";
+	p->valid[1] = ts_whole(t, j->mm.n, v->bn) ? NULL : "nl";
+}
+
+void ts_mm_epilogue(TsMm *mm, TsKb *k, TsPlace *p, const char *c)
+{
+	p->anchor = c;
+	p->anchor_mask = 3;
+	p->anchor_elem = mm->j->mm.ct;
+	ts_kb_store(k, &mm->j->r, mm->j->leaf, ts_kb_eval(k, &mm->j->r, mm->j->value, p, TS_NEW_N(k->t->a, TsTileVal, mm->j->r.nodes.n)), p);
+}
+
+/* ---- multiply-add ---- */
+
+/* One operand's side of the kernel: [k, x] in tiles of bk by `width`, into rows of shared memory that are a vector apart. */
+typedef struct { const TsOperand *o; const char *param, *at, *name, *lay, *base, *left; TsDtype elem; int width; } Side;
+
+static const char *load_side(TsMm *mm, TsKb *k, const Side *s, int bk, const char *k0)
+{
+	TsDtype ct = mm->j->mm.ct;
+	const char *x = ts_kb_tmp(k), *e = ts_dtype_name(s->elem), *kl = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: idx = %s - %s", kl, ts_kb_dim(k, mm->j->mm.k), k0);
+	ts_kb_line(k, "%s: %s[%d, %d] @%s = load(%s[%s%s:%s + %d, %s:%s + %d], valid = [%s, %s])", x, e, bk, s->width, s->lay, s->param, s->at, k0, k0, bk, s->base, s->base, s->width, kl, s->left);
+	if (s->elem == ct) return x;
+	const char *y = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: %s[%d, %d] @%s = cast(%s, %s)", y, ts_dtype_name(ct), bk, s->width, s->lay, x, ts_dtype_name(ct));
+	return y;
+}
+
+static Side side(TsMm *mm, TsKb *k, const TsMmVariant *v, bool b)
+{
+	TsDtype ct = mm->j->mm.ct, elem = b ? mm->j->mm.be : mm->j->mm.ae;
+	Side s = { .o = b ? &mm->b : &mm->a, .name = b ? "sb" : "sa", .lay = b ? "GB" : "GA", .base = b ? "nb" : "mb", .left = b ? "nl" : "ml", .elem = elem, .width = b ? v->bn : v->bm };
+	int fast = ts_operand_fast(k->t, s.o), vec = v->wide ? mm->wide.vec : 1, extent[2] = { v->bk, s.width };
+	s.param = ts_gpu_operand(k, s.o, &s.at);
+	while (vec > 1 && vec * v->wm * v->wn * TS_LANES > v->bk * s.width) vec /= 2; /* every thread has a part of its own */
+	TsGLayout l = ts_gl_tile(2, fast < 0 ? 1 : fast, extent, vec, v->wm * v->wn, fast == 0 ? 1 : 0);
+	ts_gl_print(k, &l, s.lay, 3);
+	ts_kb_line(k, "smem %s: %s[2, %d, %d]", s.name, ts_dtype_name(ct), v->bk, s.width + 16 / ts_elem_bytes(ct));
+	return s;
+}
+
+void ts_mm_fma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
+{
+	TsPlace p = { 0 };
+	const char *ct = ts_dtype_name(mm->j->mm.ct);
+	int vn = 16 / ts_elem_bytes(mm->j->mm.ct), vm = v->bm >= 64 ? 4 : 1, ln = v->bm >= 64 ? 8 : 32;
+	TsGLayout x = { .rank = 2 };
+	ts_gl_put(&x, 'r', vn, 1, 1);
+	ts_gl_put(&x, 'r', vm, 1, 0);
+	ts_gl_put(&x, 'l', ln, vn, 1);
+	ts_gl_put(&x, 'l', TS_LANES / ln, vm, 0);
+	ts_gl_put(&x, 'w', v->wn, vn * ln, 1);
+	ts_gl_put(&x, 'w', v->wm, vm * TS_LANES / ln, 0);
+	ts_gl_put(&x, 'r', v->bn / (vn * ln * v->wn), vn * ln * v->wn, 1);
+	ts_gl_put(&x, 'r', v->bm / (vm * (TS_LANES / ln) * v->wm), vm * (TS_LANES / ln) * v->wm, 0);
+	k->warps = v->wm * v->wn;
+	ts_gl_place(k, &x, "X", &p);
+	Side a = side(mm, k, v, false), b = side(mm, k, v, true);
+	ts_mm_grid(mm, k, v, &p, &c->cells);
+	const char *X = ts_kb_fmt(k, "%s[%d, %d] @X", ct, v->bm, v->bn);
+	ts_kb_line(k, "zero: %s = fill(0)", X);
+	const char *a0 = load_side(mm, k, &a, v->bk, "0"), *b0 = load_side(mm, k, &b, v->bk, "0");
+	ts_kb_open(k, "acc: %s, _, _ = for k0 in 0..%s step %d with c = zero, ga = %s, gb = %s", X, ts_kb_dim(k, mm->j->mm.k), v->bk, a0, b0);
+	ts_kb_line(k, "s: idx = k0 // %d %% 2", v->bk);
+	ts_kb_line(k, "put(sa[s, 0:%d, 0:%d], ga)", v->bk, v->bm);
+	ts_kb_line(k, "put(sb[s, 0:%d, 0:%d], gb)", v->bk, v->bn);
+	ts_kb_line(k, "sync(\"cta\")");
+	ts_kb_line(k, "k1: idx = k0 + %d", v->bk);
+	const char *a1 = load_side(mm, k, &a, v->bk, "k1"), *b1 = load_side(mm, k, &b, v->bk, "k1");
+	ts_kb_open(k, "c1: %s = for q in 0..%d with d = c", X, v->bk);
+	ts_kb_line(k, "x: %s[%d] @Xm = get(sa[s, q, 0:%d])", ct, v->bm, v->bm);
+	ts_kb_line(k, "y: %s[%d] @Xn = get(sb[s, q, 0:%d])", ct, v->bn, v->bn);
+	ts_kb_line(k, "e: %s = mma(d, x, y, atom = \"fma\")", X);
+	ts_kb_line(k, "yield e");
+	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bk));
+	ts_kb_line(k, "yield c1, %s, %s", a1, b1);
+	ts_kb_close(k, "");
+	ts_mm_epilogue(mm, k, &p, "acc");
+}
+
+/* ---- which variants ---- */
+
+static void write(void *user, TsKb *k, int i, TsChoice *c)
+{
+	TsMm *mm = user;
+	const TsMmVariant *v = &mm->v[i];
+	if (v->wide) ts_kb_wide(k, &mm->wide);
+	ts_mm_fma(mm, k, v, c);
+	c->guard_lhs = v->guard;
+	c->label = ts_intern(k->t->cx, ts_kb_fmt(k, "%s%d x %d", v->label, v->bm, v->bn));
+	c->tile[0] = v->bm;
+	c->tile[1] = v->bn;
+	c->tile[2] = v->bk;
+}
+
+static void operand(TsJob *j, TsOperand *o, bool b)
+{
+	*o = (TsOperand){ .real = b ? j->mm.b : j->mm.a, .size = { j->mm.k, b ? j->mm.n : j->mm.m }, .stride = { b ? j->mm.b_k : j->mm.a_k, b ? j->mm.b_n : j->mm.a_m } };
+	for (uint32_t i = 0; i < j->mm.im; i++)
+		o->at[o->n++] = (TsAxisAt){ ts_printf(j->t->a, "b%u", i), j->r.size[i], b ? j->mm.b_batch[i] : j->mm.a_batch[i] };
+}
+
+static void choose_fma(TsMm *mm)
+{
+	TsTl *t = mm->j->t;
+	int bytes = ts_elem_bytes(mm->j->mm.ct);
+	TsMmVariant few = { TS_MM_FMA, 16, 128, 16, 4, 1, 2, false, 0, "few rows, " }, big = { TS_MM_FMA, 128, 128, 16, 4, 2, 2, false, 0, "" };
+	if (bytes == 8) few = (TsMmVariant){ TS_MM_FMA, 16, 64, 16, 4, 1, 2, false, 0, "few rows, " }, big = (TsMmVariant){ TS_MM_FMA, 64, 64, 16, 4, 1, 2, false, 0, "" };
+	TsDim over = ts_over(t, mm->j->mm.m, FEW), mods = ts_wide_guard(t, &mm->wide);
+	bool wide = mm->wide.vec > 1;
+	for (int w = wide; w >= 0; w--) {
+		int64_t lo, hi;
+		TsDim guard = w ? mods : 0;
+		ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
+		if (lo <= FEW) { few.wide = w; few.guard = ts_dim_add(t->d, guard, over); mm->v[mm->n++] = few; }
+		if (over) { big.wide = w; big.guard = guard; mm->v[mm->n++] = big; }
+		if (!mm->v[mm->n - 1].guard) return;
+	}
+}
+
+void ts_gpu_matmul(TsJob *j)
+{
+	TsTl *t = j->t;
+	TsMm mm = { .j = j };
+	operand(j, &mm.a, false);
+	operand(j, &mm.b, true);
+	mm.wide.vec = 16 / ts_elem_bytes(j->mm.ct);
+	for (int i = 0; i < 2; i++) {
+		const TsOperand *o = i ? &mm.b : &mm.a;
+		int fast = ts_operand_fast(t, o);
+		if (fast >= 0 && ts_dtype_bits(t->e->bufs.p[o->real.buf].elem) >= 8) ts_wide_operand(t, &mm.wide, o, fast);
+	}
+	ts_wide_region(t, &mm.wide, &j->r, j->mm.in);
+	choose_fma(&mm);
+	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write, .user = &mm, .n = mm.n });
+}

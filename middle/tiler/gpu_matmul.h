@@ -1,0 +1,22 @@
+/* Contractions on GPUs: what the multiply-add form and the matrix instruction form share. Private to middle/tiler. */
+#pragma once
+#include "middle/tiler/gpu.h"
+
+enum { TS_MM_VARIANTS = 8 };
+typedef enum { TS_MM_FMA, TS_MM_MMA, TS_MM_WGMMA } TsMmForm;
+typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide; TsDim guard; const char *label; } TsMmVariant; /* wm x wn warps */
+typedef struct {
+	TsJob *j;
+	TsOperand a, b;             /* a: [k, m]; b: [k, n] */
+	TsWide wide;
+	TsMmVariant v[TS_MM_VARIANTS];
+	int n;
+} TsMm;
+
+/* The grid over batches and tiles of bm x bn at mb, nb, and the place of the epilogue there. */
+void ts_mm_grid(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, TsDim *cells);
+/* The accumulator `c` through the region, stored. */
+void ts_mm_epilogue(TsMm *mm, TsKb *k, TsPlace *p, const char *c);
+void ts_mm_fma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
+void ts_mm_mma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
+void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);

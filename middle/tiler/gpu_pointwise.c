@@ -1,0 +1,254 @@
+/* Pointwise kernels and movement on GPUs: a CTA computes one tile of the result, along the dim in which the result is contiguous. Short
+ * rows share a tile with their neighbours; operands that run along another dim are turned in shared memory. */
+#include "middle/tiler/gpu.h"
+#include <string.h>
+
+enum { NARROW = 512, SHORT = 64, TURN = 64, TURN_WARPS = 8, MOST_TURNED = 2 };
+
+typedef enum { FLAT, ROWS, TURNED } Shape;
+typedef struct { Shape shape; bool wide; TsDim guard; int extent[2]; /* of ROWS */ } Variant;
+typedef struct {
+	TsJob *j;
+	uint32_t fast, other;       /* dims of the tile; other: niter when there is none */
+	int warps, elements;        /* of a thread */
+	TsWide wide;
+	Variant v[4];
+	int n;
+} Pw;
+
+static bool is_one(TsTl *t, TsDim d) { return d == ts_dim_const(t->d, 1); }
+
+/* The dim along which the result is contiguous, else some operand, else the last. */
+static uint32_t fast_dim(TsJob *j)
+{
+	const TsRegion *r = &j->r;
+	for (uint32_t i = r->niter; i-- > 0;)
+		if (is_one(j->t, r->nodes.p[j->leaf].coef[i])) return i;
+	for (uint32_t i = r->niter; i-- > 0;)
+		for (uint32_t n = 1; n < r->nodes.n; n++)
+			if (r->nodes.p[n].kind == TS_R_LOAD && is_one(j->t, r->nodes.p[n].coef[i])) return i;
+	return r->niter - 1;
+}
+
+/* An operand that is read across: it runs along another dim than the result. */
+static bool is_turned(Pw *w, uint32_t id, uint32_t *along)
+{
+	const TsRegion *r = &w->j->r;
+	const TsRNode *n = &r->nodes.p[id];
+	int64_t size;
+	if (n->kind != TS_R_LOAD || id == w->j->leaf || !n->coef[w->fast] || is_one(w->j->t, n->coef[w->fast])) return false;
+	for (uint32_t i = 0; i < r->niter; i++)
+		if (i != w->fast && is_one(w->j->t, n->coef[i]) && !(ts_dim_is_const(w->j->t->d, r->size[i], &size) && size < 8)) { *along = i; return true; }
+	return false;
+}
+
+static void add_variant(Pw *w, Shape shape, bool wide, TsDim guard)
+{
+	w->v[w->n++] = (Variant){ .shape = shape, .wide = wide, .guard = guard };
+}
+
+/* ---- text ---- */
+
+static void store_at(TsKb *k, Pw *w, TsPlace *p, TsTileVal *memo)
+{
+	ts_kb_store(k, &w->j->r, w->j->leaf, ts_kb_eval(k, &w->j->r, w->j->value, p, memo), p);
+}
+
+/* The grid over all dims, those of the tile in steps of its extents; bases and valid counts of the place. */
+static void open_grid(TsKb *k, Pw *w, TsPlace *p, TsDim *cells)
+{
+	TsTl *t = w->j->t;
+	const TsRegion *r = &w->j->r;
+	const char *name[TS_MAX_ITER];
+	TsDim size[TS_MAX_ITER];
+	uint32_t n = 0;
+	TsBuf rest = { 0 };
+	*cells = ts_dim_const(t->d, 1);
+	for (uint32_t i = 0; i < r->niter; i++) {
+		int v = p->vdim[0] == (int)i ? 0 : p->nv > 1 && p->vdim[1] == (int)i ? 1 : -1;
+		p->base[i] = ts_kb_fmt(k, "i%u", i);
+		*cells = ts_grid_cells(t, *cells, r->size[i], v < 0 ? 1 : p->len[v]);
+		if (v < 0) {
+			name[n] = p->base[i];
+			size[n++] = r->size[i];
+		} else {
+			ts_buf_fmt(&rest, "%si%u in 0..%s step %d", rest.n ? ", " : "", i, ts_kb_dim(k, r->size[i]), p->len[v]);
+		}
+	}
+	ts_kb_grid(k, n, name, size, rest.p, p->nv);
+	ts_buf_free(&rest);
+	for (int v = 0; v < p->nv; v++) {
+		uint32_t i = (uint32_t)p->vdim[v];
+		if (ts_whole(t, r->size[i], p->len[v])) continue;
+		ts_kb_line(k, "e%u: idx = %s - i%u", i, ts_kb_dim(k, r->size[i]), i);
+		p->valid[v] = ts_kb_fmt(k, "e%u", i);
+	}
+}
+
+static void write_flat(TsKb *k, Pw *w, int vec, TsChoice *c)
+{
+	int64_t size;
+	int most = w->warps * TS_LANES * w->elements, extent[1] = { most };
+	if (ts_dim_is_const(w->j->t->d, w->j->r.size[w->fast], &size) && ts_pow2(size) < most) extent[0] = ts_pow2(size) < TS_LANES ? TS_LANES : ts_pow2(size);
+	TsPlace p = { .nv = 1, .vdim = { (int)w->fast }, .len = { extent[0] } };
+	TsGLayout l = ts_gl_tile(1, 0, extent, vec, w->warps, 0);
+	ts_gl_place(k, &l, "V", &p);
+	open_grid(k, w, &p, &c->cells);
+	c->tile[0] = extent[0];
+	store_at(k, w, &p, TS_NEW_N(k->t->a, TsTileVal, w->j->r.nodes.n));
+}
+
+/* The two dims in order, so that axis m of the tile is the earlier one. */
+static int order(Pw *w, uint32_t other, TsPlace *p, int fast_len, int other_len)
+{
+	int f = w->fast > other;
+	p->nv = 2;
+	p->vdim[f] = (int)w->fast;
+	p->vdim[1 - f] = (int)other;
+	p->len[f] = fast_len;
+	p->len[1 - f] = other_len;
+	return f;
+}
+
+static void write_rows(TsKb *k, Pw *w, const Variant *v, int vec, TsChoice *c)
+{
+	TsPlace p = { 0 };
+	int f = order(w, w->other, &p, v->extent[0], v->extent[1]);
+	TsGLayout l = ts_gl_tile(2, f, p.len, vec, w->warps, 1 - f);
+	ts_gl_place(k, &l, "X", &p);
+	open_grid(k, w, &p, &c->cells);
+	c->tile[0] = p.len[0];
+	c->tile[1] = p.len[1];
+	store_at(k, w, &p, TS_NEW_N(k->t->a, TsTileVal, w->j->r.nodes.n));
+}
+
+/* Operands read across arrive along their own dim, go through shared memory (rows one element apart from 64: no bank is hit twice over)
+ * and leave along the result's. */
+static void write_turned(TsKb *k, Pw *w, int vec, TsChoice *c)
+{
+	const TsRegion *r = &w->j->r;
+	TsPlace p = { 0 }, q;
+	uint32_t along = 0, id[MOST_TURNED], n = 0;
+	for (uint32_t i = 1; i < r->nodes.n && n < MOST_TURNED; i++)
+		if (is_turned(w, i, &along) && along == w->other) id[n++] = i;
+	int f = order(w, w->other, &p, TURN, TURN);
+	TsGLayout l = ts_gl_tile(2, f, p.len, vec, TURN_WARPS, 1 - f), lt = ts_gl_tile(2, 1 - f, p.len, vec, TURN_WARPS, f);
+	k->warps = TURN_WARPS;
+	ts_gl_place(k, &l, "X", &p);
+	TsPlace turned = p;
+	ts_gl_place(k, &lt, "T", &turned);
+	for (uint32_t i = 0; i < n; i++) {
+		TsDtype e = ts_reg_type(r->nodes.p[id[i]].elem);
+		ts_kb_line(k, "smem s%u: %s[%d, %d]", i, ts_dtype_name(e == TS_COMPLEX64 ? TS_INT64 : e), TURN, TURN + 1);
+	}
+	open_grid(k, w, &p, &c->cells);
+	q = p;
+	memcpy(q.lay, turned.lay, sizeof q.lay);
+	TsTileVal *memo = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n), *first = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n);
+	for (uint32_t i = 0; i < n; i++) ts_kb_line(k, "put(s%u[0:%d, 0:%d], %s)", i, TURN, TURN, ts_kb_eval(k, r, id[i], &q, first).name);
+	ts_kb_line(k, "sync(\"cta\")");
+	for (uint32_t i = 0; i < n; i++) {
+		memo[id[i]] = (TsTileVal){ ts_kb_tmp(k), 3, first[id[i]].elem };
+		ts_kb_line(k, "%s: %s = get(s%u[0:%d, 0:%d])", memo[id[i]].name, ts_kb_type(k, memo[id[i]].elem, 3, &p), i, TURN, TURN);
+	}
+	c->tile[0] = c->tile[1] = TURN;
+	store_at(k, w, &p, memo);
+}
+
+/* Elements of less than a byte: neighbours share bytes, so one warp writes everything, each of its lanes the same. */
+static void write_serial(TsKb *k, Pw *w, TsChoice *c)
+{
+	const TsRegion *r = &w->j->r;
+	TsPlace p = { .nv = 1, .vdim = { (int)w->fast }, .len = { 64 } };
+	TsGLayout l = { .rank = 1 };
+	ts_gl_put(&l, 'l', TS_LANES, 0, -1);
+	ts_gl_put(&l, 'r', 64, 1, 0);
+	k->warps = 1;
+	ts_gl_place(k, &l, "V", &p);
+	ts_kb_line(k, "grid cell in 0..1");
+	for (uint32_t i = 0; i < r->niter; i++) {
+		p.base[i] = ts_kb_fmt(k, "i%u", i);
+		ts_kb_open(k, "for i%u in 0..%s%s", i, ts_kb_dim(k, r->size[i]), i == w->fast ? " step 64" : "");
+	}
+	ts_kb_line(k, "left: idx = %s - i%u", ts_kb_dim(k, r->size[w->fast]), w->fast);
+	p.valid[0] = "left";
+	store_at(k, w, &p, TS_NEW_N(k->t->a, TsTileVal, r->nodes.n));
+	for (uint32_t i = 0; i < r->niter; i++) ts_kb_close(k, "");
+	c->cells = ts_dim_const(k->t->d, 1);
+	c->tile[0] = 64;
+}
+
+static void write(void *user, TsKb *k, int i, TsChoice *c)
+{
+	Pw *w = user;
+	const Variant *v = &w->v[i];
+	int vec = v->wide ? w->wide.vec : 1;
+	k->warps = w->warps;
+	if (v->wide) ts_kb_wide(k, &w->wide);
+	c->guard_lhs = v->guard;
+	c->label = ts_intern(k->t->cx, v->wide ? "wide" : v->shape == ROWS ? "short rows" : "any");
+	if (ts_dtype_bits(w->j->r.nodes.p[w->j->leaf].elem) < 8) write_serial(k, w, c);
+	else if (v->shape == FLAT) write_flat(k, w, vec, c);
+	else if (v->shape == ROWS) write_rows(k, w, v, vec, c);
+	else write_turned(k, w, vec, c);
+}
+
+/* ---- which variants ---- */
+
+/* Short rows: whole rows side by side in a tile. */
+static void set_rows(Pw *w, Variant *v, int64_t size)
+{
+	int64_t others;
+	int tile = w->warps * TS_LANES * w->elements;
+	v->extent[0] = ts_pow2(size);
+	v->extent[1] = tile / v->extent[0];
+	if (ts_dim_is_const(w->j->t->d, w->j->r.size[w->other], &others) && ts_pow2(others) < v->extent[1]) v->extent[1] = ts_pow2(others);
+}
+
+static void choose(Pw *w)
+{
+	TsTl *t = w->j->t;
+	const TsRegion *r = &w->j->r;
+	uint32_t along;
+	int64_t size;
+	for (uint32_t i = 1; i < r->nodes.n; i++)
+		if (is_turned(w, i, &along)) {
+			w->other = along;
+			ts_wide_region(t, &w->wide, r, along);
+			TsDim guard = ts_wide_guard(t, &w->wide);
+			if (w->wide.vec > 1) add_variant(w, TURNED, true, guard);
+			if (w->wide.vec == 1 || guard) add_variant(w, TURNED, false, 0);
+			return;
+		}
+	w->other = w->fast ? w->fast - 1 : 1;
+	bool is_const = ts_dim_is_const(t->d, r->size[w->fast], &size), has_other = w->other < r->niter;
+	TsDim guard = ts_wide_guard(t, &w->wide);
+	bool wide = w->wide.vec > 1;
+	if (is_const && size <= NARROW && has_other) {
+		if (wide) { add_variant(w, ROWS, true, guard); set_rows(w, &w->v[w->n - 1], size); }
+		if (!wide || guard) { add_variant(w, ROWS, false, 0); set_rows(w, &w->v[w->n - 1], size); }
+		return;
+	}
+	if (is_const || !has_other) {
+		if (wide) add_variant(w, FLAT, true, guard);
+		if (!wide || guard) add_variant(w, FLAT, false, 0);
+		return;
+	}
+	TsDim few = ts_over(t, ts_dim_sub(t->d, ts_dim_const(t->d, SHORT + 1), r->size[w->fast]), 0); /* rows that are short */
+	guard = ts_dim_add(t->d, guard, few);
+	if (wide) add_variant(w, FLAT, true, guard);
+	if (wide && !guard) return;
+	if (few) { add_variant(w, ROWS, false, ts_over(t, r->size[w->fast], SHORT)); set_rows(w, &w->v[w->n - 1], SHORT); }
+	add_variant(w, FLAT, false, 0);
+}
+
+void ts_gpu_pointwise(TsJob *j)
+{
+	if (j->r.niter == 1 && !j->r.nodes.p[j->leaf].coef[0]) j->r.nodes.p[j->leaf].coef[0] = ts_dim_const(j->t->d, 1); /* one element is a tile too */
+	Pw w = { .j = j, .fast = fast_dim(j), .warps = 4, .elements = 16 };
+	w.wide.vec = ts_wide_vec(j->t, &j->r, w.fast);
+	ts_wide_region(j->t, &w.wide, &j->r, w.fast);
+	if (ts_dtype_bits(j->r.nodes.p[j->leaf].elem) < 8) add_variant(&w, FLAT, false, 0);
+	else choose(&w);
+	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write, .user = &w, .n = w.n });
+}

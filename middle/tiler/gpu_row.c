@@ -1,0 +1,441 @@
+/* Reductions, softmax and norms on GPUs. A CTA holds a tile [kept, reduced] of the operand. Where the reduced dim runs along memory the
+ * lanes lie along it: several rows share a CTA when rows are short, a warp or a whole CTA has one row as rows grow, in registers; rows
+ * longer than that are walked tile by tile, each pass reading them again. Otherwise the lanes lie along the kept dim and the warps share
+ * the reduced one. Statistics are tiles over the kept dim. Sums are fixed trees: they depend on a row's length alone. */
+#include "middle/tiler/gpu.h"
+#include <string.h>
+
+enum { LONG = 4096, WIDEST = 16384, THREAD_ELEMENTS = 16 };
+
+typedef struct { int cols, rows, warps; bool loop; bool wide; TsDim guard; const char *label; } Variant;
+typedef struct {
+	TsJob *j;
+	TsKb *k;
+	TsPlace p;
+	const Variant *now;
+	uint32_t kd, rd;            /* the tile's kept and reduced dim */
+	bool along, single;         /* single: the whole reduced extent is one tile */
+	bool across;                /* the reduced axis lies over warps */
+	int exchanges;              /* reductions through shared memory so far: they take two buffers in turn */
+	const char *in;             /* elements of this tile that exist, as a bool tile, or NULL: all */
+	TsTileVal *memo, x;         /* single: what is read once */
+	TsWide wide;
+	Variant v[8];
+	int n;
+} Row;
+
+/* ---- statements on tiles [kept, reduced] and statistics [kept] ---- */
+enum { STAT = 1, TILE = 3 };
+
+static const char *word(Row *w, TsDtype e, uint32_t mask, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static const char *word(Row *w, TsDtype e, uint32_t mask, const char *fmt, ...)
+{
+	TsBuf b = { 0 };
+	va_list ap;
+	va_start(ap, fmt);
+	ts_buf_vfmt(&b, fmt, ap);
+	va_end(ap);
+	const char *n = ts_kb_tmp(w->k);
+	ts_kb_line(w->k, "%s: %s = %s", n, ts_kb_type(w->k, e, mask, &w->p), b.p);
+	ts_buf_free(&b);
+	return n;
+}
+
+static const char *spread(Row *w, TsDtype e, const char *stat) { return word(w, e, TILE, "bcast(%s, dims = [0])", stat); }
+
+static const char *number(Row *w, double v)
+{
+	TsBuf b = { 0 };
+	ts_buf_f64(&b, v);
+	const char *s = ts_kb_fmt(w->k, "%s", b.p);
+	ts_buf_free(&b);
+	return s;
+}
+
+static TsTileVal full(Row *w, TsTileVal v)
+{
+	if (v.mask == TILE) return v;
+	if (v.mask) return ts_kb_spread(w->k, v, TILE, &w->p);
+	return (TsTileVal){ word(w, v.elem, TILE, "fill(%s)", v.name), TILE, v.elem };
+}
+
+/* Which elements of this tile exist, once for each tile; nothing where it is whole. */
+static void set_inside(Row *w)
+{
+	w->in = NULL;
+	if (!w->p.valid[1]) return;
+	const char *lim = ts_kb_tmp(w->k);
+	ts_kb_line(w->k, "%s: int32[] = cast(%s, int32)", lim, w->p.valid[1]);
+	w->in = word(w, TS_BOOL, TILE, "lt(%s, %s)", word(w, TS_INT32, TILE, "iota(1)"), lim);
+}
+
+/* The operand's tile in the type of the sums. */
+static const char *operand(Row *w)
+{
+	if (w->single && w->x.name) return w->x.name;
+	TsTileVal *memo = w->single ? w->memo : TS_NEW_N(w->k->t->a, TsTileVal, w->j->r.nodes.n);
+	TsTileVal x = full(w, ts_kb_cast(w->k, ts_kb_eval(w->k, &w->j->r, w->j->row.x, &w->p, memo), w->j->row.ct, &w->p));
+	w->x = x;
+	return x.name;
+}
+
+static const char *masked(Row *w, const char *x, const char *neutral)
+{
+	return w->in ? word(w, w->j->row.ct, TILE, "where(%s, %s, %s)", w->in, x, neutral) : x;
+}
+
+static const char *lowest(TsDtype t) { return ts_dtype_is_float(t) ? "-inf" : t == TS_INT32 ? "-2147483648" : "-9223372036854775808"; }
+static const char *highest(TsDtype t) { return ts_dtype_is_float(t) ? "inf" : t == TS_INT32 ? "2147483647" : "9223372036854775807"; }
+
+/* The tree over the reduced axis. */
+static const char *fold(Row *w, const char *x, const char *op)
+{
+	const char *n = ts_kb_tmp(w->k), *via = "";
+	if (w->across) via = ts_kb_fmt(w->k, ", via = red[%d, 0:%d]", w->exchanges++ % 2, w->now->warps * w->now->rows);
+	ts_kb_line(w->k, "%s: %s = reduce(%s, op = \"%s\", axis = 1%s)", n, ts_kb_type(w->k, w->j->row.ct, STAT, &w->p), x, op, via);
+	return n;
+}
+
+/* ---- passes over the reduced dims ---- */
+
+/* One pass: step() gives the carries' next values for the tile at hand. */
+typedef struct Pass { uint32_t n; TsDtype elem[2]; uint32_t mask; void (*step)(Row *w, struct Pass *ps, const char *const *in, const char **next); const char *stat; } Pass;
+
+static void walk(Row *w, Pass *ps, uint32_t dim, const char *const *in, const char **out)
+{
+	TsKb *k = w->k;
+	TsTl *t = k->t;
+	const TsRegion *r = &w->j->r;
+	if (dim == r->niter) {
+		ps->step(w, ps, in, out);
+		return;
+	}
+	bool tile = dim == w->rd;
+	if (tile && w->now->cols && !w->now->loop) { /* one tile */
+		w->p.base[dim] = "0";
+		walk(w, ps, dim + 1, in, out);
+		return;
+	}
+	TsBuf head = { 0 }, with = { 0 };
+	const char *inner[2], *next[2], *var = ts_kb_tmp(k), *old = w->p.valid[1], *size = ts_kb_dim(k, r->size[dim]);
+	for (uint32_t i = 0; i < ps->n; i++) {
+		out[i] = ts_kb_tmp(k);
+		inner[i] = ts_kb_tmp(k);
+		ts_buf_fmt(&head, "%s%s: %s", i ? ", " : "", out[i], ts_kb_type(k, ps->elem[i], ps->mask, &w->p));
+		ts_buf_fmt(&with, "%s%s = %s", i ? ", " : " with ", inner[i], in[i]);
+	}
+	if (tile) ts_kb_open(k, "%s%sfor %s in 0..%s step %d%s", head.p ? head.p : "", ps->n ? " = " : "", var, size, w->now->cols, with.p ? with.p : "");
+	else ts_kb_open(k, "%s%sfor %s in 0..%s%s", head.p ? head.p : "", ps->n ? " = " : "", var, size, with.p ? with.p : "");
+	w->p.base[dim] = var;
+	if (tile && !ts_whole(t, r->size[dim], w->now->cols)) {
+		w->p.valid[1] = ts_kb_tmp(k);
+		ts_kb_line(k, "%s: idx = %s - %s", w->p.valid[1], size, var);
+	}
+	if (tile) set_inside(w);
+	walk(w, ps, dim + 1, inner, next);
+	if (ps->n == 1) ts_kb_line(k, "yield %s", next[0]);
+	if (ps->n == 2) ts_kb_line(k, "yield %s, %s", next[0], next[1]);
+	ts_kb_close(k, "");
+	w->p.valid[1] = old;
+	ts_buf_free(&head);
+	ts_buf_free(&with);
+}
+
+static const char *term_sum(Row *w, const char *stat) { (void)stat; return masked(w, operand(w), "0"); }
+static const char *term_max(Row *w, const char *stat) { (void)stat; return masked(w, operand(w), lowest(w->j->row.ct)); }
+static const char *term_min(Row *w, const char *stat) { (void)stat; return masked(w, operand(w), highest(w->j->row.ct)); }
+
+static const char *term_square(Row *w, const char *stat)
+{
+	TsDtype ct = w->j->row.ct;
+	const char *x = operand(w);
+	if (stat) x = word(w, ct, TILE, "sub(%s, %s)", x, spread(w, ct, stat));
+	return masked(w, word(w, ct, TILE, "mul(%s, %s)", x, x), "0");
+}
+
+static const char *term_exp(Row *w, const char *stat)
+{
+	TsDtype ct = w->j->row.ct;
+	return masked(w, word(w, ct, TILE, "exp(%s)", word(w, ct, TILE, "sub(%s, %s)", operand(w), spread(w, ct, stat))), "0");
+}
+
+typedef struct { Pass ps; const char *(*term)(Row *w, const char *stat); const char *op; } SumPass;
+
+static void step_sum(Row *w, Pass *ps, const char *const *in, const char **next)
+{
+	SumPass *s = (SumPass *)(void *)ps;
+	next[0] = word(w, w->j->row.ct, TILE, "%s(%s, %s)", s->op, in[0], s->term(w, ps->stat));
+}
+
+/* A statistic: the terms of all tiles combined element by element, then one tree. */
+static const char *statistic(Row *w, const char *(*term)(Row *, const char *), const char *op, const char *tree, const char *init, const char *stat)
+{
+	SumPass s = { { .n = 1, .elem = { w->j->row.ct }, .mask = TILE, .step = step_sum, .stat = stat }, term, op };
+	if (w->single) return fold(w, term(w, stat), tree);
+	const char *in[2] = { word(w, w->j->row.ct, TILE, "fill(%s)", init) }, *out[2];
+	walk(w, &s.ps, w->j->row.split, in, out);
+	return fold(w, out[0], tree);
+}
+
+/* ---- the largest's place ---- */
+
+/* The larger value wins, at equality the earlier one; the first NaN wins over everything after it. Index: counted over all reduced dims. */
+static void step_argmax(Row *w, Pass *ps, const char *const *in, const char **next)
+{
+	(void)ps;
+	TsKb *k = w->k;
+	TsDtype ct = w->j->row.ct;
+	const TsRegion *r = &w->j->r;
+	const char *x = masked(w, operand(w), lowest(ct)), *v = ts_kb_tmp(k), *i = ts_kb_tmp(k), *base = ts_kb_tmp(k), *at = ts_kb_tmp(k);
+	TsBuf b = { 0 };
+	TsDim step = ts_dim_const(k->t->d, 1);
+	for (uint32_t d = r->niter; d-- > w->j->row.split;) {
+		ts_buf_fmt(&b, "%s%s*%s", b.n ? " + " : "", w->p.base[d], ts_kb_dim(k, step));
+		step = ts_dim_mul(k->t->d, step, r->size[d]);
+	}
+	ts_kb_line(k, "%s: idx = %s", base, b.p);
+	ts_kb_line(k, "%s: int64[] = cast(%s, int64)", at, base);
+	ts_buf_free(&b);
+	const char *here = word(w, TS_INT64, TILE, "add(%s, %s)", word(w, TS_INT64, TILE, "iota(1)"), at);
+	ts_kb_line(k, "%s: %s, %s: %s = argreduce(%s, %s, op = \"max\", axis = 1)", v, ts_kb_type(k, ct, STAT, &w->p), i, ts_kb_type(k, TS_INT64, STAT, &w->p), x, here);
+	const char *take = word(w, TS_BOOL, STAT, "gt(%s, %s)", v, in[0]);
+	if (ts_dtype_is_float(ct)) {
+		const char *nan = word(w, TS_BOOL, STAT, "ne(%s, %s)", v, v), *seen = word(w, TS_BOOL, STAT, "eq(%s, %s)", in[0], in[0]);
+		take = word(w, TS_BOOL, STAT, "`or`(%s, %s)", take, word(w, TS_BOOL, STAT, "`and`(%s, %s)", nan, seen));
+	}
+	next[0] = word(w, ct, STAT, "where(%s, %s, %s)", take, v, in[0]);
+	next[1] = word(w, TS_INT64, STAT, "where(%s, %s, %s)", take, i, in[1]);
+}
+
+static const char *argmax(Row *w)
+{
+	Pass ps = { .n = 2, .elem = { w->j->row.ct, TS_INT64 }, .mask = STAT, .step = step_argmax };
+	const char *in[2] = { word(w, ps.elem[0], STAT, "fill(%s)", lowest(ps.elem[0])), word(w, TS_INT64, STAT, "fill(0)") }, *out[2];
+	walk(w, &ps, w->j->row.split, in, out);
+	return out[1];
+}
+
+/* ---- whole operators ---- */
+
+static const char *count(Row *w)
+{
+	TsKb *k = w->k;
+	const TsRegion *r = &w->j->r;
+	const char *n = ts_kb_dim(k, r->size[w->j->row.split]), *c = ts_kb_tmp(k), *e = ts_dtype_name(w->j->row.ct);
+	for (uint32_t i = w->j->row.split + 1; i < r->niter; i++) n = ts_kb_fmt(k, "%s*%s", n, ts_kb_dim(k, r->size[i]));
+	ts_kb_line(k, "%s: %s[] = cast(%s, %s)", c, e, n, e);
+	return c;
+}
+
+typedef struct { Pass ps; const char *stat[2]; } FinalPass;
+
+static void step_normalise(Row *w, Pass *ps, const char *const *in, const char **next)
+{
+	(void)in, (void)next;
+	TsKb *k = w->k;
+	TsJob *j = w->j;
+	TsDtype ct = j->row.ct;
+	FinalPass *f = (FinalPass *)(void *)ps;
+	const char *x = operand(w), *y = x;
+	TsTileVal *memo = w->single ? w->memo : TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n);
+	if (f->stat[0]) y = word(w, ct, TILE, "sub(%s, %s)", x, spread(w, ct, f->stat[0]));
+	if (j->n->op == TS_OP_softmax) {
+		y = word(w, ct, TILE, "div(%s, %s)", word(w, ct, TILE, "exp(%s)", y), spread(w, ct, f->stat[1]));
+	} else {
+		uint32_t extra[2] = { j->row.gamma, j->row.beta };
+		y = word(w, ct, TILE, "mul(%s, %s)", y, spread(w, ct, f->stat[1]));
+		for (int i = 0; i < 2; i++)
+			if (extra[i]) y = word(w, ct, TILE, "%s(%s, %s)", i ? "add" : "mul", y, full(w, ts_kb_cast(k, ts_kb_eval(k, &j->r, extra[i], &w->p, memo), ct, &w->p)).name);
+	}
+	w->p.anchor = y;
+	w->p.anchor_mask = TILE;
+	w->p.anchor_elem = ct;
+	ts_kb_store(k, &j->r, j->leaf, ts_kb_eval(k, &j->r, j->value, &w->p, memo), &w->p);
+}
+
+static void write_normalise(Row *w)
+{
+	TsDtype ct = w->j->row.ct;
+	FinalPass f = { .ps = { .step = step_normalise } };
+	if (w->j->n->op == TS_OP_softmax) {
+		f.stat[0] = statistic(w, term_max, "maximum", "max", lowest(ct), NULL);
+		f.stat[1] = statistic(w, term_exp, "add", "add", "0", f.stat[0]);
+	} else {
+		const char *n = count(w), *eps = number(w, ts_attr(w->k->t->m, w->j->n, "eps")->f);
+		if (w->j->n->op == TS_OP_layer_norm) f.stat[0] = word(w, ct, STAT, "div(%s, %s)", statistic(w, term_sum, "add", "add", "0", NULL), n);
+		const char *var = word(w, ct, STAT, "div(%s, %s)", statistic(w, term_square, "add", "add", "0", f.stat[0]), n);
+		f.stat[1] = word(w, ct, STAT, "rsqrt(%s)", word(w, ct, STAT, "add(%s, %s)", var, eps));
+	}
+	const char *none[2] = { NULL, NULL }, *out[2];
+	walk(w, &f.ps, w->j->row.split, none, out);
+}
+
+static void write_reduce(Row *w)
+{
+	TsDtype ct = w->j->row.ct, e = ct;
+	TsPlace p;
+	const char *s;
+	switch (w->j->n->op) {
+	case TS_OP_sum: s = statistic(w, term_sum, "add", "add", "0", NULL); break;
+	case TS_OP_mean: s = word(w, ct, STAT, "div(%s, %s)", statistic(w, term_sum, "add", "add", "0", NULL), count(w)); break;
+	case TS_OP_max: s = statistic(w, term_max, "maximum", "max", lowest(ct), NULL); break;
+	case TS_OP_min: s = statistic(w, term_min, "minimum", "min", highest(ct), NULL); break;
+	default: s = argmax(w); e = TS_INT64;
+	}
+	p = w->p;
+	p.anchor = s;
+	p.anchor_mask = STAT;
+	p.anchor_elem = e;
+	for (uint32_t i = w->j->row.split; i < w->j->r.niter; i++) p.base[i] = "0";
+	ts_kb_store(w->k, &w->j->r, w->j->leaf, ts_kb_eval(w->k, &w->j->r, w->j->value, &p, TS_NEW_N(w->k->t->a, TsTileVal, w->j->r.nodes.n)), &p);
+}
+
+/* ---- a kernel ---- */
+
+static void open_grid(Row *w, TsDim *cells)
+{
+	TsKb *k = w->k;
+	TsTl *t = k->t;
+	const TsRegion *r = &w->j->r;
+	const char *name[TS_MAX_ITER];
+	TsDim size[TS_MAX_ITER];
+	uint32_t n = 0;
+	*cells = ts_dim_const(t->d, 1);
+	for (uint32_t i = 0; i < w->j->row.split; i++) {
+		w->p.base[i] = ts_kb_fmt(k, "i%u", i);
+		*cells = ts_grid_cells(t, *cells, r->size[i], i == w->kd ? w->now->rows : 1);
+		if (i == w->kd) continue;
+		name[n] = w->p.base[i];
+		size[n++] = r->size[i];
+	}
+	ts_kb_grid(k, n, name, size, ts_kb_fmt(k, "i%u in 0..%s step %d", w->kd, ts_kb_dim(k, r->size[w->kd]), w->now->rows), 1);
+	if (ts_whole(t, r->size[w->kd], w->now->rows)) return;
+	ts_kb_line(k, "left: idx = %s - i%u", ts_kb_dim(k, r->size[w->kd]), w->kd);
+	w->p.valid[0] = "left";
+}
+
+static void write(void *user, TsKb *k, int i, TsChoice *c)
+{
+	Row *w = user;
+	const Variant *v = w->now = &w->v[i];
+	const TsRegion *r = &w->j->r;
+	bool arg = w->j->n->op == TS_OP_argmax;
+	int64_t n;
+	w->k = k;
+	w->p = (TsPlace){ .nv = 2, .vdim = { (int)w->kd, (int)w->rd }, .len = { v->rows, v->cols } };
+	w->exchanges = 0;
+	w->x = (TsTileVal){ 0 };
+	w->memo = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n);
+	w->single = !v->loop && !arg && r->niter - w->j->row.split == 1;
+	k->warps = v->warps;
+	if (v->wide) ts_kb_wide(k, &w->wide);
+	bool warps_on_rows = arg || v->rows >= v->warps;
+	if (!w->along) warps_on_rows = arg;
+	TsGLayout l = ts_gl_tile(2, w->along, w->p.len, v->wide ? w->wide.vec : 1, v->warps, warps_on_rows ? 0 : 1);
+	w->across = false;
+	for (int d = 0; d < l.n; d++) w->across |= l.d[d].axis == 'w' && l.d[d].dim == 1;
+	ts_gl_place(k, &l, "X", &w->p);
+	if (w->across) ts_kb_line(k, "smem red: %s[2, %d]", ts_dtype_name(w->j->row.ct), v->warps * v->rows);
+	open_grid(w, &c->cells);
+	if (!v->loop && !(ts_dim_is_const(k->t->d, r->size[w->rd], &n) && n == v->cols)) w->p.valid[1] = ts_kb_dim(k, r->size[w->rd]);
+	set_inside(w);
+	for (uint32_t d = w->j->row.split; d < r->niter; d++) w->p.base[d] = "0";
+	if (ts_op_info(k->t->cx, w->j->n->op)->cls == TS_CLS_ROW) write_normalise(w);
+	else write_reduce(w);
+	c->guard_lhs = v->guard;
+	c->label = ts_intern(k->t->cx, v->label);
+	c->tile[0] = v->rows;
+	c->tile[1] = v->cols;
+}
+
+/* ---- which variants ---- */
+
+static bool runs_along(TsTl *t, const TsRegion *r, uint32_t dim)
+{
+	for (uint32_t i = 1; i < r->nodes.n; i++)
+		if (r->nodes.p[i].kind == TS_R_LOAD && r->nodes.p[i].coef[dim] == ts_dim_const(t->d, 1)) return true;
+	return false;
+}
+
+/* How a row of up to `cols` elements is held; its reduced axis stays within warps for argmax. */
+static Variant shape(Row *w, int cols, bool loop)
+{
+	bool arg = w->j->n->op == TS_OP_argmax;
+	Variant v = { .cols = cols, .rows = 1, .warps = 4, .loop = loop, .label = loop ? "long rows" : "rows in registers" };
+	int64_t kept;
+	if (arg || cols <= TS_LANES * THREAD_ELEMENTS) { /* a warp, or part of one, for each row */
+		v.rows = v.warps * TS_LANES * THREAD_ELEMENTS / cols;
+		if (v.rows < v.warps) v.rows = v.warps;
+		if (ts_dim_is_const(w->j->t->d, w->j->r.size[w->kd], &kept))
+			while (v.rows > v.warps && v.rows / 2 >= kept) v.rows /= 2;
+		return v;
+	}
+	while (v.warps < 16 && v.warps * TS_LANES * THREAD_ELEMENTS < cols) v.warps *= 2;
+	return v;
+}
+
+static void add(Row *w, int cols, bool loop, bool wide, TsDim guard)
+{
+	Variant v = shape(w, cols, loop);
+	v.wide = wide;
+	v.guard = guard;
+	w->v[w->n++] = v;
+}
+
+static void choose_along(Row *w)
+{
+	TsTl *t = w->j->t;
+	TsDim size = w->j->r.size[w->rd], mods = ts_wide_guard(t, &w->wide);
+	int64_t n, lo, hi;
+	bool wide = w->wide.vec > 1, arg = w->j->n->op == TS_OP_argmax;
+	int most = arg ? 1024 : WIDEST, walk_cols = arg ? 1024 : LONG;
+	if (ts_dim_is_const(t->d, size, &n)) {
+		bool loop = n > most;
+		int cols = loop ? walk_cols : ts_pow2(n);
+		if (wide) add(w, cols, loop, true, mods);
+		if (!wide || mods) add(w, cols, loop, false, 0);
+		return;
+	}
+	static const int steps[] = { TS_LANES * THREAD_ELEMENTS, LONG };
+	ts_dim_range(t->d, size, &lo, &hi);
+	for (int i = 0; i < 2 && wide && steps[i] <= most; i++)
+		if (lo <= steps[i]) add(w, steps[i], false, true, ts_dim_add(t->d, mods, ts_over(t, size, steps[i])));
+	if (wide && (w->n == 0 || w->v[w->n - 1].guard)) add(w, walk_cols, true, true, mods);
+	if (w->n && !w->v[w->n - 1].guard) return;
+	if (lo <= steps[0]) add(w, steps[0], false, false, ts_over(t, size, steps[0]));
+	if (!w->n || w->v[w->n - 1].guard) add(w, walk_cols, true, false, 0);
+}
+
+/* Lanes along the kept dim; the warps share the reduced one. */
+static void choose_across(Row *w)
+{
+	TsTl *t = w->j->t;
+	int64_t n;
+	bool arg = w->j->n->op == TS_OP_argmax;
+	Variant v = { .rows = arg ? 128 : 64, .cols = arg ? 16 : 64, .warps = arg ? 4 : 8, .label = "columns" };
+	if (w->wide.vec > 2) w->wide.vec = 2;
+	TsDim guard = ts_wide_guard(t, &w->wide);
+	if (ts_dim_is_const(t->d, w->j->r.size[w->rd], &n) && n <= v.cols) v.cols = arg ? ts_pow2(n) : n <= 8 ? 8 : ts_pow2(n);
+	else v.loop = true;
+	if (w->wide.vec > 1) {
+		w->v[w->n] = v;
+		w->v[w->n].wide = true;
+		if (arg) w->v[w->n].rows *= w->wide.vec; /* so that the warps find room beside the lanes */
+		w->v[w->n++].guard = guard;
+	}
+	if (w->wide.vec == 1 || guard) w->v[w->n++] = v;
+}
+
+void ts_gpu_row(TsJob *j)
+{
+	TsTl *t = j->t;
+	Row w = { .j = j, .kd = j->row.split - 1, .rd = j->r.niter - 1 };
+	if (!j->r.nodes.p[j->leaf].coef[w.kd]) j->r.nodes.p[j->leaf].coef[w.kd] = ts_dim_const(t->d, 1); /* a single kept element is a tile too */
+	w.along = runs_along(t, &j->r, w.rd) || !runs_along(t, &j->r, w.kd);
+	uint32_t fast = w.along ? w.rd : w.kd;
+	w.wide.vec = ts_wide_vec(t, &j->r, fast);
+	ts_wide_region(t, &w.wide, &j->r, fast);
+	if (w.along) choose_along(&w);
+	else choose_across(&w);
+	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write, .user = &w, .n = w.n });
+}

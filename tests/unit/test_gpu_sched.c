@@ -1,0 +1,233 @@
+/* GPU schedules without a GPU: small graphs of every operator and type scheduled for a target; every kernel of the plan verified and run in
+ * the simulator in the plan's order, on the plan's buffers; results compared with the interpreter as tests/unit/test_diff.c does.
+ * Usage: test_gpu_sched [-v] [SEED [ONLY-OP [TARGET [TYPE]]]] */
+#include "tests/unit/cases.h"
+#include "frontend/graph_text/parse.h"
+#include "ir/tile_sim.h"
+#include "middle/tiler/sched.h"
+
+static int passed, failed, launches;
+static bool verbose;
+
+/* ---- running a schedule ---- */
+typedef struct {
+	TsCtx *cx;
+	TsModule *m;
+	const TsSched *s;
+	const TsEntry *e;
+	int64_t *syms;
+	TsTensor *buf;              /* per TsBuffer */
+	TsTree **file;              /* per kernel, parsed on first use */
+	Rng *rng;
+} Exec;
+
+static int64_t dim_value(Exec *x, TsDim d)
+{
+	int64_t v = -1;
+	if (!ts_dim_eval(x->m->dims, d, x->syms, &v)) abort();
+	return v;
+}
+
+static const TsChoice *choose(Exec *x, const TsStep *st)
+{
+	for (uint32_t i = 0; i < st->choices.n; i++) {
+		const TsChoice *c = &st->choices.p[i];
+		if ((!c->guard_lhs && !c->guard_rhs) || dim_value(x, c->guard_lhs) <= dim_value(x, c->guard_rhs)) return c;
+	}
+	return NULL;
+}
+
+static TsDtype stored(TsDtype t) { return t == TS_COMPLEX64 ? TS_INT64 : t; }
+
+static bool launch(Exec *x, const TsStep *st)
+{
+	const TsChoice *c = choose(x, st);
+	if (!c) { ts_error(x->cx, st->at, "E_TEST", "no choice of a step fits"); return false; }
+	if (!dim_value(x, c->cells)) return true;
+	const TsKernel *k = &x->s->kernels.p[c->kernel];
+	TsTree **file = &x->file[c->kernel];
+	if (verbose) printf("# %s (%s), %lld cells\n%s\n", k->name, c->label ? c->label : "", (long long)dim_value(x, c->cells), k->text[0]);
+	if (!*file) *file = ts_parse(x->cx, ts_source_add(x->cx, k->name, k->text[0], strlen(k->text[0])));
+	if (!*file || !ts_tile_verify(x->cx, *file)) return false;
+	TsTensor arg[32] = { 0 };
+	int64_t num[64];
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < st->ptr.n; i++) {
+		const TsTensor *b = &x->buf[st->ptr.p[i].buf];
+		int64_t at = dim_value(x, st->ptr.p[i].offset), bits = ts_dtype_bits(b->elem);
+		if (at * bits % 128) { ts_error(x->cx, st->at, "E_TEST", "a buffer begins %lld bits into another", (long long)(at * bits)); return false; }
+		arg[i] = *b;
+		arg[i].elem = stored(b->elem);
+		arg[i].rank = 1;
+		arg[i].count = arg[i].dim[0] = b->count - at;
+		arg[i].data = (uint8_t *)b->data + at * bits / 8;
+	}
+	for (; n < st->num.n; n++) num[n] = dim_value(x, st->num.p[n]);
+	if (c->per_sm) num[n++] = 1 + (int64_t)rng_below(x->rng, 3);
+	TsSimArgs a = { .buffers = arg, .nbuffers = st->ptr.n, .numbers = num, .nnumbers = n, .seed = rng_next(x->rng), .latest = rng_below(x->rng, 2) };
+	launches++;
+	return ts_tile_sim(x->cx, *file, &a);
+}
+
+static uint32_t symbol_of(Exec *x, const TsFor *loop)
+{
+	int64_t c;
+	uint32_t s = 0;
+	if (!ts_dim_is_scaled_symbol(x->m->dims, loop->symbol, &c, &s)) abort();
+	return s;
+}
+
+/* Steps [i, end of the block); the step behind it. */
+static uint32_t run_steps(Exec *x, uint32_t i, bool *ok)
+{
+	for (; i < x->e->steps.n && *ok; i++) {
+		const TsStep *st = &x->e->steps.p[i];
+		if (st->kind == TS_SCHED_END) return i;
+		if (st->kind == TS_SCHED_LAUNCH) { *ok = launch(x, st); continue; }
+		uint32_t s = symbol_of(x, st->loop), end = i;
+		for (int64_t v = st->loop->lo; v < st->loop->hi && *ok; v += st->loop->step) {
+			x->syms[s] = v;
+			end = run_steps(x, i + 1, ok);
+		}
+		i = end;
+	}
+	return i;
+}
+
+/* The bytes of a buffer: the caller's for inputs, its node's data for constants, else its own, full of what nobody wrote. */
+static bool make_buffer(Exec *x, const TsBuffer *b, const TsTensor *in, TsTensor *out)
+{
+	int64_t n = dim_value(x, b->count);
+	if (b->kind == TS_BUF_INPUT) { *out = in[b->index]; return true; }
+	if (!ts_tensor_new(x->cx, "buffer", b->elem, 1, &n, out)) return false;
+	if (out->data) memset(out->data, 0xa5, (size_t)out->bytes);
+	if (b->kind == TS_BUF_WEIGHT && out->data) memcpy(out->data, b->weight->data, (size_t)out->bytes);
+	return true;
+}
+
+static bool execute(TsCtx *cx, TsModule *m, const TsSched *s, int64_t *syms, Rng *rng, const TsTensor *in, TsTensor *out)
+{
+	Exec x = { .cx = cx, .m = m, .s = s, .e = &s->entries.p[0], .syms = syms, .rng = rng };
+	x.buf = TS_NEW_N(m->arena, TsTensor, x.e->bufs.n + 1);
+	x.file = TS_NEW_N(m->arena, TsTree *, s->kernels.n + 1);
+	bool ok = true;
+	for (uint32_t i = 0; i < x.e->bufs.n && ok; i++) ok = make_buffer(&x, &x.e->bufs.p[i], in, &x.buf[i]);
+	if (ok) run_steps(&x, 0, &ok);
+	for (uint32_t i = 0; i < x.e->bufs.n; i++) {
+		const TsBuffer *b = &x.e->bufs.p[i];
+		if (ok && b->kind == TS_BUF_OUTPUT && out[b->index].data) memcpy(out[b->index].data, x.buf[i].data, (size_t)out[b->index].bytes);
+		if (b->kind != TS_BUF_INPUT) ts_tensor_free(&x.buf[i]);
+	}
+	return ok;
+}
+
+/* ---- comparing ---- */
+static bool set_inputs(Build *b, const Case *c, int64_t *syms, TsTensor *in)
+{
+	for (uint32_t s = 0; s < ts_dim_symbol_count(b->m->dims); s++) syms[s] = atoll(ts_dim_symbol_info(b->m->dims, s)->name + 1);
+	for (uint32_t i = 0; i < b->g->params.n; i++) {
+		const TsType *ty = &ts_val(b->g, b->g->params.p[i])->type;
+		int64_t dim[TS_MAX_RANK];
+		for (int k = 0; k < ty->rank; k++) ts_dim_eval(b->m->dims, ty->dim[k], syms, &dim[k]);
+		if (!ts_tensor_new(b->cx, "input", ty->elem, ty->rank, dim, &in[i])) return false;
+		fill_tensor(b->rng, &in[i], c->fill && !ts_dtype_is_float(ty->elem) ? c->fill : FILL_NORMAL, c->below, c->special);
+	}
+	return true;
+}
+
+/* Schedules b's graph, runs it and compares. false: why. */
+static bool check_graph(Build *b, const Case *c, const TsOpInfo *info, const char *target, char *why, size_t room)
+{
+	TsTensor in[16] = { 0 }, f64[8] = { 0 }, dec[8] = { 0 }, out[8] = { 0 };
+	int64_t syms[256];
+	uint32_t no = b->g->body.results.n;
+	bool ok = false;
+	snprintf(why, room, "interpreter");
+	if (!ts_verify(b->m, "test") || !set_inputs(b, c, syms, in)) goto done;
+	if (!ts_eval(b->m, b->g, TS_EVAL_F64, in, f64) || !ts_eval(b->m, b->g, TS_EVAL_DECLARED, in, dec)) goto done;
+	TsSched *s = ts_schedule(b->m, ts_sched_target(target));
+	for (uint32_t i = 0; i < no; i++)
+		if (!ts_tensor_new(b->cx, "output", dec[i].elem, dec[i].rank, dec[i].dim, &out[i])) goto done;
+	if (!s || !execute(b->cx, b->m, s, syms, b->rng, in, out)) {
+		TsBuf t = { 0 };
+		ts_diag_text(b->cx, &t);
+		snprintf(why, room, "%s", t.p ? t.p : "no schedule");
+		ts_buf_free(&t);
+		goto done;
+	}
+	ok = true;
+	double slack = info ? sum_slack(b, info, c->elem, in, b->g->params.n, f64) : 0;
+	for (uint32_t i = 0; i < no && ok; i++) {
+		Verdict q = compare(&out[i], &f64[i], &dec[i], c->ulps, slack);
+		if (!q.bad) continue;
+		snprintf(why, room, "element %lld: want %.9g, got %.9g (declared %.9g), error %.3g over %.3g", (long long)q.at, q.want, q.got, q.declared, q.worst, q.limit);
+		ok = false;
+	}
+done:
+	for (int i = 0; i < 16; i++) ts_tensor_free(&in[i]);
+	for (int i = 0; i < 8; i++) { ts_tensor_free(&f64[i]); ts_tensor_free(&dec[i]); ts_tensor_free(&out[i]); }
+	return ok;
+}
+
+static void print_shapes(Build *b)
+{
+	TsBuf t = { 0 };
+	for (uint32_t i = 0; i < b->g->params.n; i++) {
+		ts_buf_char(&t, ' ');
+		ts_type_print(b->m, &ts_val(b->g, b->g->params.p[i])->type, &t);
+	}
+	printf("  shapes:%s\n", t.p ? t.p : "");
+	ts_buf_free(&t);
+}
+
+/* ok 1, failed 0, not a type of the operator -1. */
+static int run_case(Rng *rng, TsOp op, TsDtype elem, int turn, const char *target, char *why, size_t room)
+{
+	Build b = build_begin(rng);
+	Case c = { .elem = elem, .op = op, .special = turn == 1 };
+	const TsOpInfo *info = ts_op_info(b.cx, op);
+	c.ulps = bound_ulps(info, elem);
+	if (info->cls == TS_CLS_CONTRACT || info->cls == TS_CLS_ATTENTION || info->cls == TS_CLS_ROW || !strcmp(info->bound, "sum")) c.special = false;
+	TsVal v = make_case(&b, &c);
+	int verdict = -1;
+	if (v) {
+		build_result(&b, v);
+		verdict = check_graph(&b, &c, info, target, why, room);
+		if (!verdict) print_shapes(&b);
+	}
+	ts_ctx_free(b.cx);
+	return verdict;
+}
+
+int main(int argc, char **argv)
+{
+	verbose = argc > 1 && !strcmp(argv[1], "-v");
+	argc -= verbose, argv += verbose;
+	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+	const char *only = argc > 2 && *argv[2] ? argv[2] : NULL, *only_target = argc > 3 && *argv[3] ? argv[3] : NULL, *only_type = argc > 4 ? argv[4] : NULL;
+	static const char *const targets[] = { "sm_80", "sm_90a" };
+	TsCtx *names = ts_ctx_new();
+	for (TsOp op = (TsOp)1; op < TS_OP_COUNT; op = (TsOp)(op + 1)) {
+		const TsOpInfo *info = ts_op_info(names, op);
+		if (info->cls == TS_CLS_LEAF || info->cls == TS_CLS_CONTROL || info->cls == TS_CLS_NONE || info->cls == TS_CLS_ATTENTION || (only && strcmp(only, info->name))) continue;
+		for (int k = 0; k < 2; k++) {
+			int ran = 0, bad = 0;
+			for (int t = 0; t < TS_DTYPE_COUNT; t++)
+				for (int turn = 0; turn < 2; turn++) {
+					char why[900] = "";
+					if ((only_target && strcmp(only_target, targets[k])) || (only_type && strcmp(only_type, ts_dtype_name((TsDtype)t)))) continue;
+					Rng rng = { seed * 1000003 + (uint64_t)op * 1009 + (uint64_t)t * 31 + (uint64_t)turn };
+					int v = run_case(&rng, op, (TsDtype)t, turn, targets[k], why, sizeof why);
+					if (v < 0) break;
+					ran++;
+					if (!v) { bad++; printf("FAIL %s %s %s turn %d: %s\n", info->name, ts_dtype_name((TsDtype)t), targets[k], turn, why); }
+				}
+			if (ran && !bad) printf("ok %s %s\n", info->name, targets[k]);
+			passed += ran && !bad;
+			failed += bad;
+		}
+	}
+	fprintf(stderr, "%d passed, %d failed, %d launches\n", passed, failed, launches);
+	ts_ctx_free(names);
+	return failed != 0;
+}
