@@ -16,7 +16,7 @@ void *ts_alloc_array(TsArena *a, size_t n, size_t size); /* n * size, overflow i
 void *ts_memdup(TsArena *a, const void *p, size_t size);
 char *ts_strdup(TsArena *a, const char *s);
 char *ts_strndup(TsArena *a, const char *s, size_t n);
-char *ts_printf(TsArena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+char *ts_printf(TsArena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3), nonnull(2)));
 size_t ts_arena_used(const TsArena *a);
 
 #define TS_NEW(a, T) ((T *)ts_alloc((a), sizeof(T)))

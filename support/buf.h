@@ -10,8 +10,8 @@ typedef struct { char *p; size_t n, cap; } TsBuf;
 void ts_buf_add(TsBuf *b, const void *p, size_t n);
 void ts_buf_str(TsBuf *b, const char *s);
 void ts_buf_char(TsBuf *b, char c);
-void ts_buf_fmt(TsBuf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void ts_buf_vfmt(TsBuf *b, const char *fmt, va_list ap);
+void ts_buf_fmt(TsBuf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3), nonnull(2)));
+void ts_buf_vfmt(TsBuf *b, const char *fmt, va_list ap) __attribute__((nonnull(2)));
 void ts_buf_align(TsBuf *b, size_t align); /* pads with zeros */
 void *ts_buf_space(TsBuf *b, size_t n);    /* n zeroed bytes at the end; pointer valid until the next call */
 void ts_buf_free(TsBuf *b);

@@ -47,6 +47,14 @@ static bool read_source(State *s)
 	if (!ts_file_map(s->cx, s->path, &f)) return false;
 	s->is_pack = ts_is_elf(f.p, f.size);
 	ts_file_unmap(&f);
+	static const struct { const char *ending, *what; } written[] = { { ".ll", "LLVM IR" }, { ".s", "assembly" }, { ".h", "a header" } };
+	for (size_t i = 0; i < sizeof written / sizeof *written && !s->is_pack; i++) {
+		size_t n = strlen(s->path), m = strlen(written[i].ending);
+		if (n <= m || strcmp(s->path + n - m, written[i].ending)) continue;
+		ts_error(s->cx, (TsSpan){ 0 }, "E_LEVEL", "'%s' is %s, which is written and not read", s->path, written[i].what);
+		ts_hint(s->cx, "give the .tg or .tile that it was made from");
+		return false;
+	}
 	if (!(s->is_pack ? ts_pack_read(s->cx, s->path, &source, &s->name) : ts_read_source(s->cx, s->path, &source))) return false;
 	s->tree = ts_parse(s->cx, source);
 	return s->tree != NULL;

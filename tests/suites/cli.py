@@ -170,6 +170,9 @@ BAD = [
     Bad("input-in-no-folder", "no/m.tg -o m.so", 3, "E_FILE", "cannot open 'no/m.tg': No such file or directory"),
     Bad("input-is-a-folder", ". -o m.so", 3, "E_FILE", "cannot read '.': it is a folder, not a regular file"),
     Bad("input-is-a-device", "/dev/zero -o m.so", 3, "E_FILE", "cannot read '/dev/zero': it is a device, not a regular file"),
+    Bad("input-is-llvm-ir", "m.ll -o m.so", 1, "E_LEVEL", "'m.ll' is LLVM IR, which is written and not read", {"m.ll": "; ModuleID = 'tessera'\n"},
+        "give the .tg or .tile that it was made from"),
+    Bad("input-is-assembly", "m.s -o m.so", 1, "E_LEVEL", "'m.s' is assembly, which is written and not read", {"m.s": "\t.text\n"}),
     Bad("input-is-empty", "m.tg -o m.so", 1, "E_SYNTAX", "a file begins with its version: 'tessera 1', or 'tile 1' for kernels of Tile IR", {"m.tg": ""}),
     Bad("output-in-no-folder", "m.tg -o no/m.so", 3, "E_FILE", "cannot write 'no/m.so': No such file or directory", {"m.tg": MODEL}),
     Bad("program-in-no-folder", "m.tg --emit exe -o no/m", 3, "E_FILE", "cannot write 'no/m': No such file or directory", {"m.tg": MODEL}),
@@ -456,6 +459,22 @@ def questions(ctx):
     yield "help-to-a-full-disk", code.returncode == 3 and b"tsc: error[E_FILE]: cannot write standard output" in code.stderr, str(code)
 
 
+def levels_read_again(ctx):
+    """What docs/cli.md says of the texts that are input again."""
+    folder = ctx.tmp / "again"
+    put(folder, {"m.tg": MODEL})
+    for level, back in (("graph", ("graph", "so", "tile")), ("schedule", ("graph", "so", "tile")), ("tile", ("tile", "llvm", "asm", "obj"))):
+        name = level + (".tile" if level == "tile" else ".tg")
+        made = ctx.run([ctx.tsc, "m.tg", "--emit", level, "-o", name], cwd=folder)
+        yield "again/" + level, made.code == 0, made.err
+        for kind in back:
+            again = ctx.run([ctx.tsc, name, "--emit", kind, "-o", "out"], cwd=folder)
+            yield "again/%s-to-%s" % (level, kind), again.code == 0, again.err
+    for kind in ("so", "exe", "tsr", "header"):
+        refused = ctx.run([ctx.tsc, "tile.tile", "--emit", kind, "-o", "no"], cwd=folder)
+        yield "again/tile-to-%s-is-refused" % kind, refused.code == 1 and "E_LEVEL" in refused.err and not (folder / "no").exists(), refused.err
+
+
 def formatting(ctx):
     folder = ctx.tmp / "fmt"
     messy = MODEL.replace("x + 1.0", "(x)+ 1.0").replace("dims B\n\n", "dims B\n\n\n\n")
@@ -653,3 +672,4 @@ def run(ctx):
     yield from links(ctx)
     yield from questions(ctx)
     yield from formatting(ctx)
+    yield from levels_read_again(ctx)

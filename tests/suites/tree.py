@@ -1,4 +1,5 @@
 """Gates on the repository itself: rules of the house that a compiler does not check."""
+import os
 import re
 import subprocess
 
@@ -74,6 +75,39 @@ def graph_operators(table):
     return {m.group(1) for m in re.finditer(r"^OP\(\s*(\w+)([^\n]*)", table, re.M) if "TILE" not in m.group(2)}
 
 
+def heading_anchors(text):
+    """Anchors of a page's headings, as the sites that show it make them."""
+    names = re.findall(r"^#+\s+(.*?)\s*$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", n.lower()).replace(" ", "-") for n in names}
+
+
+def broken_links(texts, files):
+    """Links of the pages to files that are not in the repository, or to headings that a page does not have."""
+    found = []
+    for name, text in texts.items():
+        if not name.endswith(".md"):
+            continue
+        prose = re.sub(r"^```.*?^```|^(?: {4}|\t).*?$", lambda m: "\n" * m.group().count("\n"), text, flags=re.M | re.S)
+        prose = re.sub(r"`[^`\n]*`", "", prose)
+        for m in re.finditer(r"\]\(\s*<?([^)\s>]+)>?[^)]*\)|^\[[^\]]+\]:\s*(\S+)", prose, re.M):
+            path, _, anchor = (m.group(1) or m.group(2)).partition("#")
+            if re.match(r"[a-z]+:", path):
+                continue
+            at = name if not path else os.path.normpath(os.path.join(os.path.dirname(name), path))
+            there = at in files or any(f.startswith(at + "/") for f in files)
+            if not there or (anchor and anchor not in heading_anchors(texts.get(at, ""))):
+                found.append("%s:%d: %s" % (name, prose[: m.start()].count("\n") + 1, m.group(1) or m.group(2)))
+    return found
+
+
+def missing_files(texts):
+    """Files that a page names in backquotes by their path in the tree, and that are not there."""
+    tops = {n.split("/")[0] for n in texts if "/" in n}
+    return ["%s:%d: %s" % (name, i, path) for name, text in texts.items() if name.endswith(".md")
+            for i, line in enumerate(text.splitlines(), 1) for path in re.findall(r"`([\w./-]+\.(?:c|h|def|rules|md|py|sh|tg|tile|yaml))`", line)
+            if path.split("/")[0] in tops and "/" in path and "NAME" not in path and path not in texts]
+
+
 def test(name, found):
     return name, not found, "\n".join(found)
 
@@ -103,5 +137,9 @@ def run(ctx):
         and not n.startswith("middle/rewrite/gen/") for i, line in enumerate(t.splitlines(), 1) if re.search(r"(?<![\w.>_])(exit|getenv)\(", line)])
     yield test("first-headers-say-their-contract", [n for n, t in c.items() if n.endswith(".h") and not t.lstrip().startswith("/*")])
     yield test("no-links-tracked", links(ctx.root))
+    yield test("links-of-pages-resolve", broken_links(texts, set(tracked(ctx.root))))
+    yield test("files-that-pages-name-are-there", missing_files(texts))
+    bad = {"docs/a.md": "# One thing\n[x](b.md) [y](#one-thing) [z](#two) [w](../c.c#l) `docs/no.md`\n", "docs/b.c": "", "c.c": ""}
+    yield "links-gate-sees-broken-ones", len(broken_links(bad, set(bad))) == 3 and len(missing_files(bad)) == 1, str(broken_links(bad, set(bad)))
     yield test("licence-and-guides-are-there", [
         n for n in ("LICENSE", "README.md", "CONTRIBUTING.md", "SECURITY.md", ".ci/run") if n not in texts])
