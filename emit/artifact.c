@@ -3,6 +3,7 @@
 #include "emit/emit.h"
 #include "emit/lld_shim.h"
 #include "support/file.h"
+#include "support/temp.h"
 #include "tessera/tessera.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -127,7 +128,7 @@ static bool open_dir(Link *l, const TsArtifact *a, const char *path)
 {
 	TsArena *arena = ts_arena(l->cx);
 	char *dir = a->temp_dir ? ts_printf(arena, "%s/tessera-XXXXXX", a->temp_dir) : ts_path_beside(arena, path, ".tessera-XXXXXX");
-	if (!mkdtemp(dir)) {
+	if (!ts_temp_folder(l->cx, dir)) {
 		ts_env_error(l->cx, "E_FILE", "cannot write '%s': %s", a->temp_dir ? dir : path, strerror(errno));
 		return false;
 	}
@@ -139,8 +140,10 @@ static void close_dir(Link *l)
 {
 	for (uint32_t i = 0; i < l->files.n; i++)
 		unlink(l->files.p[i]);
-	if (l->dir)
-		rmdir(l->dir);
+	if (!l->dir)
+		return;
+	rmdir(l->dir);
+	ts_temp_done(l->cx, l->dir);
 }
 
 static const char *temp_file(Link *l, const char *name)

@@ -166,6 +166,23 @@ static int64_t write_in_place(const char *path, uint32_t kind, const TsPart *par
 	return write_and_close(fd, parts, n);
 }
 
+/* Makes temp, which becomes target. The signals that end a process (hang-up, interrupt, terminate) wait until it has: they leave nothing.
+ * Other threads of this process have them blocked for good. */
+static int64_t write_aside(const char *temp, const char *target, const TsPart *parts, uint32_t n)
+{
+	uint64_t ends = 1u << (1 - 1) | 1u << (2 - 1) | 1u << (15 - 1), old;
+	ts_sys(TS_SYS_SIGMASK, 0 /* block */, (int64_t)(intptr_t)&ends, (int64_t)(intptr_t)&old, 8, 0, 0);
+	ts_sys3(TS_SYS_UNLINK, (int64_t)(intptr_t)temp, 0, 0); /* what a process of this number left when it was killed */
+	int64_t fd = ts_sys3(TS_SYS_OPEN, (int64_t)(intptr_t)temp, WRITE | CREATE | EXCLUSIVE | CLOSE_ON_EXEC, 0666);
+	int64_t why = fd < 0 ? -fd : write_and_close(fd, parts, n);
+	if (!why)
+		why = -ts_sys3(TS_SYS_RENAME, (int64_t)(intptr_t)temp, (int64_t)(intptr_t)target, 0);
+	if (why && fd >= 0)
+		ts_sys3(TS_SYS_UNLINK, (int64_t)(intptr_t)temp, 0, 0);
+	ts_sys(TS_SYS_SIGMASK, 2 /* set */, (int64_t)(intptr_t)&old, 0, 8, 0, 0);
+	return why;
+}
+
 int64_t ts_write_parts(const char *path, const TsPart *parts, uint32_t n)
 {
 	char target[LONGEST], temp[LONGEST + 32];
@@ -181,14 +198,5 @@ int64_t ts_write_parts(const char *path, const TsPart *parts, uint32_t n)
 	memcpy(temp, target, keep);
 	TsText t = { temp, keep, sizeof temp, false };
 	ts_text_add(&t, ".tmp%d", ts_sys3(TS_SYS_GETPID, 0, 0, 0));
-	ts_sys3(TS_SYS_UNLINK, (int64_t)(intptr_t)temp, 0, 0); /* what a process of this number left when it was killed */
-	int64_t fd = ts_sys3(TS_SYS_OPEN, (int64_t)(intptr_t)temp, WRITE | CREATE | EXCLUSIVE | CLOSE_ON_EXEC, 0666);
-	if (fd < 0)
-		return -fd;
-	why = write_and_close(fd, parts, n);
-	if (!why)
-		why = -ts_sys3(TS_SYS_RENAME, (int64_t)(intptr_t)temp, (int64_t)(intptr_t)target, 0);
-	if (why)
-		ts_sys3(TS_SYS_UNLINK, (int64_t)(intptr_t)temp, 0, 0);
-	return why;
+	return write_aside(temp, target, parts, n);
 }

@@ -27,18 +27,26 @@ void ts_unlock(TsLock *l)
 extern int pthread_create(uintptr_t *thread, const void *attributes, void *(*main)(void *), void *arg) __attribute__((weak, visibility("default")));
 extern int pthread_join(uintptr_t thread, void **result) __attribute__((weak, visibility("default")));
 
-/* Workers take no signals meant for the host: all are blocked but those of faults, of profilers, and the ones libc itself sends. */
-static bool libc_start(TsThread *t)
+/* Workers take no signals meant for the host: all are blocked but those of faults, of profilers, and the ones libc itself sends. A new
+ * thread has the mask of the one that makes it; this one's goes to *old. */
+static void mask_for_workers(uint64_t *old)
 {
 	enum { ILL = 4, TRAP = 5, BUS = 7, FPE = 8, SEGV = 11, PROF = 27, FIRST_OF_LIBC = 32 };
 	const uint64_t open = 1ull << (ILL - 1) | 1ull << (TRAP - 1) | 1ull << (BUS - 1) | 1ull << (FPE - 1) | 1ull << (SEGV - 1) | 1ull << (PROF - 1) |
 	                      7ull << (FIRST_OF_LIBC - 1);
-	uint64_t block = ~open, old;
+	uint64_t block = ~open;
+	ts_sys(TS_SYS_SIGMASK, 0 /* block */, (int64_t)(intptr_t)&block, (int64_t)(intptr_t)old, 8, 0, 0);
+}
+static void mask_again(const uint64_t *old) { ts_sys(TS_SYS_SIGMASK, 2 /* set */, (int64_t)(intptr_t)old, 0, 8, 0, 0); }
+
+static bool libc_start(TsThread *t)
+{
+	uint64_t old;
 	if (!pthread_create || !pthread_join)
 		return false;
-	ts_sys(14 /* rt_sigprocmask */, 0 /* block */, (int64_t)(intptr_t)&block, (int64_t)(intptr_t)&old, 8, 0, 0);
+	mask_for_workers(&old);
 	bool ok = pthread_create(&t->id, NULL, t->main, t->arg) == 0;
-	ts_sys(14, 2 /* set */, (int64_t)(intptr_t)&old, 0, 8, 0, 0);
+	mask_again(&old);
 	return ok;
 }
 static void libc_join(TsThread *t) { pthread_join(t->id, NULL); }
@@ -81,7 +89,11 @@ static bool own_start(TsThread *t)
 	ts_sys3(10 /* mprotect */, (int64_t)(intptr_t)stack, GUARD, 0);
 	t->stack = stack;
 	atomic_store(&t->alive, 1);
-	if (clone_thread(t, (void **)(void *)(stack + STACK - 32)) > 0) /* the stack is 16-byte aligned where main is called */
+	uint64_t old;
+	mask_for_workers(&old);
+	int64_t id = clone_thread(t, (void **)(void *)(stack + STACK - 32)); /* the stack is 16-byte aligned where main is called */
+	mask_again(&old);
+	if (id > 0)
 		return true;
 	ts_pages_free(stack, STACK);
 	return false;

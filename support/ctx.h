@@ -18,8 +18,8 @@ typedef struct { uint32_t file, begin, end; } TsSpan;
 TsCtx *ts_ctx_new(void);
 void ts_ctx_free(TsCtx *cx);
 TsArena *ts_arena(TsCtx *cx); /* lives as long as the context */
-/* One pointer each for what a level parses once per context; NULL at first. */
-typedef enum { TS_SLOT_OPS, TS_SLOT_COUNT } TsSlot;
+/* One pointer each for what a level parses once per context, and for what the process set up (support/temp.h); NULL at first. */
+typedef enum { TS_SLOT_OPS, TS_SLOT_TEMPS, TS_SLOT_COUNT } TsSlot;
 void **ts_ctx_slot(TsCtx *cx, TsSlot which);
 
 TsSym ts_intern(TsCtx *cx, const char *s);

@@ -1,4 +1,5 @@
 #include "support/file.h"
+#include "support/temp.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -118,7 +119,7 @@ bool ts_out_open(TsCtx *cx, const char *path, TsOut *out)
 	int folder = slash ? (int)(slash + 1 - out->target) : 0;
 	out->temp = ts_printf(a, "%.*s%.200s.tmp%ld", folder, out->target, out->target + folder, (long)getpid()); /* a name of 255 bytes has room */
 	unlink(out->temp); /* what a process of this number left when it was killed */
-	out->to = fopen(out->temp, "wbx");
+	out->to = ts_temp_file(cx, out->temp);
 	return out->to || fail(cx, out);
 }
 
@@ -140,9 +141,10 @@ bool ts_out_close(TsCtx *cx, TsOut *out, bool keep)
 		mode_t mask = umask(0);
 		umask(mask);
 		if (chmod(out->temp, out->exact ? out->mode : out->mode & ~mask) < 0 || rename(out->temp, out->target) < 0) fail(cx, out);
-		else return true;
+		else return ts_temp_done(cx, out->temp), true;
 	}
 	unlink(out->temp);
+	ts_temp_done(cx, out->temp);
 	return !out->failed;
 }
 

@@ -213,8 +213,15 @@ static int start(TsLoader *l, const char *helper, const char *symbol, int in, in
 	posix_spawn_file_actions_init(&fa);
 	posix_spawn_file_actions_adddup2(&fa, in, 0);
 	posix_spawn_file_actions_adddup2(&fa, out, 1);
-	int err = posix_spawn(&l->pid, helper, &fa, NULL, argv + 1, environ);
-	if (err == ENOENT) err = posix_spawn(&l->pid, musl, &fa, NULL, argv, environ); /* a system without glibc */
+	posix_spawnattr_t at;
+	sigset_t none; /* signals that this process waits for end the helper */
+	sigemptyset(&none);
+	posix_spawnattr_init(&at);
+	posix_spawnattr_setsigmask(&at, &none);
+	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK);
+	int err = posix_spawn(&l->pid, helper, &fa, &at, argv + 1, environ);
+	if (err == ENOENT) err = posix_spawn(&l->pid, musl, &fa, &at, argv, environ); /* a system without glibc */
+	posix_spawnattr_destroy(&at);
 	posix_spawn_file_actions_destroy(&fa);
 	return err;
 }

@@ -1,5 +1,6 @@
 #include "tsc/model_file.h"
 #include "support/file.h"
+#include "support/temp.h"
 #include "tsc/pipeline.h"
 #include <dirent.h>
 #include <elf.h>
@@ -28,7 +29,7 @@ static bool make_folder(TsCtx *cx, TsModelFile *m)
 {
 	const char *temp = getenv("TMPDIR");
 	m->folder = ts_printf(ts_arena(cx), "%s/tsc-XXXXXX", temp && *temp ? temp : "/tmp");
-	if (mkdtemp(m->folder)) return true;
+	if (ts_temp_folder(cx, m->folder)) return true;
 	ts_env_error(cx, "E_FILE", "cannot make the folder '%s': %s", m->folder, strerror(errno));
 	m->folder = NULL;
 	return false;
@@ -37,7 +38,7 @@ static bool make_folder(TsCtx *cx, TsModelFile *m)
 bool ts_model_open(TsCtx *cx, const char *input, TsOptions *o, TsModelFile *out)
 {
 	bool shared;
-	*out = (TsModelFile){ input, NULL };
+	*out = (TsModelFile){ .cx = cx, .path = input };
 	if (!look(cx, input, &shared)) return false;
 	if (shared) return true;
 	if (!make_folder(cx, out)) return false;
@@ -58,5 +59,6 @@ void ts_model_close(TsModelFile *m)
 		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) unlinkat(dirfd(d), e->d_name, 0);
 	closedir(d);
 	rmdir(m->folder);
+	ts_temp_done(m->cx, m->folder);
 	m->folder = NULL;
 }

@@ -3,7 +3,7 @@
 #pragma once
 #include "tsc/options.h"
 
-typedef struct { const char *path; char *folder; /* NULL: not compiled here */ } TsModelFile;
+typedef struct { TsCtx *cx; const char *path; char *folder; /* NULL: not compiled here */ } TsModelFile;
 
 /* o: how to compile; its input and output are set here. False after reporting. */
 bool ts_model_open(TsCtx *cx, const char *input, TsOptions *o, TsModelFile *out);

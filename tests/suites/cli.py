@@ -3,9 +3,11 @@ behind; and what the sub-commands print. The folder of each test is empty but fo
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -597,6 +599,31 @@ def test_blocks(ctx):
         yield "test-dims-" + name, bad.code == 1 and "error[%s]" % code in bad.err and words in bad.err, bad.out + bad.err
 
 
+def killed(ctx):
+    """Ended by a signal in the middle, tsc leaves no file and no folder, and its status says the signal."""
+    folder, temp = ctx.tmp / "killed", ctx.tmp / "killed-temp"
+    temp.mkdir()
+    slow = "tessera 1\ngraph f(x: f32[2, 4]) -> (y: f32[]) {\n  y = sum(tanh(x[0, 0] + cast(iota(1000000), f32)))\n}\n"
+    put(folder, {"m.tg": slow, "x.safetensors": safetensors({"x": tensor((2, 4), (0, 32))}, struct.pack("<8f", *range(8)))})
+    script = "exec %s run m.tg --input x=x.safetensors --bench 1000000" % ctx.tsc
+    for name, head, signals in (("term", "", ["SIGTERM"]), ("int", "", ["SIGINT"]), ("hup", "", ["SIGHUP"]), ("hup-ignored", "trap '' HUP; ", ["SIGHUP", "SIGTERM"])):
+        p = subprocess.Popen(["sh", "-c", head + script], cwd=folder, env=dict(os.environ, TMPDIR=str(temp)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and p.poll() is None and not list(temp.glob("*/model.so")):
+            time.sleep(0.01)
+        made, last = len(list(temp.glob("*/model.so"))), getattr(signal, signals[-1])
+        for word in signals:
+            p.send_signal(getattr(signal, word))
+            time.sleep(0.2)
+        try:
+            p.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.wait()
+        left = list(temp.iterdir()) + [q for q in folder.iterdir() if q.name not in ("m.tg", "x.safetensors")]
+        yield "killed/" + name, made == 1 and p.returncode == -last and not left, "made %d, status %s, left %s" % (made, p.returncode, left)
+
+
 def running(ctx):
     """One model by every way in and out of tsc run."""
     folder = ctx.tmp / "run"
@@ -663,6 +690,7 @@ def artifacts_that_fail(ctx):
 
 def run(ctx):
     yield from test_blocks(ctx)
+    yield from killed(ctx)
     yield from running(ctx)
     yield from artifacts_that_fail(ctx)
     yield from bad_command_lines(ctx)

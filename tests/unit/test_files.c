@@ -4,6 +4,7 @@
 #include "ir/safetensors.h"
 #include "ir/weights.h"
 #include "support/file.h"
+#include "support/temp.h"
 #include "tests/unit/check.h"
 #include <stdlib.h>
 #include <string.h>
@@ -156,6 +157,27 @@ static void test_weights(TsCtx *cx)
 	ts_weights_close(&w);
 }
 
+/* What is made is removed when the process is told to end; what is done with is not. Nothing else of the context is touched. */
+static void test_temps(TsCtx *cx)
+{
+	char *dir = ts_printf(ts_arena(cx), "%s/temps-XXXXXX", folder);
+	const char *kept = path(cx, "kept.tmp"), *lost = path(cx, "lost.tmp");
+	*ts_ctx_slot(cx, TS_SLOT_TEMPS) = ts_temps_new();
+	FILE *a = ts_temp_file(cx, kept), *b = ts_temp_file(cx, lost);
+	check("temps-made", a && b && ts_temp_folder(cx, dir) && !ts_temp_file(cx, kept), "a file or folder is not there, or was made twice");
+	const char *inside = ts_printf(ts_arena(cx), "%s/inside", dir);
+	check("temps-inside", ts_write_file(cx, inside, "x", 1) && !access(inside, F_OK), "nothing was written");
+	ts_temp_done(cx, kept);
+	ts_temps_remove(cx);
+	check("temps-removed", access(lost, F_OK) && access(dir, F_OK), "something is left");
+	check("temps-kept", !access(kept, F_OK), "it is gone");
+	ts_temps_free(*ts_ctx_slot(cx, TS_SLOT_TEMPS));
+	*ts_ctx_slot(cx, TS_SLOT_TEMPS) = NULL;
+	if (a) fclose(a);
+	if (b) fclose(b);
+	unlink(kept);
+}
+
 static void test_weight_names(TsCtx *cx)
 {
 	TsSym vars[] = { ts_intern(cx, "i"), ts_intern(cx, "j") };
@@ -267,6 +289,7 @@ int main(void)
 	test_safetensors(cx);
 	test_weights(cx);
 	test_weight_names(cx);
+	test_temps(cx);
 	test_npy(cx);
 	test_npz(cx);
 	static const char *const files[] = { "a.safetensors", "b.safetensors", "i.json", "wrong.json", "up.json", "none.json", "cut.json", "t.npy", "z.npz" };
