@@ -356,7 +356,11 @@ static int program(int argc, char **argv)
 }
 
 __attribute__((used)) void ts_load_main(int64_t *stack);
-void ts_load_main(int64_t *stack) { leave(program((int)stack[0], (char **)(void *)(stack + 1))); }
+void ts_load_main(int64_t *stack)
+{
+	ts_sys3(157 /* prctl */, 1 /* the signal when the parent ends */, 9 /* kill */, 0);
+	leave(program((int)stack[0], (char **)(void *)(stack + 1)));
+}
 
 /* the loader enters here: argc at the top of the stack, then argv */
 __attribute__((naked, noreturn)) void _start(void);
