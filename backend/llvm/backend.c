@@ -5,6 +5,7 @@
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Error.h>
 #include <llvm-c/ErrorHandling.h>
+#include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
@@ -58,7 +59,13 @@ static void init_target(TsTargetKind kind)
 #define INIT(T) (LLVMInitialize##T##TargetInfo(), LLVMInitialize##T##Target(), LLVMInitialize##T##TargetMC(), LLVMInitialize##T##AsmPrinter())
 	switch (kind) {
 	case TS_TK_CPU: INIT(X86); break;
-	case TS_TK_NVPTX: INIT(NVPTX); break;
+	case TS_TK_NVPTX: {
+		/* what hides behind a copy or a matrix instruction stands before its wait in the text, and has to stay there */
+		static const char *const stay[] = { "tsc", "-instcombine-code-sinking=0", "-disable-machine-sink" };
+		INIT(NVPTX);
+		LLVMParseCommandLineOptions(3, stay, NULL);
+		break;
+	}
 	case TS_TK_AMDGPU: INIT(AMDGPU); break;
 	}
 #undef INIT

@@ -29,11 +29,14 @@ static void wait_parity(Lower *w, Val barrier, Val parity)
 	LLVMPositionBuilderAtEnd(w->b, done);
 }
 
-/* CTA scope: only engines read what a release frees, and a wider scope puts a fence of all memory into the loop */
+/* The arrival of one lane of each warp (inside `one`: of the thread that is there). Predicated, not branched over: a block that ends here
+ * would let what stands before it sink below. CTA scope: only engines read what a release frees, and a wider scope puts a fence of all memory
+ * into the loop. */
 static void arrive(Lower *w, Val barrier)
 {
-	Val args[] = { barrier, lw_i32(w, 1) };
-	lg_intrinsic(w, "llvm.nvvm.mbarrier.arrive.scope.cta.space.cta", args, 2);
+	Val args[] = { barrier, LLVMBuildZExt(w->b, LLVMBuildICmp(w->b, LLVMIntEQ, w->lane, lw_i32(w, 0), ""), w->i32, "") };
+	args[0] = LLVMBuildPtrToInt(w->b, args[0], w->i32, "");
+	lg_asm(w, "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, $1, 0;\n\t@p mbarrier.arrive.shared::cta.b64 _, [$0];\n}", "r,r,~{memory}", w->none, args, 2);
 }
 
 static void word_wait(Lower *w, const TsTree *call, bool empty)
@@ -43,14 +46,7 @@ static void word_wait(Lower *w, const TsTree *call, bool empty)
 	wait_parity(w, barrier_of(w, slot, empty), lw_expr(w, slot->kid[1]).v[PARITY]);
 }
 
-/* one arrival for each warp, or, inside `one`, for the thread that is there */
-static void word_release(Lower *w, const TsTree *call)
-{
-	Val barrier = barrier_of(w, call->kid[1], true);
-	Branch b = lg_if(w, LLVMBuildICmp(w->b, LLVMIntEQ, w->lane, lw_i32(w, 0), ""));
-	arrive(w, barrier);
-	lg_end(w, b);
-}
+static void word_release(Lower *w, const TsTree *call) { arrive(w, barrier_of(w, call->kid[1], true)); }
 
 static void word_expect(Lower *w, const TsTree *call)
 {
