@@ -29,14 +29,15 @@ static void wait_parity(Lower *w, Val barrier, Val parity)
 	LLVMPositionBuilderAtEnd(w->b, done);
 }
 
-/* The arrival of one lane of each warp (inside `one`: of the thread that is there). Predicated, not branched over: a block that ends here
- * would let what stands before it sink below. CTA scope: only engines read what a release frees, and a wider scope puts a fence of all memory
- * into the loop. */
+/* The arrival of one lane of each warp (inside `one`: of the thread that is there). A branch, not a predicate: the block ends here, so that
+ * what stands before a wait is not moved below the release behind it. CTA scope: only engines read what a release frees, and a wider
+ * scope puts a fence of all memory into the loop. */
 static void arrive(Lower *w, Val barrier)
 {
-	Val args[] = { barrier, LLVMBuildZExt(w->b, LLVMBuildICmp(w->b, LLVMIntEQ, w->lane, lw_i32(w, 0), ""), w->i32, "") };
-	args[0] = LLVMBuildPtrToInt(w->b, args[0], w->i32, "");
-	lg_asm(w, "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, $1, 0;\n\t@p mbarrier.arrive.shared::cta.b64 _, [$0];\n}", "r,r,~{memory}", w->none, args, 2);
+	Val args[] = { barrier, lw_i32(w, 1) };
+	Branch b = lg_if(w, LLVMBuildICmp(w->b, LLVMIntEQ, w->lane, lw_i32(w, 0), ""));
+	lg_intrinsic(w, "llvm.nvvm.mbarrier.arrive.scope.cta.space.cta", args, 2);
+	lg_end(w, b);
 }
 
 static void word_wait(Lower *w, const TsTree *call, bool empty)

@@ -262,9 +262,12 @@ static void join_arg(const Reduction *r, Val *a, Val *b, Val *out)
 	for (int i = 0; i < 2; i++) out[i] = LLVMBuildSelect(bd, wins, b[i], a[i], "");
 }
 
-/* x[0..n) by halving: x[i] with x[i + half]. Values lie x[i * parts]. */
+/* x[0..n) by halving: x[i] with x[i + half]. Values lie x[i * parts]. On GPUs one after the other: threads hide the latency of a chain, and its
+ * length tells ptxas that what feeds it comes before the waits that stand behind it. */
 static void tree(const Reduction *r, Val *x, int n)
 {
+	for (int i = 1; r->w->gpu && i < n; i++) r->join(r, x, &x[i * r->parts], x);
+	if (r->w->gpu) return;
 	while (n > 1) {
 		int half = (n + 1) / 2;
 		for (int i = 0; i + half < n; i++) r->join(r, &x[i * r->parts], &x[(i + half) * r->parts], &x[i * r->parts]);

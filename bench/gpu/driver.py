@@ -44,13 +44,14 @@ class Kernel:
 
     def bind(self, grid, buffers, numbers, maps=()):
         """A function without arguments that launches with these arguments."""
+        x, y = grid if isinstance(grid, tuple) else (grid, 1)
         values = [struct.pack("q", b.data_ptr()) for b in buffers] + [struct.pack("q", n) for n in numbers] + list(maps)
         store = [ctypes.create_string_buffer(v, len(v)) for v in values]
         params = (ctypes.c_void_p * len(store))(*[ctypes.addressof(s) for s in store])
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
 
         def launch(_keep=(store, buffers)):
-            _check(_cuda.cuLaunchKernel(self.fn, grid, 1, 1, self.threads, 1, 1, self.shared, stream, params, None), "cuLaunchKernel")
+            _check(_cuda.cuLaunchKernel(self.fn, x, y, 1, self.threads, 1, 1, self.shared, stream, params, None), "cuLaunchKernel")
 
         return launch
 
