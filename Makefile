@@ -83,7 +83,7 @@ $(BUILD)/obj/%.cpp.o: %.cpp | $(BUILD)/ld/ld.lld
 
 $(BUILD)/obj/%.S.o: %.S | $(BUILD)/ld/ld.lld
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(INCLUDES) -DTS_RTLIB='"$(BUILD)/rtlib.o"' $(DEPS) -c $< -o $@
+	$(Q)$(CC) $(INCLUDES) -DTS_RTLIB='"$(BUILD)/rtlib.o"' -DTS_RTLIB_CUDA='"$(BUILD)/rtlib_cuda.o"' $(DEPS) -c $< -o $@
 
 # Everything waits for this: what is missing on the machine is installed, once. gcc finds the linker of -fuse-ld=lld by the name
 # ld.lld in the folder of -B.
@@ -122,10 +122,12 @@ $(BUILD)/gen/rules.inc: $(BUILD)/gen-rules $(RULES)
 $(call obj,$(call sources,middle/rewrite) $(UNIT_SRC)): | $(GENERATED)
 
 # The runtime that is linked into every artifact (a loop in its memcpy must not become a call of memcpy): freestanding, position independent, one relocatable object, carried inside tsc.
+# What drives NVIDIA GPUs is an object of its own, which artifacts without code for them do not get.
 RT_FLAGS := -std=c17 -O2 $(WARN) -Iinclude -I. -ffreestanding -fPIC -fvisibility=hidden -fno-stack-protector -fcf-protection=none \
             -fno-asynchronous-unwind-tables -fno-unwind-tables -ffunction-sections -fdata-sections -fno-common -fno-ident -march=x86-64-v2 -mtune=generic \
             -fno-tree-loop-distribute-patterns -ffp-contract=off -ffile-prefix-map=$(CURDIR)=.
 RT_OBJ   := $(call obj,$(sort $(wildcard rtlib/*.c)))
+RT_CUDA  := $(filter $(BUILD)/obj/rtlib/cuda%,$(RT_OBJ))
 $(RT_OBJ): $(BUILD)/obj/%.c.o: %.c | $(BUILD)/ld/ld.lld
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(RT_FLAGS) $(DEPS) -c $< -o $@
@@ -135,9 +137,11 @@ $(BUILD)/obj/rtlib.list: FORCE
 $(BUILD)/obj/rtlib_empty.o: | $(BUILD)/ld/ld.lld
 	@mkdir -p $(@D)
 	$(Q)printf '.section .note.GNU-stack,"",@progbits\n' | $(CC) -x assembler -c - -o $@
-$(BUILD)/rtlib.o: $(RT_OBJ) $(BUILD)/obj/rtlib_empty.o $(BUILD)/obj/rtlib.list
+$(BUILD)/rtlib.o: $(filter-out $(RT_CUDA),$(RT_OBJ)) $(BUILD)/obj/rtlib_empty.o $(BUILD)/obj/rtlib.list
 	$(Q)$(BUILD)/ld/ld.lld -r -o $@ $(filter %.o,$^)
-$(BUILD)/obj/emit/rtlib_blob.S.o: $(BUILD)/rtlib.o
+$(BUILD)/rtlib_cuda.o: $(RT_CUDA) $(BUILD)/obj/rtlib_empty.o $(BUILD)/obj/rtlib.list
+	$(Q)$(BUILD)/ld/ld.lld -r -o $@ $(filter %.o,$^)
+$(BUILD)/obj/emit/rtlib_blob.S.o: $(BUILD)/rtlib.o $(BUILD)/rtlib_cuda.o
 $(BUILD)/obj/middle/tiler/db_blob.S.o: $(wildcard autotune_db/*.yaml)
 
 # one program without any shared library, the same for developers and for release

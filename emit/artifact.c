@@ -97,6 +97,8 @@ static void make_glue(TsCtx *cx, const TsArtifact *a, TsBuf *out)
 	ts_elf_reloc(e, data, offsetof(TesseraModel, device_code_bytes), R_X86_64_64, s_link, 24);
 	if (a->n_device_plans)
 		ts_elf_reloc(e, data, offsetof(TesseraModel, device_plans), R_X86_64_64, d.s_table, 0);
+	if (a->n_device_plans) /* what brings the runtime's part for GPUs in */
+		ts_elf_reloc(e, data, offsetof(TesseraModel, device_ops), R_X86_64_64, ts_elf_symbol(e, "ts_cuda_ops", 0, 0, 0, STB_GLOBAL, STV_HIDDEN), 0);
 	if (a->n_objects)
 		ts_elf_reloc(e, data, offsetof(TesseraModel, kernels), R_X86_64_64, ts_elf_symbol(e, "ts_kernels", 0, 0, 0, STB_GLOBAL, STV_HIDDEN), 0);
 	if (!so_or_exe && a->weight_bytes)
@@ -171,6 +173,8 @@ static bool inputs(Link *l, const TsArtifact *a)
 	ts_buf_free(&glue);
 	for (uint32_t i = 0; i < a->n_objects && ok; i++)
 		ok = input(l, ts_printf(ts_arena(l->cx), "code%u.o", i), a->objects[i].p, a->objects[i].n);
+	if (ok && a->n_device_plans)
+		ok = input(l, "rtlib_cuda.o", ts_rtlib_cuda_begin, (size_t)(ts_rtlib_cuda_end - ts_rtlib_cuda_begin));
 	return ok && input(l, "rtlib.o", ts_rtlib_begin, (size_t)(ts_rtlib_end - ts_rtlib_begin));
 }
 

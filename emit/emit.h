@@ -57,5 +57,5 @@ void ts_plan_formula_text(const TsPlanHeader *plan, const TsPlanKernel *k, uint3
 
 const char *ts_plan_type_text(uint32_t dtype); /* "f32" */
 
-/* The runtime object carried inside tsc. */
-extern const unsigned char ts_rtlib_begin[], ts_rtlib_end[];
+/* The runtime objects carried inside tsc; the second one goes into artifacts with code for GPUs alone. */
+extern const unsigned char ts_rtlib_begin[], ts_rtlib_end[], ts_rtlib_cuda_begin[], ts_rtlib_cuda_end[];

@@ -1,11 +1,11 @@
 /* A context: memory hooks, the thread pool, and what the sessions of one model share. Workers sleep on a futex when nothing runs. A run
  * takes the pool if it is free and else computes on its own thread; workers that wake late join late, nobody waits for them. */
-#include "rtlib/rt.h"
+#include "rtlib/device.h"
 #include "rtlib/sys.h"
 #include <stdatomic.h>
 
 #define OPEN 0x80000000u
-enum { MAX_THREADS = 4096 };
+enum { MAX_THREADS = 4096, DEVICE_THREADS = 8 };
 
 typedef struct Shared {
 	struct Shared *next;
@@ -21,6 +21,9 @@ typedef struct Context {
 	size_t bytes;
 	int32_t threads, cpu, started;
 	const char *weights;
+	const TsDeviceOps *device_ops;
+	void *device;              /* of device_ops; NULL on the CPU */
+	TesseraDeviceInfo info;
 	TsLock lock;               /* of the shared list */
 	Shared *shared;
 	/* the pool */
@@ -166,6 +169,58 @@ static int32_t ctx_threads(TesseraContext *cx) { return context(cx)->threads; }
 static int32_t ctx_cpu(TesseraContext *cx) { return context(cx)->cpu; }
 static const char *ctx_weights(TesseraContext *cx) { return context(cx)->weights; }
 
+/* ---- the device ---- */
+
+static void ctx_device(TesseraContext *cx, TesseraDeviceInfo *out) { *out = context(cx)->info; }
+
+static int32_t device_alloc(TesseraContext *cx, uint64_t bytes, void **out, TesseraError *e)
+{
+	Context *c = context(cx);
+	if (!out)
+		return ts_fail(e, TESSERA_INVALID, "argument 'out' is NULL");
+	*out = NULL;
+	if (c->device)
+		return c->device_ops->alloc(c->device, bytes ? bytes : 1, out, e);
+	*out = ctx_alloc(cx, bytes ? bytes : 1, 256);
+	return *out ? TESSERA_OK : ts_fail(e, TESSERA_NO_MEMORY, "no memory for %u bytes", bytes);
+}
+
+static int32_t device_release(TesseraContext *cx, void *memory, uint64_t bytes, TesseraError *e)
+{
+	Context *c = context(cx);
+	if (memory && c->device)
+		return c->device_ops->release(c->device, memory, e);
+	ctx_release(cx, memory, bytes ? bytes : 1);
+	return TESSERA_OK;
+}
+
+static int32_t copy(TesseraContext *cx, void *to, const void *from, uint64_t bytes, TesseraError *e)
+{
+	Context *c = context(cx);
+	if (bytes && c->device)
+		return c->device_ops->copy(c->device, to, from, bytes, e);
+	memmove(to, from, bytes);
+	return TESSERA_OK;
+}
+
+static int32_t wait_for(TesseraContext *cx, void *stream, TesseraError *e)
+{
+	Context *c = context(cx);
+	return c->device ? c->device_ops->wait(c->device, stream, e) : TESSERA_OK;
+}
+
+/* AUTO with nothing but CPU code is the CPU, without a word */
+static int32_t choose_device(Context *c, const TesseraModel *m, const TesseraContextOptions *o, TesseraError *e)
+{
+	c->info = (TesseraDeviceInfo){ .device = { kDLCPU, 0 }, .name = "CPU" };
+	c->device_ops = m->device_ops;
+	if (o->device == TESSERA_DEVICE_CPU || (o->device == TESSERA_DEVICE_AUTO && !c->device_ops))
+		return TESSERA_OK;
+	if (!c->device_ops)
+		return ts_fail(e, TESSERA_UNSUPPORTED, "model '%s' holds no code for GPUs, and context option 'device' asks for cuda:%d", m->name, (int64_t)o->device_id);
+	return c->device_ops->open(m, o, &c->head, &c->device, &c->info, e);
+}
+
 /* ---- life ---- */
 
 static void destroy(TesseraContext *cx)
@@ -183,11 +238,13 @@ static void destroy(TesseraContext *cx)
 		s->drop(cx, s->value);
 		ctx_release(cx, s, sizeof *s);
 	}
+	if (c->device)
+		c->device_ops->close(cx, c->device);
 	mem.release(mem.user, c, c->bytes);
 }
 
 static const TesseraContextApi context_api = { TESSERA_ABI, sizeof(TesseraContextApi), destroy, ctx_alloc, ctx_release, ctx_threads, ctx_cpu,
-                                               ctx_weights, parallel, shared };
+                                               ctx_weights, parallel, shared, ctx_device, device_alloc, device_release, copy, wait_for };
 
 static int32_t check_options(const TesseraContextOptions *o, int32_t level, TesseraError *e)
 {
@@ -198,6 +255,10 @@ static int32_t check_options(const TesseraContextOptions *o, int32_t level, Tess
 		return ts_fail(e, TESSERA_INVALID, "context option 'threads' is %d, wanted 0 to %d", (int64_t)o->threads, (int64_t)MAX_THREADS);
 	if (o->cpu < 0 || o->cpu > TESSERA_CPU_V4)
 		return ts_fail(e, TESSERA_INVALID, "context option 'cpu' is %d, wanted 0 to %d", (int64_t)o->cpu, (int64_t)TESSERA_CPU_V4);
+	if (o->device != TESSERA_DEVICE_AUTO && o->device != TESSERA_DEVICE_CPU && o->device != TESSERA_DEVICE_CUDA)
+		return ts_fail(e, TESSERA_INVALID, "context option 'device' is %d, wanted 0, 1 (the CPU) or 2 (CUDA)", (int64_t)o->device);
+	if (o->device_id < 0 || (o->device_id && o->device != TESSERA_DEVICE_CUDA))
+		return ts_fail(e, TESSERA_INVALID, "context option 'device_id' is %d, wanted a GPU's number, and 0 without TESSERA_DEVICE_CUDA", (int64_t)o->device_id);
 	if (!o->allocator.alloc != !o->allocator.release)
 		return ts_fail(e, TESSERA_INVALID, "context option 'allocator' has only one of alloc and release");
 	if (!level)
@@ -207,7 +268,7 @@ static int32_t check_options(const TesseraContextOptions *o, int32_t level, Tess
 	return TESSERA_OK;
 }
 
-int32_t ts_context_create(const TesseraContextOptions *o, const TsThreadOps *ops, TesseraContext **out, TesseraError *e)
+int32_t ts_context_create(const TesseraModel *m, const TesseraContextOptions *o, const TsThreadOps *ops, TesseraContext **out, TesseraError *e)
 {
 	static const TesseraContextOptions none = { 0 };
 	int32_t level = ts_cpu_level(), rc;
@@ -233,6 +294,12 @@ int32_t ts_context_create(const TesseraContextOptions *o, const TsThreadOps *ops
 	c->cpu = o->cpu ? o->cpu : level;
 	if (path)
 		c->weights = memcpy((char *)c + fixed, o->weights, path);
+	if ((rc = choose_device(c, m, o, e))) {
+		mem.release(mem.user, c, c->bytes);
+		return rc;
+	}
+	if (c->device && !o->threads && c->threads > DEVICE_THREADS)
+		c->threads = DEVICE_THREADS;
 	start_workers(c);
 	*out = &c->head;
 	return TESSERA_OK;

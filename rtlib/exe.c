@@ -346,7 +346,7 @@ static int compute(Program *g, TesseraError *e)
 static int open_session(Program *g, TesseraError *e)
 {
 	TesseraContextOptions co = { .threads = (int32_t)g->o.threads, .weights = g->o.weights };
-	int32_t rc = ts_context_create(&co, &ts_threads_own, &g->cx, e);
+	int32_t rc = ts_context_create(&ts_model, &co, &ts_threads_own, &g->cx, e);
 	if (!rc)
 		rc = tessera_session_create(&ts_model, g->cx, NULL, &g->s, e);
 	return rc ? fail(rc == TESSERA_FILE ? EXIT_ENVIRONMENT : EXIT_INPUT, "%s", e->message) : 0;

@@ -1,5 +1,5 @@
 /* Questions about a model and a session, and the function table that answers them all. */
-#include "rtlib/rt.h"
+#include "rtlib/device.h"
 #include "rtlib/sys.h"
 
 static const TsPlanHeader *plan_of(const TesseraModel *m) { return ts_plan_check(m->plan, m->plan_bytes) ? NULL : m->plan; }
@@ -106,6 +106,11 @@ static int32_t explain(TesseraSession *head, void (*line)(void *, const char *),
 		ts_leave(s);
 		return ts_fail(e, TESSERA_INVALID, "nothing is prepared yet");
 	}
+	if (s->ops) {
+		TsText t = { buffer, 0, sizeof buffer, false };
+		s->ops->explain(s, NULL, &t);
+		line(user, buffer);
+	}
 	for (uint64_t i = 0; i < s->need.launches; i++) {
 		const TsLaunch *l = &s->launch[i];
 		const TsPlanStep *st = TS_PLAN_TABLE(s->plan, TsPlanStep, steps) + l->step;
@@ -115,6 +120,8 @@ static int32_t explain(TesseraSession *head, void (*line)(void *, const char *),
 		TsText t = { buffer, 0, sizeof buffer, false };
 		ts_text_add(&t, "%s: %s%s%s, kernel %s, %d cells", ts_plan_str(s->plan, st->name), *label ? "variant " : "", label,
 		            *label ? "" : "one variant", ts_plan_str(s->plan, k->name), l->cells);
+		if (s->ops)
+			s->ops->explain(s, l, &t);
 		line(user, buffer);
 	}
 	ts_leave(s);
@@ -131,12 +138,14 @@ static int32_t stats(TesseraSession *head, TesseraStats *out)
 	out->launches = s->ready ? s->need.launches : 0;
 	out->threads = s->threads;
 	out->cpu = s->clone + TESSERA_CPU_V2;
+	if (s->ops)
+		s->ops->stats(s, out);
 	return TESSERA_OK;
 }
 
-static int32_t context_create(const TesseraContextOptions *o, TesseraContext **out, TesseraError *e)
+static int32_t context_create(const TesseraModel *m, const TesseraContextOptions *o, TesseraContext **out, TesseraError *e)
 {
-	return ts_context_create(o, &ts_threads_libc, out, e);
+	return ts_context_create(m, o, &ts_threads_libc, out, e);
 }
 
 const TesseraApi ts_api = {

@@ -60,7 +60,7 @@ typedef struct { _Atomic uint32_t state; } TsLock;
 void ts_lock(TsLock *l);
 void ts_unlock(TsLock *l);
 
-int32_t ts_context_create(const TesseraContextOptions *o, const TsThreadOps *ops, TesseraContext **out, TesseraError *e);
+int32_t ts_context_create(const TesseraModel *m, const TesseraContextOptions *o, const TsThreadOps *ops, TesseraContext **out, TesseraError *e);
 
 /* ---- weights (weights.c) ---------------------------------------------------------------------------------------------------------- */
 typedef struct TsExternal {
@@ -70,6 +70,10 @@ typedef struct TsExternal {
 	uint64_t n_maps;
 	struct { void *p; uint64_t bytes; } maps[];
 } TsExternal;
+/* One weight file of a plan, found, mapped for reading and accepted by its hash; empty after an error. */
+typedef struct { const uint8_t *p; uint64_t bytes; } TsWeightMap;
+int32_t ts_weights_map(const TesseraModel *m, const TsPlanHeader *plan, const char *path, uint32_t file, TsWeightMap *out, TesseraError *e);
+void ts_weights_unmap(TsWeightMap *map);
 int32_t ts_weights_open(const TesseraModel *m, TesseraContext *cx, const char *path, const TsExternal **out, TesseraError *e);
 
 /* ---- tensors (tensor.c) ------------------------------------------------------------------------------------------------------------ */
@@ -82,8 +86,8 @@ typedef struct {
 	int64_t shape[TS_MAX_RANK], strides[TS_MAX_RANK];
 	int32_t elem;                 /* bytes of an element, 0 for packed types */
 } TsArg;
-/* Reads and checks everything about tensor t as argument `spec` but its sizes' meaning. kind is "input" or "output". */
-int32_t ts_arg_read(const TsPlanHeader *plan, const TsPlanTensor *spec, const char *kind, const DLTensor *t, bool with_data, TsArg *out,
+/* Reads and checks everything about tensor t, due on device `where`, as argument `spec` but its sizes' meaning. kind is "input" or "output". */
+int32_t ts_arg_read(const TsPlanHeader *plan, const TsPlanTensor *spec, const char *kind, DLDevice where, const DLTensor *t, bool with_data, TsArg *out,
                     TesseraError *e);
 void ts_arg_gather(void *compact, const TsArg *a);
 void ts_arg_scatter(const TsArg *a, const void *compact);
@@ -103,7 +107,7 @@ _Static_assert(sizeof(TsLaunch) == 128, "a launch is two cache lines");
 typedef struct { uint32_t slot; uint8_t kind; uint8_t pad[3]; uint32_t tensor; int64_t offset; } TsFixup;
 
 /* what a prepared graph needs: entries of the launch tables, bytes of work memory (scratch: of one worker) */
-typedef struct { uint64_t launches, ptrs, nums, fixups, workspace, scratch, staging; int64_t most_cells; } TsNeed;
+typedef struct { uint64_t launches, ptrs, nums, fixups, maps, workspace, scratch, staging; int64_t most_cells; } TsNeed;
 
 typedef struct TsRtSession {
 	TesseraSession head;
@@ -111,6 +115,10 @@ typedef struct TsRtSession {
 	const TsPlanHeader *plan;
 	TesseraContext *cx;
 	const TsExternal *external;
+	const struct TsDeviceOps *ops;/* NULL on the CPU */
+	DLDevice where;
+	void *device;                 /* what ops->attach made */
+	uint8_t *device_weights;
 	_Atomic uint32_t busy;
 	bool fixed, staging;          /* memory never grows; there is room to copy arguments */
 	int32_t clone, threads;
@@ -149,7 +157,10 @@ int32_t ts_session_output_shape(TesseraSession *s, int32_t graph, const DLTensor
 
 /* for run.c: the sizes in s->args give the dims, are checked, and everything is resolved for them */
 int32_t ts_bind(TsRtSession *s, const TsPlanEntry *en, uint32_t n_known, TesseraError *e);
-int32_t ts_resolve(TsRtSession *s, int32_t graph, bool staging, TesseraError *e);
+int32_t ts_resolve(TsRtSession *s, int32_t graph, bool staging, bool record, TesseraError *e); /* record: for repeated runs */
+bool ts_shapes_ready(const TsRtSession *s, int32_t graph, uint32_t n);
+int32_t ts_plan_copies(TsRtSession *s, const TsPlanEntry *en, bool *any, TesseraError *e); /* which arguments have to be copied; sets s->staged */
+int32_t ts_no_staging(TsRtSession *s, const TsPlanEntry *en, TesseraError *e);
 const TsPlanEntry *ts_entry(const TsPlanHeader *plan, int32_t graph, TesseraError *e);
 int32_t ts_check_dims(const TsPlanHeader *plan, const int64_t *dims, int32_t n, TesseraError *e); /* -1 is "not given" */
 void ts_execute(TsRtSession *s);

@@ -1,7 +1,7 @@
 /* run: checks every argument before anything is written, copies what kernels can't read in place, and executes the prepared launches.
  * Launches run one after another; the cells of a launch go to whichever thread asks. A launch is over when its cells are, not when
  * all threads came by, so a worker that is slow to wake delays nobody. */
-#include "rtlib/rt.h"
+#include "rtlib/device.h"
 #include "rtlib/sys.h"
 #include <stdatomic.h>
 
@@ -78,19 +78,19 @@ static int32_t read_args(TsRtSession *s, const TsPlanEntry *en, const DLTensor *
 	if (n_out >= 0 && n_out != (int32_t)en->n_outputs)
 		return ts_fail(e, TESSERA_INVALID, "graph '%s' gives %d outputs, %d given", name, (int64_t)en->n_outputs, (int64_t)n_out);
 	for (int32_t i = 0; i < n_in; i++) {
-		int32_t rc = ts_arg_read(s->plan, &t[i], "input", in[i], with_data, &s->args[i], e);
+		int32_t rc = ts_arg_read(s->plan, &t[i], "input", s->where, in[i], with_data, &s->args[i], e);
 		if (rc)
 			return rc;
 	}
 	for (int32_t i = 0; i < n_out; i++) {
-		int32_t rc = ts_arg_read(s->plan, &t[n_in + i], "output", out[i], with_data, &s->args[n_in + i], e);
+		int32_t rc = ts_arg_read(s->plan, &t[n_in + i], "output", s->where, out[i], with_data, &s->args[n_in + i], e);
 		if (rc)
 			return rc;
 	}
 	return TESSERA_OK;
 }
 
-static bool shapes_ready(const TsRtSession *s, int32_t graph, uint32_t n)
+bool ts_shapes_ready(const TsRtSession *s, int32_t graph, uint32_t n)
 {
 	if (!s->ready || s->entry != graph)
 		return false;
@@ -102,7 +102,7 @@ static bool shapes_ready(const TsRtSession *s, int32_t graph, uint32_t n)
 }
 
 /* Which arguments have to be copied? Outputs must be places of their own. */
-static int32_t plan_copies(TsRtSession *s, const TsPlanEntry *en, bool *any, TesseraError *e)
+int32_t ts_plan_copies(TsRtSession *s, const TsPlanEntry *en, bool *any, TesseraError *e)
 {
 	const TsPlanTensor *t = TS_PLAN_TABLE(s->plan, TsPlanTensor, tensors) + en->tensor;
 	uint32_t n_in = en->n_inputs, n = n_in + en->n_outputs;
@@ -123,7 +123,7 @@ static int32_t plan_copies(TsRtSession *s, const TsPlanEntry *en, bool *any, Tes
 	return TESSERA_OK;
 }
 
-static int32_t no_staging(TsRtSession *s, const TsPlanEntry *en, TesseraError *e)
+int32_t ts_no_staging(TsRtSession *s, const TsPlanEntry *en, TesseraError *e)
 {
 	const TsPlanTensor *t = TS_PLAN_TABLE(s->plan, TsPlanTensor, tensors) + en->tensor;
 	uint32_t i = 0;
@@ -156,14 +156,14 @@ static int32_t run(TsRtSession *s, const TsPlanEntry *en, int32_t graph, Tessera
 	uint32_t n = en->n_inputs + en->n_outputs;
 	bool any;
 	int32_t rc;
-	if (!shapes_ready(s, graph, n) && ((rc = ts_bind(s, en, n, e)) || (rc = ts_resolve(s, graph, s->staging, e))))
+	if (!ts_shapes_ready(s, graph, n) && ((rc = ts_bind(s, en, n, e)) || (rc = ts_resolve(s, graph, s->staging, false, e))))
 		return rc;
-	if ((rc = plan_copies(s, en, &any, e)))
+	if ((rc = ts_plan_copies(s, en, &any, e)))
 		return rc;
 	if (any && !s->staging) {
 		if (s->fixed)
-			return no_staging(s, en, e);
-		if ((rc = ts_bind(s, en, n, e)) || (rc = ts_resolve(s, graph, true, e)))
+			return ts_no_staging(s, en, e);
+		if ((rc = ts_bind(s, en, n, e)) || (rc = ts_resolve(s, graph, true, false, e)))
 			return rc;
 	}
 	point(s, en);
@@ -182,7 +182,7 @@ int32_t ts_session_run(TesseraSession *head, int32_t graph, const DLTensor *cons
 	const TsPlanEntry *en = ts_entry(s->plan, graph, e);
 	if (!en)
 		return TESSERA_INVALID;
-	if (stream)
+	if (stream && !s->ops)
 		return ts_fail(e, TESSERA_INVALID, "argument 'stream' must be NULL on the CPU");
 	if (n_out < 0)
 		return ts_fail(e, TESSERA_INVALID, "argument 'n_out' is %d", (int64_t)n_out);
@@ -190,7 +190,7 @@ int32_t ts_session_run(TesseraSession *head, int32_t graph, const DLTensor *cons
 		return TESSERA_BUSY;
 	int32_t rc = read_args(s, en, in, n_in, out, n_out, true, e);
 	if (!rc)
-		rc = run(s, en, graph, e);
+		rc = s->ops ? s->ops->run(s, en, graph, stream, e) : run(s, en, graph, e);
 	ts_leave(s);
 	return rc;
 }

@@ -1,6 +1,6 @@
 /* Sessions: creation, and prepare, which turns a plan and sizes into a flat array of launches with every pointer and number in place.
  * One walk over the steps serves twice: first to count what is needed, then to fill it in. */
-#include "rtlib/rt.h"
+#include "rtlib/device.h"
 #include <stdatomic.h>
 
 #define MAX_LAUNCHES (1u << 22)
@@ -188,7 +188,7 @@ static int32_t pointer(Walk *w, const TsPlanArg *a, const char *step)
 		uint32_t k = TS_PLAN_TABLE(p, uint32_t, words)[a->table + index];
 		const TsPlanWeight *wt = TS_PLAN_TABLE(p, TsPlanWeight, weights) + k;
 		limit = (int64_t)wt->bytes;
-		base = wt->where == TS_WEIGHT_EXTERNAL ? s->external->at[k] : (uint8_t *)(uintptr_t)((uintptr_t)s->model->weights + *s->model->weights) + wt->offset;
+		base = s->ops ? s->device_weights + wt->offset : wt->where == TS_WEIGHT_EXTERNAL ? s->external->at[k] : (uint8_t *)(uintptr_t)((uintptr_t)s->model->weights + *s->model->weights) + wt->offset;
 	} else if (a->kind == TS_ARG_WORKSPACE) {
 		limit = (int64_t)w->n.workspace;
 		base = s->workspace;
@@ -254,6 +254,17 @@ static int64_t chunk_of(const TsRtSession *s, int64_t cells)
 	return chunk < 1 ? 1 : chunk;
 }
 
+/* tensor maps of the chosen kernel, or the most that a variant has */
+static uint32_t most_maps(const Walk *w, const TsPlanStep *st, uint32_t choice)
+{
+	const TsPlanChoice *c = TS_PLAN_TABLE(w->s->plan, TsPlanChoice, choices);
+	const TsPlanKernel *k = TS_PLAN_TABLE(w->s->plan, TsPlanKernel, kernels);
+	uint32_t first = w->mode == RESERVE ? st->choice : choice, n = w->mode == RESERVE ? st->n_choices : 1, most = 0;
+	for (uint32_t i = first; i < first + n; i++)
+		most = k[c[i].kernel].n_maps > most ? k[c[i].kernel].n_maps : most;
+	return most;
+}
+
 static int32_t launch(Walk *w, uint32_t at)
 {
 	TsRtSession *s = w->s;
@@ -276,9 +287,9 @@ static int32_t launch(Walk *w, uint32_t at)
 		return ts_fail(w->e, TESSERA_RANGE, "graph '%s' would run more than %d kernels", ts_plan_str(p, w->en->name), (int64_t)MAX_LAUNCHES);
 	if (w->mode == FILL) {
 		TsLaunch *l = &s->launch[w->n.launches];
-		const TsKernelFn *fn = (const TsKernelFn *)s->model->kernels + (size_t)c->kernel * TS_CLONES + s->clone;
+		TsKernelFn fn = s->ops ? NULL : ((const TsKernelFn *)s->model->kernels)[(size_t)c->kernel * TS_CLONES + s->clone];
 		memset(l, 0, sizeof *l);
-		*l = (TsLaunch){ .fn = *fn, .ptr = s->ptr + w->n.ptrs, .num = s->num + w->n.nums, .cells = cells, .chunk = chunk_of(s, cells), .step = at, .choice = choice };
+		*l = (TsLaunch){ .fn = fn, .ptr = s->ptr + w->n.ptrs, .num = s->num + w->n.nums, .cells = cells, .chunk = chunk_of(s, cells), .step = at, .choice = choice };
 	}
 	w->n.launches++;
 	w->n.most_cells = cells > w->n.most_cells ? cells : w->n.most_cells;
@@ -290,6 +301,10 @@ static int32_t launch(Walk *w, uint32_t at)
 		if (w->mode == FILL)
 			s->num[w->n.nums] = x;
 		w->n.nums++;
+	}
+	if (s->ops) {
+		w->n.nums++; /* how many CTAs a persistent kernel has */
+		w->n.maps += most_maps(w, st, choice);
 	}
 	return rc;
 }
@@ -358,18 +373,24 @@ static int32_t layout_arguments(TsRtSession *s, const TsPlanEntry *en, bool stag
 	return TESSERA_OK;
 }
 
-static uint64_t plan_size(const TsNeed *n) { return n->launches * sizeof(TsLaunch) + n->ptrs * 8 + n->nums * 8 + n->fixups * sizeof(TsFixup); }
+static uint64_t table_size(const TsNeed *n) { return n->launches * sizeof(TsLaunch) + n->ptrs * 8 + n->nums * 8 + n->fixups * sizeof(TsFixup); }
+static uint64_t plan_size(const TsRtSession *s, const TsNeed *n) { return s->ops ? up(table_size(n), 64) + s->ops->plan_bytes(n) : table_size(n); }
 static uint64_t work_size(const TsRtSession *s, const TsNeed *n)
 {
 	return up(n->workspace, 64) + up(n->scratch, 128) * (uint64_t)s->threads + n->staging + 64;
 }
 
-static int32_t grow(TsRtSession *s, void **memory, uint64_t *have, uint64_t want, const char *what, TesseraError *e)
+static int32_t grow(TsRtSession *s, bool device, void **memory, uint64_t *have, uint64_t want, const char *what, TesseraError *e)
 {
 	if (want <= *have)
 		return TESSERA_OK;
 	if (s->fixed)
 		return ts_fail(e, TESSERA_NO_MEMORY, "%s takes %u bytes for these sizes, the session was made with max_dims that need %u", what, want, *have);
+	if (device) {
+		int32_t rc = s->ops->resize(s, memory, *have, want, what, e);
+		*have = rc ? 0 : want;
+		return rc;
+	}
 	s->cx->api->release(s->cx, *memory, *have);
 	*have = 0;
 	*memory = s->cx->api->alloc(s->cx, want, 64);
@@ -381,8 +402,8 @@ static int32_t grow(TsRtSession *s, void **memory, uint64_t *have, uint64_t want
 
 static int32_t make_room(TsRtSession *s, const TsNeed *n, TesseraError *e)
 {
-	int32_t rc = grow(s, &s->plan_memory, &s->plan_bytes, plan_size(n), "the launch table", e);
-	return rc ? rc : grow(s, &s->work_memory, &s->work_bytes, work_size(s, n), "workspace", e);
+	int32_t rc = grow(s, false, &s->plan_memory, &s->plan_bytes, plan_size(s, n), "the launch table", e);
+	return rc ? rc : grow(s, s->ops, &s->work_memory, &s->work_bytes, work_size(s, n), "workspace", e);
 }
 
 static void place(TsRtSession *s, const TsNeed *n)
@@ -410,7 +431,7 @@ static int32_t measure(Walk *w, bool staging)
 	return walk(w, w->en->step, w->en->step + w->en->n_steps);
 }
 
-int32_t ts_resolve(TsRtSession *s, int32_t graph, bool staging, TesseraError *e)
+int32_t ts_resolve(TsRtSession *s, int32_t graph, bool staging, bool record, TesseraError *e)
 {
 	const TsPlanHeader *p = s->plan;
 	const TsPlanEntry *en = TS_PLAN_TABLE(p, TsPlanEntry, entries) + graph;
@@ -430,6 +451,8 @@ int32_t ts_resolve(TsRtSession *s, int32_t graph, bool staging, TesseraError *e)
 	s->need = need;
 	s->entry = graph;
 	s->staging = staging;
+	if (s->ops && (rc = s->ops->prepared(s, (uint8_t *)s->plan_memory + up(table_size(&need), 64), record, e)))
+		return rc;
 	s->ready = true;
 	s->stats.prepares++;
 	return TESSERA_OK;
@@ -457,6 +480,18 @@ static int32_t reserve(TsRtSession *s, const TesseraSessionOptions *o, TesseraEr
 	return TESSERA_OK;
 }
 
+static int32_t make_device_state(TsRtSession *s, uint32_t i, const TsPlanState *st, TesseraError *e)
+{
+	const TsPlanWeight *w = TS_PLAN_TABLE(s->plan, TsPlanWeight, weights);
+	uint64_t bytes = s->state_bytes[i], n = st->init == TS_NONE ? 0 : w[st->init].bytes < bytes ? w[st->init].bytes : bytes;
+	void *memory = NULL;
+	int32_t rc = s->ops->resize(s, &memory, 0, bytes + 64, "a state", e);
+	s->state[i] = memory;
+	if (!rc && n)
+		rc = s->ops->fill(s, memory, s->device_weights + w[st->init].offset, n, e);
+	return rc || n == bytes ? rc : s->ops->fill(s, (uint8_t *)memory + n, NULL, bytes - n, e);
+}
+
 static int32_t make_states(TsRtSession *s, TesseraError *e)
 {
 	const TsPlanHeader *p = s->plan;
@@ -467,6 +502,12 @@ static int32_t make_states(TsRtSession *s, TesseraError *e)
 		if (!s->eval.ok[st[i].bytes] || bytes < 0)
 			return ts_fail(e, TESSERA_INVALID, "state '%s' has a size that depends on dims: give max_dims", ts_plan_str(p, st[i].name));
 		s->state_bytes[i] = (uint64_t)bytes;
+		if (s->ops) {
+			int32_t rc = make_device_state(s, i, &st[i], e);
+			if (rc)
+				return rc;
+			continue;
+		}
 		s->state[i] = s->cx->api->alloc(s->cx, (size_t)bytes + 64, 64);
 		if (!s->state[i])
 			return ts_fail(e, TESSERA_NO_MEMORY, "no memory for %d bytes of state '%s'", bytes, ts_plan_str(p, st[i].name));
@@ -544,11 +585,22 @@ static int32_t fill_session(TsRtSession *s, const TesseraSessionOptions *o, Tess
 	for (uint32_t i = 0; i < p->dims.n; i++)
 		s->dims[i] = -1;
 	ts_eval_dims(&s->eval);
-	if (p->external_bytes)
+	if (s->ops)
+		rc = s->ops->attach(s, o->weights ? o->weights : s->cx->api->weights(s->cx), e);
+	else if (p->external_bytes)
 		rc = ts_weights_open(s->model, s->cx, o->weights ? o->weights : s->cx->api->weights(s->cx), &s->external, e);
 	if (!rc && (o->max_dims || o->n_max_dims))
 		rc = reserve(s, o, e);
 	return rc ? rc : make_states(s, e);
+}
+
+/* the plan for the device of a context, which another artifact may have made */
+static int32_t device_plan(const TesseraModel *m, const TesseraDeviceInfo *info, const TsDeviceOps **ops, const TsPlanHeader **plan, TesseraError *e)
+{
+	*ops = m->device_ops;
+	if (!*ops)
+		return ts_fail(e, TESSERA_UNSUPPORTED, "model '%s' holds no code for GPUs, and the context is on cuda:%d", m->name, (int64_t)info->device.device_id);
+	return (*ops)->plan(m, info, plan, e);
 }
 
 int32_t ts_session_create(const TesseraModel *m, TesseraContext *cx, const TesseraSessionOptions *o, TesseraSession **out, TesseraError *e)
@@ -563,16 +615,24 @@ int32_t ts_session_create(const TesseraModel *m, TesseraContext *cx, const Tesse
 	int32_t rc = check_model(m, o, e);
 	if (rc)
 		return rc;
-	carve_session(&probe, m->plan, &c);
+	TesseraDeviceInfo info;
+	const TsPlanHeader *plan = m->plan;
+	const TsDeviceOps *ops = NULL;
+	cx->api->device(cx, &info);
+	if (info.device.device_type != kDLCPU && (rc = device_plan(m, &info, &ops, &plan, e)))
+		return rc;
+	carve_session(&probe, plan, &c);
 	TsRtSession *s = cx->api->alloc(cx, c.n, 64);
 	if (!s)
 		return ts_fail(e, TESSERA_NO_MEMORY, "no memory for a session of %u bytes", c.n);
 	memset(s, 0, c.n);
 	Carve real = { (uint8_t *)s, 0 };
-	carve_session(s, m->plan, &real);
+	carve_session(s, plan, &real);
 	s->head.api = m->api;
 	s->model = m;
-	s->plan = m->plan;
+	s->plan = plan;
+	s->ops = ops;
+	s->where = info.device;
 	s->cx = cx;
 	s->self_bytes = c.n;
 	if ((rc = fill_session(s, o, e))) {
@@ -588,10 +648,18 @@ void ts_session_destroy(TesseraSession *head)
 	TsRtSession *s = ts_session(head);
 	TesseraContext *cx = s->cx;
 	for (uint32_t i = 0; i < s->plan->states.n; i++)
-		if (s->state[i])
+		if (s->state[i] && s->ops)
+			s->ops->drop(s, s->state[i]);
+		else if (s->state[i])
 			cx->api->release(cx, s->state[i], s->state_bytes[i] + 64);
+	if (s->ops) {
+		if (s->work_memory)
+			s->ops->drop(s, s->work_memory);
+		s->ops->detach(s);
+	} else {
+		cx->api->release(cx, s->work_memory, s->work_bytes);
+	}
 	cx->api->release(cx, s->plan_memory, s->plan_bytes);
-	cx->api->release(cx, s->work_memory, s->work_bytes);
 	cx->api->release(cx, s, s->self_bytes);
 }
 
@@ -634,7 +702,7 @@ int32_t ts_session_prepare(TesseraSession *head, int32_t graph, const int64_t *d
 		return TESSERA_BUSY;
 	int32_t rc = take_dims(s, en, dims, n, e);
 	if (!rc)
-		rc = ts_resolve(s, graph, s->staging, e);
+		rc = ts_resolve(s, graph, s->staging, true, e);
 	ts_leave(s);
 	return rc;
 }

@@ -2,6 +2,7 @@
 #include "rtlib/rt.h"
 
 #define ADDRESSES ((uint64_t)1 << 56) /* no process of this machine has more */
+enum { DEVICE_ALIGN = 16 };           /* buffers of GPU kernels begin at such addresses */
 
 static const struct { const char *name; uint8_t code, bits; } dtypes[TS_PLAN_DTYPES] = {
 	[TS_PLAN_F32] = { "f32", kDLFloat, 32 },
@@ -153,7 +154,21 @@ static int32_t read_data(const char *kind, const char *name, const DLTensor *t, 
 	return TESSERA_OK;
 }
 
-int32_t ts_arg_read(const TsPlanHeader *plan, const TsPlanTensor *spec, const char *kind, const DLTensor *t, bool with_data, TsArg *a,
+/* on a GPU: its own memory, or memory that moves there by itself */
+static int32_t check_place(const char *kind, const char *name, DLDevice want, DLDevice have, TesseraError *e)
+{
+	if (want.device_type == kDLCPU)
+		return on_host(have.device_type) ? TESSERA_OK
+		                                 : ts_fail(e, TESSERA_INVALID, "%s '%s': memory of DLPack device type %d, wanted the CPU (1)", kind, name, (int64_t)have.device_type);
+	if (have.device_type == kDLCUDAManaged || (have.device_type == kDLCUDA && have.device_id == want.device_id))
+		return TESSERA_OK;
+	if (have.device_type == kDLCUDA)
+		return ts_fail(e, TESSERA_INVALID, "%s '%s': memory of cuda:%d, wanted cuda:%d", kind, name, (int64_t)have.device_id, (int64_t)want.device_id);
+	return ts_fail(e, TESSERA_INVALID, "%s '%s': memory of %s (DLPack device type %d), wanted cuda:%d, the device of this context", kind, name,
+	               on_host(have.device_type) ? "the host" : "another kind of device", (int64_t)have.device_type, (int64_t)want.device_id);
+}
+
+int32_t ts_arg_read(const TsPlanHeader *plan, const TsPlanTensor *spec, const char *kind, DLDevice where, const DLTensor *t, bool with_data, TsArg *a,
                     TesseraError *e)
 {
 	const char *name = ts_plan_str(plan, spec->name);
@@ -165,8 +180,8 @@ int32_t ts_arg_read(const TsPlanHeader *plan, const TsPlanTensor *spec, const ch
 		return ts_fail(e, TESSERA_INVALID, "%s '%s': rank is %d, wanted %d", kind, name, (int64_t)t->ndim, (int64_t)spec->rank);
 	if (!same_type(t->dtype, spec->dtype))
 		return wrong_type(kind, name, spec->dtype, t->dtype, e);
-	if (!on_host(t->device.device_type))
-		return ts_fail(e, TESSERA_INVALID, "%s '%s': memory of DLPack device type %d, wanted the CPU (1)", kind, name, (int64_t)t->device.device_type);
+	if ((rc = check_place(kind, name, where, t->device, e)))
+		return rc;
 	if (t->ndim && !t->shape)
 		return ts_fail(e, TESSERA_INVALID, "%s '%s': shape is NULL", kind, name);
 	a->rank = spec->rank;
@@ -179,6 +194,8 @@ int32_t ts_arg_read(const TsPlanHeader *plan, const TsPlanTensor *spec, const ch
 	if (!with_data)
 		return TESSERA_OK;
 	uint32_t natural = spec->dtype == TS_PLAN_COMPLEX64 ? 4 : a->elem ? (uint32_t)a->elem : 1;
+	if (where.device_type != kDLCPU)
+		natural = DEVICE_ALIGN;
 	return read_data(kind, name, t, spec->align > natural ? spec->align : natural, a, e);
 }
 

@@ -8,7 +8,7 @@
 #include "rtlib/sys.h"
 
 typedef struct { const TesseraModel *m; const char *path; TesseraError *e; } Opening;
-typedef struct { const uint8_t *p; uint64_t bytes; } Map;
+typedef TsWeightMap Map;
 
 /* ---- finding ---- */
 
@@ -123,6 +123,28 @@ static int32_t check_hash(const Opening *o, const TsPlanFile *f, const char *pat
 	               : ts_fail(o->e, TESSERA_FILE, "weight file '%s' has another SHA-256 than the one this model was compiled with", path);
 }
 
+int32_t ts_weights_map(const TesseraModel *m, const TsPlanHeader *plan, const char *path, uint32_t file, TsWeightMap *out, TesseraError *e)
+{
+	const TsPlanFile *f = TS_PLAN_TABLE(plan, TsPlanFile, files) + file;
+	Opening o = { m, path, e };
+	char text[4096];
+	TsText found = { text, 0, sizeof text, false };
+	int32_t rc;
+	*out = (TsWeightMap){ NULL, 0 };
+	if ((rc = find(&o, ts_plan_str(plan, f->name), plan->files.n, &found)) || (rc = map_file(&o, f, text, out)))
+		return rc;
+	if ((rc = check_hash(&o, f, text, out)))
+		ts_weights_unmap(out);
+	return rc;
+}
+
+void ts_weights_unmap(TsWeightMap *map)
+{
+	if (map->bytes)
+		ts_pages_free((void *)(uintptr_t)map->p, map->bytes);
+	*map = (TsWeightMap){ NULL, 0 };
+}
+
 /* whether the weight can be read where the file is mapped */
 static bool in_place(const TsPlanWeight *w, const uint8_t *from) { return w->pack.kind == TS_PACK_COPY && (uintptr_t)from % 64 == 0 && w->bytes <= w->file_bytes; }
 
@@ -165,18 +187,13 @@ static void drop(TesseraContext *cx, void *value)
 static int32_t fill(const Opening *o, TsExternal *x)
 {
 	const TsPlanHeader *p = o->m->plan;
-	const TsPlanFile *f = TS_PLAN_TABLE(p, TsPlanFile, files);
 	const TsPlanWeight *w = TS_PLAN_TABLE(p, TsPlanWeight, weights);
 	int32_t rc = TESSERA_OK;
 	for (uint32_t i = 0; i < p->files.n && !rc; i++) {
-		char text[4096];
-		TsText path = { text, 0, sizeof text, false };
-		Map map = { NULL, 0 };
-		if ((rc = find(o, ts_plan_str(p, f[i].name), p->files.n, &path)) || (rc = map_file(o, &f[i], text, &map)))
-			return rc;
+		Map map;
+		rc = ts_weights_map(o->m, p, o->path, i, &map, o->e);
 		x->maps[i].p = (void *)(uintptr_t)map.p;
 		x->maps[i].bytes = map.bytes;
-		rc = check_hash(o, &f[i], text, &map);
 		for (uint32_t k = 0; k < p->weights.n && !rc; k++)
 			if (w[k].where == TS_WEIGHT_EXTERNAL && w[k].file == i)
 				rc = place(o, &w[k], &map, x->memory, &x->at[k]);

@@ -36,7 +36,8 @@ enum {
 	TESSERA_RANGE = 4,       /* a size is out of its declared range, or beyond 2^63 */
 	TESSERA_UNSUPPORTED = 5, /* this machine or this build can't */
 	TESSERA_FILE = 6,        /* a weight file is missing, wrong or unreadable */
-	TESSERA_VERSION = 7      /* artifact and context don't fit together */
+	TESSERA_VERSION = 7,     /* artifact and context don't fit together */
+	TESSERA_LOST = 8         /* the device failed, or something on it did: no session of this context can go on; others, and the CPU, do */
 };
 
 typedef struct TesseraError {
@@ -60,15 +61,33 @@ typedef struct TesseraAllocator {
 
 enum { TESSERA_CPU_AUTO = 0, TESSERA_CPU_V2 = 1, TESSERA_CPU_V3 = 2, TESSERA_CPU_V4 = 3 };
 
+/* Where a context computes: on one device, and every tensor of its sessions lies there.
+ * AUTO: the first GPU for which the artifact that makes the context holds code, else the CPU (tessera_device tells which). */
+enum { TESSERA_DEVICE_AUTO = 0, TESSERA_DEVICE_CPU = kDLCPU, TESSERA_DEVICE_CUDA = kDLCUDA };
+
 /* Zero means the default everywhere. */
 typedef struct TesseraContextOptions {
 	uint32_t size;              /* sizeof(TesseraContextOptions), or 0 */
-	int32_t threads;            /* threads that compute, the caller included; 0: as many as the process may use */
+	int32_t threads;            /* threads that compute, the caller included; 0: as many as the process may use (8 at most on a GPU, to unpack weights) */
 	TesseraAllocator allocator; /* alloc NULL: anonymous mmap */
 	int32_t cpu;                /* TESSERA_CPU_*: code for this x86-64 level, refused where the machine is older */
-	uint32_t reserved;
+	int32_t device;             /* TESSERA_DEVICE_* */
 	const char *weights;        /* folder (or, for a model with one weight file, the file) of external weights; NULL: the artifact's folder */
+	int32_t device_id;          /* with TESSERA_DEVICE_CUDA: which GPU, as the driver counts them */
+	uint32_t reserved;
 } TesseraContextOptions;
+
+/* The device of a context. On a GPU the context uses the CUDA context that is current on the calling thread, if that one is of this
+ * GPU, and else retains the GPU's primary one; where a thread has a CUDA context when it calls tessera_run, it must be this one. */
+typedef struct TesseraDeviceInfo {
+	DLDevice device;            /* kDLCPU or kDLCUDA, as DLTensors say it */
+	int32_t sm;                 /* compute capability: 90 for 9.0; 0 on the CPU */
+	int32_t multiprocessors;
+	uint64_t shared_bytes;      /* a CTA may use */
+	void *native;               /* CUcontext; NULL on the CPU */
+	char name[64];              /* "NVIDIA H200" */
+	char note[128];             /* why TESSERA_DEVICE_AUTO took the CPU although the artifact has code for GPUs; empty else */
+} TesseraDeviceInfo;
 
 enum { TESSERA_SESSION_STAGING = 1 }; /* reserve room to copy every input and output, so that strided tensors never allocate */
 
@@ -104,13 +123,21 @@ typedef struct TesseraStats {   /* of one session */
 	uint64_t copied_tensors, copied_bytes; /* arguments that had to be copied: strides, alignment, aliasing */
 	uint64_t launches;          /* of the prepared graph */
 	int32_t threads, cpu;       /* threads of the context; TESSERA_CPU_V* in use */
+	/* on a GPU; else 0. workspace_bytes is then memory of the GPU */
+	int32_t sm, plan_sm;        /* of the GPU; the architecture of the code in use (sm_90a: 90) */
+	uint32_t modules, jit;      /* modules of code; of them, those that the driver compiled from PTX */
+	uint64_t upload_bytes;      /* weights on the GPU, shared by the context's sessions */
+	uint64_t graph_runs, plain_runs; /* runs that launched the recorded graph; runs that launched kernel by kernel */
+	uint64_t maps_encoded;      /* tensor maps made by prepare and run */
+	uint64_t nodes_updated;     /* kernels of the recorded graph that got new pointers */
+	uint64_t pointers_checked;  /* addresses not seen before */
 } TesseraStats;
 
 /* ---- the function table of an artifact --------------------------------------------------------------------------------------- */
 
 typedef struct TesseraApi {
 	uint32_t abi, size;
-	int32_t (*context_create)(const TesseraContextOptions *, TesseraContext **, TesseraError *);
+	int32_t (*context_create)(const TesseraModel *, const TesseraContextOptions *, TesseraContext **, TesseraError *);
 	int32_t (*session_create)(const TesseraModel *, TesseraContext *, const TesseraSessionOptions *, TesseraSession **, TesseraError *);
 	void (*session_destroy)(TesseraSession *);
 	int32_t (*prepare)(TesseraSession *, int32_t graph, const int64_t *dims, int32_t n_dims, TesseraError *);
@@ -151,6 +178,7 @@ struct TesseraModel {
 	uint32_t n_device_plans, reserved;
 	const uint64_t *device_code; /* distance in bytes from this word to the GPUs' code, 0: none inside */
 	const uint64_t *device_code_bytes;
+	const void *device_ops;      /* the part of the runtime that drives GPUs; NULL without code for them */
 };
 
 /* The head of every context, fixed for all versions of this ABI: artifacts use one another's contexts through it. */
@@ -166,6 +194,11 @@ typedef struct TesseraContextApi {
 	void (*parallel)(TesseraContext *, int32_t want, void (*body)(void *arg, int32_t worker), void *arg);
 	/* one value per key for the life of the context: make runs once, drop at the end; a failed make (NULL) is not kept */
 	void *(*shared)(TesseraContext *, const void *key, void *(*make)(TesseraContext *, void *arg), void (*drop)(TesseraContext *, void *value), void *arg);
+	void (*device)(TesseraContext *, TesseraDeviceInfo *);
+	int32_t (*device_alloc)(TesseraContext *, uint64_t bytes, void **out, TesseraError *);
+	int32_t (*device_release)(TesseraContext *, void *memory, uint64_t bytes, TesseraError *);
+	int32_t (*copy)(TesseraContext *, void *to, const void *from, uint64_t bytes, TesseraError *);
+	int32_t (*wait)(TesseraContext *, void *stream, TesseraError *);
 } TesseraContextApi;
 struct TesseraContext { const TesseraContextApi *api; };
 
@@ -183,10 +216,10 @@ static inline int32_t tessera_version_error(TesseraError *e)
 	return TESSERA_VERSION;
 }
 
-/* A context, made with the code of artifact m and usable with any other. options may be NULL. */
+/* A context, made with the code of artifact m and usable with any other that has code for its device. options may be NULL. */
 static inline int32_t tessera_context_create(const TesseraModel *m, const TesseraContextOptions *options, TesseraContext **out, TesseraError *e)
 {
-	return m->abi != TESSERA_ABI ? tessera_version_error(e) : m->api->context_create(options, out, e);
+	return m->abi != TESSERA_ABI ? tessera_version_error(e) : m->api->context_create(m, options, out, e);
 }
 /* After all its sessions are gone. NULL is fine. */
 static inline void tessera_context_destroy(TesseraContext *cx)
@@ -194,6 +227,22 @@ static inline void tessera_context_destroy(TesseraContext *cx)
 	if (cx)
 		cx->api->destroy(cx);
 }
+
+/* Where the context computes. */
+static inline void tessera_device(TesseraContext *cx, TesseraDeviceInfo *out) { cx->api->device(cx, out); }
+/* Memory on the context's device, for callers who have no other way to it: aligned to 256, not initialised. Tensors may lie in any
+ * memory of the device, whoever made it. copy goes between any two of host and device memory and returns when it is done; wait returns when
+ * the work that `stream` holds is. On the CPU these are the allocator, a plain copy, and nothing. */
+static inline int32_t tessera_device_alloc(TesseraContext *cx, uint64_t bytes, void **out, TesseraError *e) { return cx->api->device_alloc(cx, bytes, out, e); }
+static inline int32_t tessera_device_release(TesseraContext *cx, void *memory, uint64_t bytes, TesseraError *e)
+{
+	return cx->api->device_release(cx, memory, bytes, e);
+}
+static inline int32_t tessera_copy(TesseraContext *cx, void *to, const void *from, uint64_t bytes, TesseraError *e)
+{
+	return cx->api->copy(cx, to, from, bytes, e);
+}
+static inline int32_t tessera_wait(TesseraContext *cx, void *stream, TesseraError *e) { return cx->api->wait(cx, stream, e); }
 
 static inline int32_t tessera_session_create(const TesseraModel *m, TesseraContext *cx, const TesseraSessionOptions *options,
                                              TesseraSession **out, TesseraError *e)
@@ -215,7 +264,11 @@ static inline int32_t tessera_prepare(TesseraSession *s, int32_t graph, const in
 	return s->api->prepare(s, graph, dims, n_dims, e);
 }
 /* Compute. Shapes other than the prepared ones are prepared first. With a shape seen just before: no allocation, no locks, no system
- * calls but waking and waiting. On an error before the first kernel nothing was written. stream must be NULL on the CPU. */
+ * calls but waking and waiting. On an error before the first kernel nothing was written. stream must be NULL on the CPU.
+ * On a GPU stream is a CUstream of the context's CUDA context (NULL: its default stream); the work is put on it in order, and the call
+ * returns without waiting. The session's workspace belongs to one run at a time: runs of one session go to one stream, or are ordered by
+ * the caller. While the stream is being captured, the kernels become part of the caller's graph, which is valid as long as the session
+ * lives and isn't prepared or run with other sizes. */
 static inline int32_t tessera_run(TesseraSession *s, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out,
                                   int32_t n_out, void *stream, TesseraError *e)
 {

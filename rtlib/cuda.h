@@ -1,0 +1,92 @@
+/* What the parts of the CUDA half share: the device of a context (cuda_context.c), an opened model on it (cuda_model.c), a session's
+ * launches and graph (cuda_prepare.c), runs (cuda_run.c) and strided copies (cuda_copy.c). Every function that calls the driver makes the
+ * CUDA context current around it, and leaves the thread with the one it had. */
+#ifndef TESSERA_RTLIB_CUDA_H
+#define TESSERA_RTLIB_CUDA_H
+#include "rtlib/cuda_driver.h"
+#include "rtlib/device.h"
+
+/* of a context */
+typedef struct {
+	TsCuda cu;
+	TsCuHandle context;
+	int32_t device;               /* as the driver numbers it */
+	bool retained;                /* it is the primary context, and we hold it */
+} TsCudaDevice;
+int32_t ts_cuda_device_open(const TesseraModel *m, const TesseraContextOptions *o, TesseraContext *cx, void **out, TesseraDeviceInfo *info, TesseraError *e);
+void ts_cuda_device_close(TesseraContext *cx, void *device);
+int32_t ts_cuda_alloc(void *device, uint64_t bytes, void **out, TesseraError *e);
+int32_t ts_cuda_release(void *device, void *memory, TesseraError *e);
+int32_t ts_cuda_copy(void *device, void *to, const void *from, uint64_t bytes, TesseraError *e);
+int32_t ts_cuda_wait(void *device, void *stream, TesseraError *e);
+
+/* How well a plan fits a GPU: 0 not at all, 1 by PTX that the driver compiles, 2 by a cubin of an earlier GPU of the same major
+ * version, 3 by a cubin of its own. */
+int32_t ts_cuda_fit(const TsPlanHeader *p, int32_t sm, uint64_t shared_bytes);
+/* The best plan of a model for a GPU; *out NULL when none fits. False: the model is damaged, reported. */
+int32_t ts_cuda_choose_plan(const TesseraModel *m, int32_t sm, uint64_t shared_bytes, const TsPlanHeader **out, TesseraError *e);
+int32_t ts_cuda_plan(const TesseraModel *m, const TesseraDeviceInfo *info, const TsPlanHeader **out, TesseraError *e);
+int32_t ts_cuda_plan_sm(const TsPlanHeader *p); /* 90 for sm_90a */
+
+/* of a context and a model: opened once, shared by the sessions */
+typedef struct {
+	TsCuda cu;                    /* of this artifact: the context may belong to another */
+	TesseraDeviceInfo info;
+	const TsPlanHeader *plan;
+	uint64_t self_bytes;
+	TsCuPtr weights;
+	uint32_t n_modules, jit;
+	TsCuHandle *module, *function; /* [plan modules], [plan kernels] */
+} TsCudaModel;
+int32_t ts_cuda_model_open(const TesseraModel *m, TesseraContext *cx, const TsPlanHeader *plan, const char *weights, TsCudaModel **out, TesseraError *e);
+/* Fills the plan's device weights at `at`. */
+int32_t ts_cuda_upload(const TsCudaModel *c, const TesseraModel *m, TesseraContext *cx, const char *path, TesseraError *e);
+
+/* of a session; one launch on the device */
+typedef struct {
+	TsCuNode node;                /* function, grid, block, shared memory, parameters */
+	TsCuHandle graph_node;
+	uint32_t slot, n_slots;       /* its pointers in TsRtSession.ptr */
+	uint32_t map, n_maps;
+	bool moves;                   /* an input or an output is among them */
+} TsCudaLaunch;
+typedef struct { uint32_t slot, dtype, rank, swizzle, box[TS_MAP_RANK]; uint64_t dims[TS_MAP_RANK], strides[TS_MAP_RANK]; } TsCudaMap; /* innermost first */
+
+typedef struct {
+	TsCudaModel *model;
+	uint64_t self_bytes;
+	/* in the session's launch table */
+	TsCuMap *map;
+	TsCudaMap *map_of;
+	TsCudaLaunch *launch;
+	TsCuHandle graph, exec;
+	bool placed;                  /* pointers and maps are those of base[] */
+	bool graph_current;           /* and the graph's nodes hold them */
+	uint64_t repeats;             /* runs since prepared, while there is no graph */
+	uint8_t **base;               /* [tensors of an entry] what the kernels point to */
+	uint8_t **checked;            /* [tensors of an entry] addresses known to be the device's */
+	uint32_t n_base;
+	TesseraStats count;
+} TsCudaSession;
+
+int32_t ts_cuda_attach(TsRtSession *s, const char *weights, TesseraError *e);
+void ts_cuda_detach(TsRtSession *s);
+int32_t ts_cuda_resize(TsRtSession *s, void **memory, uint64_t have, uint64_t want, const char *what, TesseraError *e);
+void ts_cuda_drop(TsRtSession *s, void *memory);
+int32_t ts_cuda_fill(TsRtSession *s, void *to, const void *from, uint64_t bytes, TesseraError *e);
+uint64_t ts_cuda_plan_bytes(const TsNeed *n);
+int32_t ts_cuda_prepared(TsRtSession *s, void *memory, bool record, TesseraError *e);
+int32_t ts_cuda_record(TsRtSession *s, TesseraError *e);                 /* the graph of the launches as they are */
+void ts_cuda_forget_graph(TsCudaSession *c);
+int32_t ts_cuda_encode(TsRtSession *s, uint32_t map, TesseraError *e);   /* for the address in its slot */
+int32_t ts_cuda_run(TsRtSession *s, const TsPlanEntry *en, int32_t graph, void *stream, TesseraError *e);
+void ts_cuda_explain(const TsRtSession *s, const TsLaunch *l, TsText *t);
+void ts_cuda_stats(const TsRtSession *s, TesseraStats *out);
+
+/* Compact memory of the device from argument a, or back. Few rectangles of it, or an error that names the argument. */
+int32_t ts_cuda_gather(const TsCuda *cu, uint8_t *compact, const TsArg *a, bool back, const char *kind, const char *name, TsCuHandle stream, TesseraError *e);
+/* Can it be done at all? Asked before anything is enqueued. */
+bool ts_cuda_can_gather(const TsArg *a);
+
+static inline TsCudaSession *ts_cuda_session(const TsRtSession *s) { return s->device; }
+#endif

@@ -1,0 +1,250 @@
+/* The GPU of a context: found, or asked for by number; its CUDA context; memory and copies for callers; and which plan runs on it. */
+#include "rtlib/cuda.h"
+
+/* ---- plans ---- */
+
+int32_t ts_cuda_plan_sm(const TsPlanHeader *p)
+{
+	const char *t = ts_plan_str(p, p->target);
+	int32_t sm = 0;
+	if (t[0] != 's' || t[1] != 'm' || t[2] != '_')
+		return 0;
+	for (t += 3; *t >= '0' && *t <= '9' && sm < 10000; t++)
+		sm = sm * 10 + *t - '0';
+	return sm;
+}
+
+static int32_t module_fit(const TsPlanModule *m, int32_t sm)
+{
+	int32_t of = (int32_t)m->sm;
+	bool exact = m->flags & TS_MODULE_EXACT;
+	if (m->cubin_bytes && of == sm)
+		return 3;
+	if (m->cubin_bytes && !exact && of / 10 == sm / 10 && of < sm)
+		return 2;
+	return m->ptx_bytes && (exact ? of == sm : of <= sm) ? 1 : 0;
+}
+
+int32_t ts_cuda_fit(const TsPlanHeader *p, int32_t sm, uint64_t shared_bytes)
+{
+	const TsPlanModule *m = TS_PLAN_TABLE(p, TsPlanModule, modules);
+	const TsPlanKernel *k = TS_PLAN_TABLE(p, TsPlanKernel, kernels);
+	int32_t fit = ts_cuda_plan_sm(p) == sm ? 3 : ts_cuda_plan_sm(p) / 10 == sm / 10 ? 2 : 1;
+	for (uint32_t i = 0; i < p->modules.n; i++)
+		fit = module_fit(&m[i], sm) < fit ? module_fit(&m[i], sm) : fit;
+	for (uint32_t i = 0; i < p->kernels.n; i++)
+		if (k[i].shared_bytes > shared_bytes)
+			return 0;
+	return ts_cuda_plan_sm(p) <= sm ? fit : 0;
+}
+
+int32_t ts_cuda_choose_plan(const TesseraModel *m, int32_t sm, uint64_t shared_bytes, const TsPlanHeader **out, TesseraError *e)
+{
+	int32_t best = 0;
+	*out = NULL;
+	const char *wrong = ts_plan_check(m->plan, m->plan_bytes);
+	for (uint32_t i = 0; i < m->n_device_plans && !wrong; i++) {
+		const TesseraDevicePlan *d = &m->device_plans[i];
+		const TsPlanHeader *p = d->plan;
+		if ((wrong = ts_plan_check(p, d->plan_bytes)) || (wrong = ts_plan_check_device(m->plan, p)))
+			break;
+		if (p->code_bytes > *m->device_code_bytes || p->weight_bytes > *m->weight_bytes || (p->weight_bytes && !*m->weights)) {
+			wrong = "its code or weights for GPUs are cut off";
+			break;
+		}
+		int32_t fit = ts_cuda_fit(p, sm, shared_bytes);
+		if (fit > best || (fit && fit == best && ts_cuda_plan_sm(p) > ts_cuda_plan_sm(*out))) {
+			best = fit;
+			*out = p;
+		}
+	}
+	return wrong ? ts_fail(e, TESSERA_VERSION, "model '%s' is damaged: %s", m->name, wrong) : TESSERA_OK;
+}
+
+/* "model 'm' holds code for sm_80, sm_90a, and none that runs on cuda:0 (NVIDIA …, sm_75)" */
+static int32_t no_match(const TesseraModel *m, const TesseraDeviceInfo *d, TesseraError *e)
+{
+	char list[128];
+	TsText t = { list, 0, sizeof list, false };
+	for (uint32_t i = 0; i < m->n_device_plans; i++)
+		ts_text_add(&t, i ? ", %s" : "%s", m->device_plans[i].target);
+	return ts_fail(e, TESSERA_UNSUPPORTED, "model '%s' holds code for %s, and none that runs on cuda:%d (%s, sm_%d)", m->name, t.n ? list : "no GPU",
+	               (int64_t)d->device.device_id, d->name, (int64_t)d->sm);
+}
+
+int32_t ts_cuda_plan(const TesseraModel *m, const TesseraDeviceInfo *d, const TsPlanHeader **out, TesseraError *e)
+{
+	int32_t rc = ts_cuda_choose_plan(m, d->sm, d->shared_bytes, out, e);
+	return rc || *out ? rc : no_match(m, d, e);
+}
+
+/* ---- finding the GPU ---- */
+
+static int32_t look(const TsCuda *cu, int32_t ordinal, int32_t *device, TesseraDeviceInfo *d, TesseraError *e)
+{
+	int32_t major = 0, minor = 0, shared = 0, code;
+	*d = (TesseraDeviceInfo){ .device = { kDLCUDA, ordinal } };
+	if ((code = cu->DeviceGet(device, ordinal)) || (code = cu->DeviceGetName(d->name, sizeof d->name - 1, *device)) ||
+	    (code = cu->DeviceGetAttribute(&major, TS_CU_MAJOR, *device)) || (code = cu->DeviceGetAttribute(&minor, TS_CU_MINOR, *device)) ||
+	    (code = cu->DeviceGetAttribute(&d->multiprocessors, TS_CU_MULTIPROCESSORS, *device)) ||
+	    (code = cu->DeviceGetAttribute(&shared, TS_CU_SHARED_OPTIN, *device)))
+		return ts_cuda_fail(cu, code, e, "ask about GPU cuda:%d", (int64_t)ordinal);
+	d->sm = major * 10 + minor;
+	d->shared_bytes = (uint64_t)shared;
+	return TESSERA_OK;
+}
+
+static int32_t take_number(const TsCuda *cu, const TesseraModel *m, int32_t ordinal, int32_t *device, TesseraDeviceInfo *d, TesseraError *e)
+{
+	const TsPlanHeader *plan;
+	int32_t n = 0, rc = ts_cuda_fail(cu, cu->DeviceGetCount(&n), e, "count the GPUs");
+	if (rc)
+		return rc;
+	if (ordinal >= n)
+		return ts_fail(e, TESSERA_UNSUPPORTED, "there is no GPU cuda:%d, the NVIDIA driver shows %d", (int64_t)ordinal, (int64_t)n);
+	rc = look(cu, ordinal, device, d, e);
+	return rc ? rc : ts_cuda_plan(m, d, &plan, e);
+}
+
+/* the first that fits; d->sm stays 0 when none does, with the reason of the last in e */
+static int32_t take_first(const TsCuda *cu, const TesseraModel *m, int32_t *device, TesseraDeviceInfo *d, TesseraError *e)
+{
+	int32_t n = 0, rc = ts_cuda_fail(cu, cu->DeviceGetCount(&n), e, "count the GPUs");
+	for (int32_t i = 0; i < n && !rc; i++) {
+		const TsPlanHeader *plan = NULL;
+		if (!(rc = look(cu, i, device, d, e)) && !(rc = ts_cuda_choose_plan(m, d->sm, d->shared_bytes, &plan, e)) && plan)
+			return TESSERA_OK;
+	}
+	if (!rc) {
+		no_match(m, d, e);
+		d->sm = 0;
+	}
+	return rc;
+}
+
+/* ---- its CUDA context ---- */
+
+/* the caller's if it is of this device, else the primary one. A current primary context is held like one that we made. */
+static int32_t take_context(TsCudaDevice *c, TesseraError *e)
+{
+	const TsCuda *cu = &c->cu;
+	TsCuHandle current = NULL;
+	int32_t of = -1, active = 0, code = cu->CtxGetCurrent(&current);
+	uint32_t flags;
+	if (!code && current)
+		code = cu->CtxGetDevice(&of);
+	if (!code)
+		code = cu->DevicePrimaryCtxGetState(c->device, &flags, &active);
+	bool ours = current && of == c->device;
+	if (!code && (!ours || active)) {
+		code = cu->DevicePrimaryCtxRetain(&c->context, c->device);
+		c->retained = !code;
+	}
+	if (!code && ours && c->context != current) {
+		if (c->retained)
+			cu->DevicePrimaryCtxRelease(c->device);
+		c->retained = false;
+		c->context = current;
+	}
+	return ts_cuda_fail(cu, code, e, "open GPU cuda:%d", (int64_t)c->device);
+}
+
+static void no_gpu(TesseraDeviceInfo *info, const TesseraError *why)
+{
+	TsText t = { info->note, 0, sizeof info->note, false };
+	*info = (TesseraDeviceInfo){ .device = { kDLCPU, 0 }, .name = "CPU" };
+	ts_text_add(&t, "%s", why->message);
+}
+
+int32_t ts_cuda_device_open(const TesseraModel *m, const TesseraContextOptions *o, TesseraContext *cx, void **out, TesseraDeviceInfo *info, TesseraError *e)
+{
+	bool any = o->device == TESSERA_DEVICE_AUTO;
+	TesseraError why = { 0 };
+	TesseraDeviceInfo d = { 0 };
+	TsCudaDevice *c = cx->api->alloc(cx, sizeof *c, 64);
+	if (!c)
+		return ts_fail(e, TESSERA_NO_MEMORY, "no memory for a device of %u bytes", (uint64_t)sizeof *c);
+	memset(c, 0, sizeof *c);
+	int32_t rc = ts_cuda_open(&c->cu, &why);
+	if (!rc)
+		rc = any ? take_first(&c->cu, m, &c->device, &d, &why) : take_number(&c->cu, m, o->device_id, &c->device, &d, &why);
+	if (any && (rc == TESSERA_UNSUPPORTED || (!rc && !d.sm))) { /* no driver, no GPU, no code: the CPU */
+		no_gpu(info, &why);
+		cx->api->release(cx, c, sizeof *c);
+		return TESSERA_OK;
+	}
+	if (!rc)
+		rc = take_context(c, &why);
+	if (rc) {
+		cx->api->release(cx, c, sizeof *c);
+		return ts_fail(e, rc, "%s", why.message);
+	}
+	d.native = c->context;
+	*info = d;
+	*out = c;
+	return TESSERA_OK;
+}
+
+void ts_cuda_device_close(TesseraContext *cx, void *device)
+{
+	TsCudaDevice *c = device;
+	if (c->retained)
+		c->cu.DevicePrimaryCtxRelease(c->device);
+	cx->api->release(cx, c, sizeof *c);
+}
+
+/* ---- memory for callers ---- */
+
+int32_t ts_cuda_alloc(void *device, uint64_t bytes, void **out, TesseraError *e)
+{
+	TsCudaDevice *c = device;
+	TsCuScope scope;
+	TsCuPtr at = 0;
+	int32_t rc = ts_cuda_enter(&c->cu, c->context, &scope, e);
+	if (rc)
+		return rc;
+	rc = ts_cuda_fail(&c->cu, c->cu.MemAlloc(&at, bytes), e, "get %u bytes of memory on cuda:%d", bytes, (int64_t)c->device);
+	ts_cuda_leave(&c->cu, &scope);
+	*out = (void *)(uintptr_t)at;
+	return rc;
+}
+
+int32_t ts_cuda_release(void *device, void *memory, TesseraError *e)
+{
+	TsCudaDevice *c = device;
+	TsCuScope scope;
+	int32_t rc = ts_cuda_enter(&c->cu, c->context, &scope, e);
+	if (rc)
+		return rc;
+	rc = ts_cuda_fail(&c->cu, c->cu.MemFree((TsCuPtr)(uintptr_t)memory), e, "give back memory of cuda:%d", (int64_t)c->device);
+	ts_cuda_leave(&c->cu, &scope);
+	return rc;
+}
+
+/* unified addresses: the driver knows where each side lies */
+int32_t ts_cuda_copy(void *device, void *to, const void *from, uint64_t bytes, TesseraError *e)
+{
+	TsCudaDevice *c = device;
+	TsCuScope scope;
+	int32_t rc = ts_cuda_enter(&c->cu, c->context, &scope, e), code;
+	if (rc)
+		return rc;
+	code = c->cu.Memcpy((TsCuPtr)(uintptr_t)to, (TsCuPtr)(uintptr_t)from, bytes);
+	if (!code) /* copies within the device may still be under way */
+		code = c->cu.StreamSynchronize(NULL);
+	rc = ts_cuda_fail(&c->cu, code, e, "copy %u bytes to or from cuda:%d", bytes, (int64_t)c->device);
+	ts_cuda_leave(&c->cu, &scope);
+	return rc;
+}
+
+int32_t ts_cuda_wait(void *device, void *stream, TesseraError *e)
+{
+	TsCudaDevice *c = device;
+	TsCuScope scope;
+	int32_t rc = ts_cuda_enter(&c->cu, c->context, &scope, e);
+	if (rc)
+		return rc;
+	rc = ts_cuda_fail(&c->cu, c->cu.StreamSynchronize(stream), e, "finish the work on cuda:%d", (int64_t)c->device);
+	ts_cuda_leave(&c->cu, &scope);
+	return rc;
+}
