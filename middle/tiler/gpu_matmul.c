@@ -3,7 +3,7 @@
 #include "middle/tiler/gpu_matmul.h"
 #include <string.h>
 
-enum { FEW = 16 };
+enum { FEW = 16, SOME = 64, RASTER = 8 /* rows of tiles that are walked together, so that the cache has their columns */ };
 
 void ts_mm_grid(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, TsDim *cells)
 {
@@ -14,7 +14,11 @@ void ts_mm_grid(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, TsDim *cell
 		p->base[i] = ts_kb_fmt(k, "b%u", i);
 		*cells = ts_dim_mul(t->d, *cells, j->r.size[i]);
 	}
-	ts_kb_grid(k, j->mm.im, p->base, j->r.size, ts_kb_fmt(k, "mb in 0..%s step %d, nb in 0..%s step %d", ts_kb_dim(k, j->mm.m), v->bm, ts_kb_dim(k, j->mm.n), v->bn), 2);
+	const char *m = ts_kb_dim(k, j->mm.m), *n = ts_kb_dim(k, j->mm.n);
+	ts_kb_grid(k, j->mm.im, p->base, j->r.size, ts_kb_fmt(k, "t in 0..cdiv(%s, %d) * cdiv(%s, %d)", m, v->bm, n, v->bn), 1);
+	ts_kb_line(k, "ti, tj = raster(t, cdiv(%s, %d), cdiv(%s, %d), %d)", m, v->bm, n, v->bn, RASTER);
+	ts_kb_line(k, "mb: idx = %d * ti", v->bm);
+	ts_kb_line(k, "nb: idx = %d * tj", v->bn);
 	ts_kb_line(k, "ml: idx = %s - mb", ts_kb_dim(k, j->mm.m));
 	ts_kb_line(k, "nl: idx = %s - nb", ts_kb_dim(k, j->mm.n));
 	p->nv = 2;
@@ -112,7 +116,8 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 	TsMm *mm = user;
 	const TsMmVariant *v = &mm->v[i];
 	if (v->wide) ts_kb_wide(k, &mm->wide);
-	ts_mm_fma(mm, k, v, c);
+	if (v->form == TS_MM_FMA) ts_mm_fma(mm, k, v, c);
+	else ts_mm_mma(mm, k, v, c);
 	c->guard_lhs = v->guard;
 	c->label = ts_intern(k->t->cx, ts_kb_fmt(k, "%s%d x %d", v->label, v->bm, v->bn));
 	c->tile[0] = v->bm;
@@ -131,8 +136,8 @@ static void choose_fma(TsMm *mm)
 {
 	TsTl *t = mm->j->t;
 	int bytes = ts_elem_bytes(mm->j->mm.ct);
-	TsMmVariant few = { TS_MM_FMA, 16, 128, 16, 4, 1, 2, false, 0, "few rows, " }, big = { TS_MM_FMA, 128, 128, 16, 4, 2, 2, false, 0, "" };
-	if (bytes == 8) few = (TsMmVariant){ TS_MM_FMA, 16, 64, 16, 4, 1, 2, false, 0, "few rows, " }, big = (TsMmVariant){ TS_MM_FMA, 64, 64, 16, 4, 1, 2, false, 0, "" };
+	TsMmVariant few = { TS_MM_FMA, 16, 128, 16, 4, 1, 2, .label = "few rows, " }, big = { TS_MM_FMA, 128, 128, 16, 4, 2, 2, .label = "" };
+	if (bytes == 8) few = (TsMmVariant){ TS_MM_FMA, 16, 64, 16, 4, 1, 2, .label = "few rows, " }, big = (TsMmVariant){ TS_MM_FMA, 64, 64, 16, 4, 1, 2, .label = "" };
 	TsDim over = ts_over(t, mm->j->mm.m, FEW), mods = ts_wide_guard(t, &mm->wide);
 	bool wide = mm->wide.vec > 1;
 	for (int w = wide; w >= 0; w--) {
@@ -145,19 +150,56 @@ static void choose_fma(TsMm *mm)
 	}
 }
 
+/* The 16-bit type in which both operands are exact, if there is one. */
+static TsDtype mma_type(const TsJob *j)
+{
+	TsDtype t[2] = { j->mm.ae, j->mm.be }, out = TS_F16;
+	bool half = false;
+	if (j->mm.ct != TS_F32) return TS_DTYPE_NONE;
+	for (int i = 0; i < 2; i++)
+		if (t[i] == TS_F16 || t[i] == TS_BF16) { out = t[i]; half = true; }
+	for (int i = 0; i < 2; i++) {
+		if (t[i] == out) continue;
+		if (ts_dtype_is_compute(t[i]) || ts_dtype_bits(t[i]) > 8 || (!half && ts_dtype_is_int(t[i]))) return TS_DTYPE_NONE;
+	}
+	return out;
+}
+
+static void choose_mma(TsMm *mm)
+{
+	static const TsMmVariant few = { TS_MM_MMA, 16, 128, 64, 1, 4, 4, .label = "few rows, " }, some = { TS_MM_MMA, 64, 128, 64, 2, 2, 3, .label = "some rows, " },
+		big = { TS_MM_MMA, 128, 128, 64, 2, 2, 3, .label = "" }, any = { TS_MM_MMA, 64, 64, 64, 2, 2, 2, .label = "any, " };
+	TsTl *t = mm->j->t;
+	TsDim mods = ts_wide_guard(t, &mm->wide), over[3] = { ts_over(t, mm->j->mm.m, FEW), ts_over(t, mm->j->mm.m, SOME), 0 };
+	const TsMmVariant *shape[3] = { &few, &some, &big };
+	int64_t lo, hi;
+	bool wide = mm->wide.vec == 8 && mm->mma == mm->j->mm.ae && mm->mma == mm->j->mm.be && ts_operand_fast(t, &mm->a) >= 0 && ts_operand_fast(t, &mm->b) >= 0;
+	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
+	for (int i = 0; i < 3 && wide; i++) {
+		if ((i == 0 && lo > FEW) || (i == 1 && lo > SOME)) continue;
+		mm->v[mm->n] = *shape[i];
+		mm->v[mm->n].wide = mm->v[mm->n].copies = true;
+		mm->v[mm->n++].guard = ts_dim_add(t->d, mods, over[i]);
+		if (!over[i]) break;
+	}
+	if (!mm->n || mm->v[mm->n - 1].guard) mm->v[mm->n++] = any;
+}
+
 void ts_gpu_matmul(TsJob *j)
 {
 	TsTl *t = j->t;
 	TsMm mm = { .j = j };
 	operand(j, &mm.a, false);
 	operand(j, &mm.b, true);
-	mm.wide.vec = 16 / ts_elem_bytes(j->mm.ct);
+	mm.mma = mma_type(j);
+	mm.wide.vec = mm.mma != TS_DTYPE_NONE ? 8 : 16 / ts_elem_bytes(j->mm.ct);
 	for (int i = 0; i < 2; i++) {
 		const TsOperand *o = i ? &mm.b : &mm.a;
 		int fast = ts_operand_fast(t, o);
 		if (fast >= 0 && ts_dtype_bits(t->e->bufs.p[o->real.buf].elem) >= 8) ts_wide_operand(t, &mm.wide, o, fast);
 	}
 	ts_wide_region(t, &mm.wide, &j->r, j->mm.in);
-	choose_fma(&mm);
+	if (mm.mma != TS_DTYPE_NONE) choose_mma(&mm);
+	else choose_fma(&mm);
 	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write, .user = &mm, .n = mm.n });
 }

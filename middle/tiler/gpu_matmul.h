@@ -4,10 +4,11 @@
 
 enum { TS_MM_VARIANTS = 8 };
 typedef enum { TS_MM_FMA, TS_MM_MMA, TS_MM_WGMMA } TsMmForm;
-typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide; TsDim guard; const char *label; } TsMmVariant; /* wm x wn warps */
+typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */; TsDim guard; const char *label; } TsMmVariant; /* wm x wn warps */
 typedef struct {
 	TsJob *j;
 	TsOperand a, b;             /* a: [k, m]; b: [k, n] */
+	TsDtype mma;                /* the type that the matrix instruction multiplies, or TS_DTYPE_NONE */
 	TsWide wide;
 	TsMmVariant v[TS_MM_VARIANTS];
 	int n;
@@ -17,6 +18,8 @@ typedef struct {
 void ts_mm_grid(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, TsDim *cells);
 /* The accumulator `c` through the region, stored. */
 void ts_mm_epilogue(TsMm *mm, TsKb *k, TsPlace *p, const char *c);
+/* A swizzled memory layout of [y, x] (letters of dims): rows of `row` 16-bit elements of x, `rows` of y, then the rest of x, then stages. */
+void ts_gl_shared(TsKb *k, const char *name, const char *dims, int row, int rows, int columns, int stages);
 void ts_mm_fma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
 void ts_mm_mma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
 void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);

@@ -199,6 +199,95 @@ static int run_case(Rng *rng, TsOp op, TsDtype elem, int turn, const char *targe
 	return verdict;
 }
 
+/* ---- shapes that the random ones do not reach: every variant of a schedule function, its borders, fused graphs ---- */
+static TsVal turned(Build *b, TsVal x, int rank)
+{
+	int64_t p3[] = { 0, 2, 1 }, p2[] = { 1, 0 };
+	TsAttr *a = build_attrs(b, TS_OP_transpose);
+	attr_ints(b, &a[0], (uint32_t)rank, rank == 3 ? p3 : p2);
+	return build_op(b, TS_OP_transpose, a, 1, &x);
+}
+
+/* how: bits 1, 2: a, b turned; 4: bias and gelu behind; 8, 16: a, b batched */
+static TsVal build_matmul(Build *b, Case *c, const int64_t *s, int how, bool sym)
+{
+	TsDim d[4] = { build_dim(b, 2, sym), build_dim(b, s[0], sym), build_dim(b, s[1], sym && s[1] != s[0]), build_dim(b, s[2], sym && s[2] != s[0] && s[2] != s[1]) };
+	TsDim a[3] = { d[0], how & 1 ? d[3] : d[1], how & 1 ? d[1] : d[3] }, w[3] = { d[0], how & 2 ? d[2] : d[3], how & 2 ? d[3] : d[2] };
+	int ra = how & 8 ? 3 : 2, rb = how & 16 ? 3 : 2;
+	TsVal x = build_param(b, c->elem, ra, a + 3 - ra), y = build_param(b, c->elem, rb, w + 3 - rb);
+	if (how & 1) x = turned(b, x, ra);
+	if (how & 2) y = turned(b, y, rb);
+	TsVal z = build_op(b, TS_OP_matmul, NULL, 2, (TsVal[]){ x, y });
+	if (!(how & 4)) return z;
+	TsVal bias = build_param(b, c->elem, 1, d + 2);
+	z = build_op(b, TS_OP_add, NULL, 2, (TsVal[]){ z, bias });
+	return build_op(b, TS_OP_relu, NULL, 1, &z);
+}
+
+static TsVal build_rows(Build *b, Case *c, const int64_t *s, int how, bool sym)
+{
+	TsDim d[2] = { build_dim(b, s[0], sym), build_dim(b, s[1], sym && s[1] != s[0]) };
+	TsVal x = build_param(b, c->elem, 2, d), in[3] = { x, 0, 0 };
+	const TsOpInfo *info = ts_op_info(b->cx, c->op);
+	TsAttr *a = build_attrs(b, c->op);
+	int64_t axis = how & 1 ? 0 : 1;
+	int at = ts_op_attr_index(info, "axis");
+	for (int i = 1; i < info->nin; i++) in[i] = build_param(b, c->elem, 1, d + 1);
+	if (at >= 0) attr_ints(b, &a[at], 1, &axis);
+	return build_op(b, c->op, a, info->nin, in);
+}
+
+/* x transposed plus x2, by columns: operands read across, short rows, a table of rows */
+static TsVal build_pointwise(Build *b, Case *c, const int64_t *s, int how, bool sym)
+{
+	TsDim d[2] = { build_dim(b, s[0], sym), build_dim(b, s[1], sym && s[1] != s[0]) }, e[2] = { d[1], d[0] };
+	TsVal x = build_param(b, c->elem, 2, d), y = build_param(b, c->elem, 2, how & 1 ? e : d), z = build_param(b, c->elem, 1, how & 2 ? d : d + 1);
+	if (how & 1) y = turned(b, y, 2);
+	TsVal t = build_op(b, TS_OP_add, NULL, 2, (TsVal[]){ x, y });
+	if (how & 2) return turned(b, build_op(b, TS_OP_add, NULL, 2, (TsVal[]){ turned(b, t, 2), z }), 2);
+	return build_op(b, TS_OP_mul, NULL, 2, (TsVal[]){ t, z });
+}
+
+typedef TsVal Builder(Build *b, Case *c, const int64_t *s, int how, bool sym);
+static void shape(const char *name, Builder *make, TsOp op, TsDtype elem, const int64_t *s, int how, const char *target, uint64_t seed)
+{
+	for (int sym = 0; sym < 2; sym++) {
+		Rng rng = { seed * 7919 + (uint64_t)(s[0] * 31 + s[1] * 17 + s[2]) + (uint64_t)how };
+		Build b = build_begin(&rng);
+		Case c = { .elem = elem, .op = op };
+		const TsOpInfo *info = ts_op_info(b.cx, op);
+		char why[900] = "does not build";
+		c.ulps = 4 * bound_ulps(info, elem); /* the few operators behind it */
+		TsVal v = make(&b, &c, s, how, sym);
+		if (v) build_result(&b, v);
+		bool ok = v && check_graph(&b, &c, info, target, why, sizeof why);
+		if (!ok) printf("FAIL %s %s %lld x %lld x %lld how %d sizes %s %s: %s\n", name, ts_dtype_name(elem), (long long)s[0], (long long)s[1], (long long)s[2], how, sym ? "open" : "known", target, why);
+		failed += !ok;
+		passed += ok;
+		ts_ctx_free(b.cx);
+	}
+}
+
+static void shapes(TsCtx *names, const char *target, uint64_t seed)
+{
+	static const int64_t mm[][3] = { { 130, 136, 200 }, { 16, 264, 72 }, { 17, 128, 64 }, { 64, 72, 136 }, { 65, 24, 8 }, { 200, 40, 64 }, { 128, 128, 0 }, { 33, 35, 37 } };
+	static const int64_t rows[][3] = { { 5, 500 }, { 3, 512 }, { 3, 513 }, { 2, 2000 }, { 2, 4096 }, { 2, 4097 }, { 1, 9000 }, { 1, 20000 }, { 70, 40 }, { 300, 24 }, { 1000, 8 } };
+	static const int64_t pw[][3] = { { 70, 136 }, { 64, 64 }, { 3, 5000 }, { 700, 3 }, { 130, 65 }, { 40, 512 } };
+	for (size_t i = 0; i < sizeof mm / sizeof *mm; i++)
+		for (int how = 0; how < 4; how++) {
+			shape("matmul", build_matmul, TS_OP_matmul, TS_BF16, mm[i], how + 8 * (how ^ (int)i % 4) % 32 + (how == 1 ? 4 : 0), target, seed);
+			if (how == (int)i % 4) shape("matmul", build_matmul, TS_OP_matmul, i % 2 ? TS_F32 : TS_F64, mm[i], how + (how & 1 ? 8 : 0), target, seed);
+		}
+	static const TsOp ops[] = { TS_OP_softmax, TS_OP_layer_norm, TS_OP_rms_norm, TS_OP_sum, TS_OP_max, TS_OP_argmax };
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		for (int k = 0; k < 6; k++) {
+			shape(ts_op_info(names, ops[k])->name, build_rows, ops[k], k % 2 ? TS_BF16 : TS_F32, rows[i], 0, target, seed);
+			if (k == 0 || k > 2) shape(ts_op_info(names, ops[k])->name, build_rows, ops[k], k % 2 ? TS_F32 : TS_BF16, rows[i], 1, target, seed);
+		}
+	for (size_t i = 0; i < sizeof pw / sizeof *pw; i++)
+		for (int how = 0; how < 4; how++) shape("pointwise", build_pointwise, TS_OP_add, i % 2 ? TS_BF16 : TS_F32, pw[i], how, target, seed);
+}
+
 int main(int argc, char **argv)
 {
 	verbose = argc > 1 && !strcmp(argv[1], "-v");
@@ -227,6 +316,8 @@ int main(int argc, char **argv)
 			failed += bad;
 		}
 	}
+	for (int k = 0; k < 2 && (!only || !strcmp(only, "shapes")); k++)
+		if (!only_target || !strcmp(only_target, targets[k])) shapes(names, targets[k], seed);
 	fprintf(stderr, "%d passed, %d failed, %d launches\n", passed, failed, launches);
 	ts_ctx_free(names);
 	return failed != 0;
