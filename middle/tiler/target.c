@@ -21,7 +21,7 @@ void ts_write_kernels(TsJob *j, TsOpClass cls)
 		[TS_CLS_POINTWISE] = { ts_cpu_pointwise, ts_gpu_pointwise, ts_gpu_pointwise },
 		[TS_CLS_ROW] = { ts_cpu_row, ts_gpu_row, ts_gpu_row },
 		[TS_CLS_CONTRACT] = { ts_cpu_matmul, ts_gpu_matmul, ts_gpu_matmul },
-		[TS_CLS_ATTENTION] = { ts_cpu_attention },
+		[TS_CLS_ATTENTION] = { ts_cpu_attention, ts_gpu_attention, ts_gpu_attention },
 	};
 	TsTl *t = j->t;
 	TsScheduleFn *fn = table[cls][t->target->family];

@@ -1,0 +1,380 @@
+/* Attention on GPUs: a CTA has a block of query rows of one head and walks the keys in blocks counted from 0, with a running maximum and sum
+ * for each row; a row's bits do not depend on its neighbours. A row that sees no key gives 0. Forms differ in how products are made. */
+#include "middle/tiler/gpu_attention.h"
+#include <string.h>
+
+enum { MOST_HEAD = 256, FAR = 1 << 20 /* beyond every distance within a tile */ };
+
+static bool is_one(TsTl *t, TsDim d) { return d == ts_dim_const(t->d, 1); }
+
+TsOperand ts_at_operand(TsAt *w, const TsReal *r, const TsType *ty, bool kv, bool turn)
+{
+	TsJob *j = w->j;
+	TsTl *t = j->t;
+	TsOperand o = { .real = *r };
+	for (uint32_t i = 0; i < j->at.nb; i++) {
+		int d = (int)i - (int)(j->at.nb - (ty->rank - 2u));
+		if (d < 0 || is_one(t, ty->dim[d]) || !r->stride[d]) continue;
+		bool grouped = kv && i + 1 == j->at.nb && !is_one(t, j->at.group);
+		const char *text = grouped ? ts_kb_fmt(w->k, "b%u // %s", i, ts_kb_dim(w->k, j->at.group)) : ts_kb_fmt(w->k, "b%u", i);
+		o.at[o.n++] = (TsAxisAt){ text, ty->dim[d], r->stride[d] };
+	}
+	for (int i = 0; i < 2; i++) {
+		o.size[turn ? 1 - i : i] = ty->dim[ty->rank - 2 + i];
+		o.stride[turn ? 1 - i : i] = r->stride[ty->rank - 2 + i];
+	}
+	return o;
+}
+
+/* Keys that some row of this block can see: j from jlo to jhi, whole blocks counted from 0. off: the position of row 0 among the keys. */
+static void key_range(TsAt *w)
+{
+	TsKb *k = w->k;
+	TsJob *j = w->j;
+	const char *T = ts_kb_dim(k, j->at.T);
+	const TsAttr *window = ts_attr(k->t->m, j->n, "window");
+	bool causal = ts_attr(k->t->m, j->n, "causal")->i;
+	if (!causal && window->none) {
+		ts_kb_line(k, "jlo: idx = 0");
+		ts_kb_line(k, "jhi: idx = %s", T);
+		return;
+	}
+	if (j->at.qoff.how == TS_REAL_VIEW) {
+		TsOperand o = { .real = j->at.qoff };
+		bool address = ts_kb_is_address(k, o.real.buf, o.real.offset);
+		TsDim one = ts_dim_const(k->t->d, 1), size = ts_dim_add(k->t->d, o.real.offset, one);
+		const char *p = address ? ts_kb_param(k, o.real.buf, o.real.offset, 0, NULL, NULL)
+			: ts_kb_fmt(k, "%s[%s]", ts_kb_param(k, o.real.buf, 0, 1, &size, &one), ts_kb_dim(k, o.real.offset));
+		ts_kb_line(k, "of: int64[] = load(%s)", p);
+		ts_kb_line(k, "oi: idx = cast(of)");
+		ts_kb_line(k, "off: idx = min(max(oi, -1099511627776), 1099511627776)");
+	} else {
+		ts_kb_line(k, "off: idx = 0");
+	}
+	if (causal) ts_kb_line(k, "jhi: idx = max(min(%s, min(qb + %d, %s) + off), 0)", T, w->now->bm, ts_kb_dim(k, j->at.S));
+	else ts_kb_line(k, "jhi: idx = %s", T);
+	if (!window->none) {
+		int64_t n = window->i < (int64_t)1 << 40 ? window->i : (int64_t)1 << 40;
+		ts_kb_line(k, "jlo: idx = min(max(qb + off - %lld, 0) // %d * %d, jhi)", (long long)n - 1, w->now->bn, w->now->bn);
+	} else {
+		ts_kb_line(k, "jlo: idx = 0");
+	}
+}
+
+static void scale(TsAt *w)
+{
+	TsKb *k = w->k;
+	const TsAttr *s = ts_attr(k->t->m, w->j->n, "scale");
+	TsBuf b = { 0 };
+	if (s->none) {
+		ts_kb_line(k, "hd: %s[] = cast(%s, %s)", w->ct, ts_kb_dim(k, w->j->at.D), w->ct);
+		ts_kb_line(k, "hr: %s[] = sqrt(hd)", w->ct);
+		ts_kb_line(k, "sc: %s[] = div(1.0, hr)", w->ct);
+	} else {
+		ts_buf_f64(&b, s->f);
+		ts_kb_line(k, "sc: %s[] = fill(%s)", w->ct, b.p);
+		ts_buf_free(&b);
+	}
+	if (w->now->form != TS_AT_FMA) ts_kb_line(k, "sl: f32[] = mul(sc, 1.4426950408889634)");
+}
+
+void ts_at_grid(TsAt *w, TsDim *cells)
+{
+	TsKb *k = w->k;
+	TsJob *j = w->j;
+	TsTl *t = k->t;
+	*cells = ts_grid_cells(t, ts_dim_const(t->d, 1), j->at.S, w->now->bm);
+	for (uint32_t i = 0; i < j->at.nb; i++) {
+		w->p.base[i] = ts_kb_fmt(k, "b%u", i);
+		*cells = ts_dim_mul(t->d, *cells, j->r.size[i]);
+	}
+	const char *S = ts_kb_dim(k, j->at.S);
+	ts_kb_grid(k, j->at.nb, w->p.base, j->r.size, ts_kb_fmt(k, "u in 0..cdiv(%s, %d)", S, w->now->bm), 1);
+	if (ts_attr(t->m, j->n, "causal")->i) ts_kb_line(k, "qb: idx = %d * (cdiv(%s, %d) - 1 - u)", w->now->bm, S, w->now->bm); /* the longest first */
+	else ts_kb_line(k, "qb: idx = %d * u", w->now->bm);
+	ts_kb_line(k, "il: idx = %s - qb", S);
+	key_range(w);
+	scale(w);
+	w->p.nv = 2;
+	w->p.vdim[0] = (int)j->at.nb;
+	w->p.vdim[1] = (int)j->at.nb + 1;
+	w->p.len[0] = w->now->bm;
+	w->p.len[1] = w->now->cap;
+	w->p.base[j->at.nb] = "qb";
+	w->p.base[j->at.nb + 1] = "0";
+	w->p.valid[0] = ts_whole(t, j->at.S, w->now->bm) ? NULL : "il";
+	w->p.valid[1] = ts_kb_dim(k, j->at.E);
+}
+
+static const char *line(TsAt *w, const char *type, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static const char *line(TsAt *w, const char *type, const char *fmt, ...)
+{
+	TsBuf b = { 0 };
+	va_list ap;
+	va_start(ap, fmt);
+	ts_buf_vfmt(&b, fmt, ap);
+	va_end(ap);
+	const char *n = ts_kb_tmp(w->k);
+	ts_kb_line(w->k, "%s: %s = %s", n, type, b.p);
+	ts_buf_free(&b);
+	return n;
+}
+
+/* A tile of bias or mask under the scores: [bm, bn], spread where it has one row or one column. */
+static const char *under(TsAt *w, const TsReal *r, const TsType *ty, TsDtype to)
+{
+	TsKb *k = w->k;
+	TsTl *t = k->t;
+	TsOperand o = ts_at_operand(w, r, ty, false, false);
+	bool row = o.stride[0] && !is_one(t, o.size[0]), col = o.stride[1] && !is_one(t, o.size[1]);
+	uint32_t mask = (row ? 1u : 0) | (col ? 2u : 0);
+	const char *at, *param = ts_gpu_operand(k, &o, &at);
+	const char *valid = mask == 3 ? ", valid = [il, kl]" : row ? ", valid = il" : col ? ", valid = kl" : "";
+	TsTileVal x = { ts_kb_tmp(k), mask, ty->elem };
+	ts_kb_line(k, "%s: %s = load(%s[%s%s, %s]%s)", x.name, ts_kb_type(k, ty->elem, mask, &w->ps), param, at, row ? ts_kb_fmt(k, "qb:qb + %d", w->now->bm) : "0",
+		col ? ts_kb_fmt(k, "j:j + %d", w->now->bn) : "0", valid);
+	if (to != TS_BOOL) x = ts_kb_cast(k, x, to, &w->ps);
+	x = ts_kb_spread(k, x, 3, &w->ps);
+	return x.name;
+}
+
+/* int32 of an idx that is kept within a tile's reach. */
+static const char *near(TsAt *w, const char *text)
+{
+	const char *i = line(w, "idx", "min(max(%s, -%d), %d)", text, FAR, FAR);
+	return line(w, "int32[]", "cast(%s, int32)", i);
+}
+
+const char *ts_at_scores(TsAt *w, const char *s, bool exp2)
+{
+	TsKb *k = w->k;
+	TsJob *j = w->j;
+	const TsAttr *window = ts_attr(k->t->m, j->n, "window");
+	bool causal = ts_attr(k->t->m, j->n, "causal")->i;
+	const char *T = ts_kb_dim(k, j->at.T), *I = ts_kb_type(k, TS_INT32, 3, &w->ps), *B = ts_kb_type(k, TS_BOOL, 3, &w->ps);
+	int bm = w->now->bm, bn = w->now->bn;
+	ts_kb_line(k, "kl: idx = %s - j", T);
+	s = line(w, w->X, "mul(%s, %s)", s, exp2 ? "sl" : "sc");
+	if (j->at.bt) {
+		const char *b = under(w, &j->at.bias, j->at.bt, j->at.ct);
+		s = exp2 ? line(w, w->X, "fma(%s, 1.4426950408889634, %s)", b, s) : line(w, w->X, "add(%s, %s)", s, b);
+	}
+	if (j->at.mt) s = line(w, w->X, "where(%s, %s, -inf)", under(w, &j->at.mask, j->at.mt, TS_BOOL), s);
+	TsBuf edge = { 0 };
+	ts_buf_fmt(&edge, "j + %d > %s", bn, T);
+	if (causal) ts_buf_fmt(&edge, " or j + %d > qb + off", bn - 1);
+	if (!window->none) ts_buf_fmt(&edge, " or j <= qb + %d + off - %lld", bm - 1, (long long)(window->i < (int64_t)1 << 40 ? window->i : (int64_t)1 << 40));
+	const char *out = ts_kb_tmp(k);
+	ts_kb_open(k, "%s: %s = if %s", out, w->X, edge.p); /* blocks in the middle have nothing to hide */
+	ts_buf_free(&edge);
+	const char *ci = line(w, I, "iota(1)"), *in = line(w, B, "lt(%s, %s)", ci, near(w, "kl")), *ri = causal || !window->none ? line(w, I, "iota(0)") : NULL;
+	if (causal) in = line(w, B, "`and`(%s, %s)", in, line(w, B, "le(%s, %s)", ci, line(w, I, "add(%s, %s)", ri, near(w, "qb + off - j"))));
+	if (!window->none) {
+		const char *lo = near(w, ts_kb_fmt(k, "qb + off - j - %lld", (long long)(window->i < (int64_t)1 << 40 ? window->i : (int64_t)1 << 40)));
+		in = line(w, B, "`and`(%s, %s)", in, line(w, B, "gt(%s, %s)", ci, line(w, I, "add(%s, %s)", ri, lo)));
+	}
+	ts_kb_line(k, "yield %s", line(w, w->X, "where(%s, %s, -inf)", in, s));
+	ts_kb_close(k, " else {");
+	k->depth++;
+	ts_kb_line(k, "yield %s", s);
+	ts_kb_close(k, "");
+	return out;
+}
+
+void ts_at_softmax(TsAt *w, const char *s, bool exp2)
+{
+	TsKb *k = w->k;
+	const char *R = w->R, *B = ts_kb_type(k, TS_BOOL, 1, &w->ps), *f = exp2 ? "exp2" : "exp";
+	ts_kb_line(k, "mt: %s = reduce(%s, op = \"max\", axis = 1)", R, s);
+	ts_kb_line(k, "m1: %s = maximum(m0, mt)", R);
+	ts_kb_line(k, "nokey: %s = eq(m1, -inf)", B);
+	ts_kb_line(k, "ms: %s = where(nokey, 0.0, m1)", R); /* a row without keys: the argument of exp is -inf, never NaN */
+	ts_kb_line(k, "dm: %s = sub(m0, ms)", R);
+	ts_kb_line(k, "al: %s = %s(dm)", R, f);
+	ts_kb_line(k, "mb: %s = bcast(ms, dims = [0])", w->X);
+	ts_kb_line(k, "sd: %s = sub(%s, mb)", w->X, s);
+	ts_kb_line(k, "e: %s = %s(sd)", w->X, f);
+	ts_kb_line(k, "es: %s = reduce(e, op = \"add\", axis = 1)", R);
+	ts_kb_line(k, "l1: %s = fma(l0, al, es)", R);
+}
+
+void ts_at_finish(TsAt *w, const char *o, const char *l)
+{
+	TsKb *k = w->k;
+	TsJob *j = w->j;
+	ts_kb_line(k, "nil: %s = eq(%s, 0.0)", ts_kb_type(k, TS_BOOL, 1, &w->ps), l);
+	ts_kb_line(k, "ln: %s = where(nil, 1.0, %s)", w->R, l); /* no key: 0 / 1 */
+	ts_kb_line(k, "lb: %s = bcast(ln, dims = [0])", w->Y);
+	ts_kb_line(k, "y: %s = div(%s, lb)", w->Y, o);
+	w->p.anchor = "y";
+	w->p.anchor_mask = 3;
+	w->p.anchor_elem = j->at.ct;
+	ts_kb_store(k, &j->r, j->leaf, ts_kb_eval(k, &j->r, j->value, &w->p, TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n)), &w->p);
+}
+
+/* ---- multiply-add, for every type: operands through shared memory in parts ---- */
+
+enum { D_PART = 32, K_PART = 16 };
+typedef struct { const char *param, *at, *lay, *smem; TsDtype elem; int rows, width; } Part;
+
+/* [rows, width] of an operand, converted, into its part of shared memory. */
+static void fill_part(TsAt *w, const Part *s, const char *r, const char *rl, const char *c, const char *cl)
+{
+	TsKb *k = w->k;
+	const char *x = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: %s[%d, %d] @%s = load(%s[%s%s:%s + %d, %s:%s + %d], valid = [%s, %s])", x, ts_dtype_name(s->elem), s->rows, s->width, s->lay, s->param, s->at, r, r, s->rows, c, c, s->width, rl, cl);
+	if (s->elem != w->j->at.ct) {
+		const char *y = ts_kb_tmp(k);
+		ts_kb_line(k, "%s: %s[%d, %d] @%s = cast(%s, %s)", y, w->ct, s->rows, s->width, s->lay, x, w->ct);
+		x = y;
+	}
+	ts_kb_line(k, "put(%s[0:%d, 0:%d], %s)", s->smem, s->rows, s->width, x);
+}
+
+static Part part(TsAt *w, const char *name, const TsReal *r, const TsType *ty, bool kv, bool turn, int rows, int width)
+{
+	TsKb *k = w->k;
+	TsOperand o = ts_at_operand(w, r, ty, kv, turn);
+	int extent[2] = { rows, width }, fast = ts_operand_fast(k->t, &o), vec = w->now->wide ? w->wide.vec : 1, pad = 16 / ts_elem_bytes(w->j->at.ct);
+	while (vec > 1 && vec * w->now->warps * TS_LANES > rows * width) vec /= 2;
+	Part s = { .lay = ts_kb_fmt(k, "G%s", name), .smem = ts_kb_fmt(k, "s%s", name), .elem = ty->elem, .rows = rows, .width = width };
+	s.param = ts_gpu_operand(k, &o, &s.at);
+	if (fast < 0) fast = 1;
+	TsGLayout l = ts_gl_tile(2, fast, extent, vec, w->now->warps, 1 - fast);
+	ts_gl_print(k, &l, s.lay, 3);
+	ts_kb_line(k, "smem %s: %s[%d, %d]", s.smem, w->ct, rows, width + pad);
+	return s;
+}
+
+static void fma_layout(TsAt *w, const char *name, int cols, TsPlace *p)
+{
+	int bytes = ts_elem_bytes(w->j->at.ct), vn = 16 / bytes, vm = w->now->bm / 4 / w->now->warps;
+	TsGLayout l = { .rank = 2 };
+	ts_gl_put(&l, 'r', vn, 1, 1), ts_gl_put(&l, 'r', vm, 1, 0);
+	ts_gl_put(&l, 'l', 8, vn, 1), ts_gl_put(&l, 'l', 4, vm, 0);
+	ts_gl_put(&l, 'w', w->now->warps, 4 * vm, 0), ts_gl_put(&l, 'r', cols / 8 / vn, 8 * vn, 1);
+	ts_gl_place(w->k, &l, name, p);
+}
+
+static void multiply(TsAt *w, const char *out, const char *type, const char *acc, int n, const char *a, const char *la, const char *b, const char *lb, int wa, int wb)
+{
+	TsKb *k = w->k;
+	const char *q = ts_kb_tmp(k), *d = ts_kb_tmp(k);
+	ts_kb_open(k, "%s: %s = for %s in 0..%d with %s = %s", out, type, q, n, d, acc);
+	const char *x = ts_kb_tmp(k), *y = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: %s[%d] @%s = get(%s%s, 0:%d])", x, w->ct, wa, la, a, q, wa);
+	ts_kb_line(k, "%s: %s[%d] @%s = get(%s%s, 0:%d])", y, w->ct, wb, lb, b, q, wb);
+	ts_kb_line(k, "yield %s", line(w, type, "mma(%s, %s, %s, atom = \"fma\")", d, x, y));
+	ts_kb_close(k, " { unroll = 8 }");
+}
+
+void ts_at_fma(TsAt *w, TsChoice *c)
+{
+	TsKb *k = w->k;
+	TsJob *j = w->j;
+	int bm = w->now->bm, bn = w->now->bn, cap = w->now->cap;
+	const char *D = ts_kb_dim(k, j->at.D), *E = ts_kb_dim(k, j->at.E);
+	k->warps = w->now->warps;
+	fma_layout(w, "X", bn, &w->ps);
+	fma_layout(w, "Y", cap, &w->p);
+	Part q = part(w, "q", &j->at.q, j->at.qt, false, true, D_PART, bm), key = part(w, "k", &j->at.key, j->at.kt, true, true, D_PART, bn);
+	Part v = part(w, "v", &j->at.v, j->at.vt, true, false, K_PART, cap);
+	ts_kb_line(k, "smem sp: %s[%d, %d]", w->ct, bn, bm + 16 / ts_elem_bytes(j->at.ct));
+	ts_at_grid(w, &c->cells);
+	ts_kb_line(k, "zs: %s = fill(0)", w->X);
+	ts_kb_line(k, "zo: %s = fill(0)", w->Y);
+	ts_kb_line(k, "zm: %s = fill(-inf)", w->R);
+	ts_kb_line(k, "zl: %s = fill(0)", w->R);
+	ts_kb_open(k, "o: %s, _, l: %s = for j in jlo..jhi step %d with o0 = zo, m0 = zm, l0 = zl", w->Y, w->R, bn);
+	ts_kb_open(k, "s0: %s = for dd in 0..%s step %d with sa = zs", w->X, D, D_PART);
+	ts_kb_line(k, "sync(\"cta\")");
+	fill_part(w, &q, "dd", ts_kb_fmt(k, "%s - dd", D), "qb", "il");
+	fill_part(w, &key, "dd", ts_kb_fmt(k, "%s - dd", D), "j", ts_kb_fmt(k, "%s - j", ts_kb_dim(k, j->at.T)));
+	ts_kb_line(k, "sync(\"cta\")");
+	multiply(w, "sx", w->X, "sa", D_PART, "sq[", "Xm", "sk[", "Xn", bm, bn);
+	ts_kb_line(k, "yield sx");
+	ts_kb_close(k, "");
+	ts_at_softmax(w, ts_at_scores(w, "s0", false), false);
+	ts_kb_line(k, "sync(\"cta\")"); /* the last block's terms are read */
+	ts_kb_line(k, "put(sp[0:%d, 0:%d], e.T)", bn, bm);
+	ts_kb_line(k, "ab: %s = bcast(al, dims = [0])", w->Y);
+	ts_kb_line(k, "o1: %s = mul(o0, ab)", w->Y);
+	ts_kb_open(k, "o2: %s = for kc in 0..%d step %d with oa = o1", w->Y, bn, K_PART);
+	ts_kb_line(k, "sync(\"cta\")");
+	ts_kb_line(k, "jk: idx = j + kc");
+	fill_part(w, &v, "jk", ts_kb_fmt(k, "%s - jk", ts_kb_dim(k, j->at.T)), "0", E);
+	ts_kb_line(k, "sync(\"cta\")");
+	multiply(w, "ox", w->Y, "oa", K_PART, "sp[kc + ", "Xm", "sv[", "Yn", bm, cap);
+	ts_kb_line(k, "yield ox");
+	ts_kb_close(k, "");
+	ts_kb_line(k, "yield o2, m1, l1");
+	ts_kb_close(k, "");
+	ts_at_finish(w, "o", "l");
+}
+
+/* ---- which variants ---- */
+
+static void write(void *user, TsKb *k, int i, TsChoice *c)
+{
+	TsAt *w = user;
+	const TsAtVariant *v = w->now = &w->v[i];
+	w->k = k;
+	w->ct = ts_dtype_name(w->j->at.ct);
+	w->p = w->ps = (TsPlace){ .nv = 2, .len = { v->bm, v->bn } };
+	w->X = ts_kb_fmt(k, "%s[%d, %d] @X", w->ct, v->bm, v->bn);
+	w->Y = ts_kb_fmt(k, "%s[%d, %d] @Y", w->ct, v->bm, v->cap);
+	w->R = ts_kb_fmt(k, "%s[%d] @Xm", w->ct, v->bm);
+	if (v->wide) ts_kb_wide(k, &w->wide);
+	if (v->form == TS_AT_FMA) ts_at_fma(w, c);
+	else ts_at_mma(w, c);
+	c->guard_lhs = v->guard;
+	c->label = ts_intern(k->t->cx, ts_kb_fmt(k, "head dim <= %d%s", v->cap, v->wide ? ", wide" : ""));
+	c->tile[0] = v->bm;
+	c->tile[1] = v->bn;
+}
+
+static TsAtVariant form(TsAt *w, int cap, bool wide)
+{
+	TsDtype e = w->j->at.qt->elem;
+	bool half = e == TS_F16 || e == TS_BF16;
+	if (half) return (TsAtVariant){ .form = TS_AT_MMA, .bm = 64, .bn = cap > 128 ? 32 : 64, .cap = cap, .warps = 4, .wide = wide, .copies = wide };
+	int bm = w->j->at.ct == TS_F64 ? 32 : 64;
+	return (TsAtVariant){ .form = TS_AT_FMA, .bm = bm, .bn = bm, .cap = cap, .warps = 8, .wide = wide };
+}
+
+/* Heads of known size get the columns they need; others one of three, the largest also without wide accesses. */
+static void choose(TsAt *w)
+{
+	static const int caps[] = { 64, 128, MOST_HEAD };
+	TsTl *t = w->j->t;
+	int64_t lo, hi;
+	TsDim head = ts_dim_max(t->d, w->j->at.D, w->j->at.E), mods = ts_wide_guard(t, &w->wide);
+	bool wide = w->wide.vec == 16 / ts_elem_bytes(w->j->at.qt->elem);
+	ts_dim_range(t->d, head, &lo, &hi);
+	for (int i = 0; i < 3; i++) {
+		if (i < 2 && lo > caps[i]) continue;
+		bool last = hi <= caps[i] || i == 2;
+		TsDim over = ts_over(t, head, caps[i]);
+		if (wide) { w->v[w->n] = form(w, caps[i], true); w->v[w->n++].guard = ts_dim_add(t->d, mods, over); }
+		if (last && (!wide || mods)) { w->v[w->n] = form(w, caps[i], false); w->v[w->n++].guard = over; }
+		if (last) return;
+	}
+}
+
+void ts_gpu_attention(TsJob *j)
+{
+	TsTl *t = j->t;
+	TsKb none;
+	ts_kb_init(&none, t, NULL);
+	TsAt w = { .j = j, .k = &none };
+	w.wide.vec = 16 / ts_elem_bytes(j->at.qt->elem);
+	const TsReal *r[3] = { &j->at.q, &j->at.key, &j->at.v };
+	const TsType *ty[3] = { j->at.qt, j->at.kt, j->at.vt };
+	for (int i = 0; i < 3; i++) {
+		TsOperand o = ts_at_operand(&w, r[i], ty[i], false, false);
+		if (!is_one(t, o.stride[1])) w.wide.vec = 1;
+		ts_wide_operand(t, &w.wide, &o, 1);
+	}
+	choose(&w);
+	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write, .user = &w, .n = w.n });
+}

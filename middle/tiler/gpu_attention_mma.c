@@ -1,0 +1,133 @@
+/* Attention by mma: keys and values in shared memory one block ahead (cp.async), scores and weights in registers throughout. */
+#include "middle/tiler/gpu_attention.h"
+#include "middle/tiler/gpu_matmul.h"
+
+typedef struct { const char *param, *at, *lay, *smem; int rows; TsDim size; } Block;
+
+/* rows x cap of an operand in `stages` of shared memory. */
+static Block block(TsAt *w, const char *name, const TsReal *r, const TsType *ty, bool kv, int rows, int stages)
+{
+	TsKb *k = w->k;
+	TsOperand o = ts_at_operand(w, r, ty, kv, false);
+	int cap = w->now->cap, extent[2] = { rows, cap };
+	Block b = { .lay = ts_kb_fmt(k, "G%s", name), .smem = ts_kb_fmt(k, "s%s", name), .rows = rows, .size = o.size[1] };
+	TsGLayout l = ts_gl_tile(2, 1, extent, w->now->wide ? w->wide.vec : 1, w->now->warps, 0);
+	b.param = ts_gpu_operand(k, &o, &b.at);
+	ts_gl_print(k, &l, b.lay, 3);
+	ts_gl_shared(k, ts_kb_fmt(k, "T%s", name), "md", 64, rows, cap, stages);
+	if (stages > 1) ts_kb_line(k, "smem %s: %s[%d, %d, %d] @T%s", b.smem, ts_dtype_name(ty->elem), stages, rows, cap, name);
+	else ts_kb_line(k, "smem %s: %s[%d, %d] @T%s", b.smem, ts_dtype_name(ty->elem), rows, cap, name);
+	return b;
+}
+
+/* Rows at r (rl of them exist) into shared memory: asynchronously, or through registers. */
+static void bring(TsAt *w, const Block *b, const char *stage, const char *r, const char *rl)
+{
+	TsKb *k = w->k;
+	const char *from = ts_kb_fmt(k, "%s[%s%s:%s + %d, 0:%d]", b->param, b->at, r, r, b->rows, w->now->cap), *to = ts_kb_fmt(k, "%s[%s0:%d, 0:%d]", b->smem, stage, b->rows, w->now->cap);
+	const char *cols = ts_kb_dim(k, b->size);
+	if (w->now->copies) {
+		ts_kb_line(k, "copy_async(%s, %s, by = %s, valid = [%s, %s])", to, from, b->lay, rl, cols);
+		return;
+	}
+	const char *x = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: %s[%d, %d] @%s = load(%s, valid = [%s, %s])", x, ts_dtype_name(w->j->at.qt->elem), b->rows, w->now->cap, b->lay, from, rl, cols);
+	ts_kb_line(k, "put(%s, %s)", to, x);
+}
+
+static void layouts(TsAt *w)
+{
+	TsKb *k = w->k;
+	int W = w->now->warps, cols[2] = { w->now->bn, w->now->cap };
+	for (int i = 0; i < 2; i++) {
+		TsGLayout d = { .rank = 2 }, b = { .rank = 2 };
+		ts_gl_put(&d, 'l', 4, 2, 1), ts_gl_put(&d, 'l', 8, 1, 0);
+		ts_gl_put(&d, 'r', 2, 1, 1), ts_gl_put(&d, 'r', 2, 8, 0), ts_gl_put(&d, 'r', cols[i] / 8, 8, 1), ts_gl_put(&d, 'w', W, 16, 0);
+		ts_gl_put(&b, 'l', 4, 2, 1), ts_gl_put(&b, 'l', 8, 1, 0);
+		ts_gl_put(&b, 'r', 2, 1, 1), ts_gl_put(&b, 'r', 2, 8, 1), ts_gl_put(&b, 'r', cols[i] / 8, 8, 0), ts_gl_put(&b, 'w', W, 0, -1);
+		ts_gl_place(k, &d, i ? "Y" : "X", i ? &w->p : &w->ps);
+		ts_gl_print(k, &b, i ? "FV" : "FK", 3);
+	}
+	TsGLayout a = { .rank = 2 };
+	ts_gl_put(&a, 'l', 4, 2, 1), ts_gl_put(&a, 'l', 8, 1, 0);
+	ts_gl_put(&a, 'r', 2, 1, 1), ts_gl_put(&a, 'r', 2, 8, 0), ts_gl_put(&a, 'r', 2, 8, 1), ts_gl_put(&a, 'w', W, 16, 0);
+	ts_gl_print(k, &a, "FQ", 3);
+}
+
+static void write_scores(TsAt *w, const char *stage)
+{
+	TsKb *k = w->k;
+	const char *e = ts_dtype_name(w->j->at.qt->elem);
+	ts_kb_open(k, "s0: %s = for q in 0..%d with sa = zs", w->X, w->now->cap / 16);
+	ts_kb_line(k, "qx: %s[%d, 16] @FQ = get(sq[0:%d, 16*q:16*q + 16])", e, w->now->bm, w->now->bm);
+	ts_kb_line(k, "kx: %s[%d, 16] @FK = get(sk[%s0:%d, 16*q:16*q + 16])", e, w->now->bn, stage, w->now->bn);
+	ts_kb_line(k, "sx: %s = mma(sa, qx, kx.T, atom = \"mma\")", w->X);
+	ts_kb_line(k, "yield sx");
+	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", w->now->cap / 16));
+}
+
+static void write_output(TsAt *w, const char *stage)
+{
+	TsKb *k = w->k;
+	const char *e = ts_dtype_name(w->j->at.qt->elem);
+	ts_kb_line(k, "pe: %s[%d, %d] @X = cast(e, %s)", e, w->now->bm, w->now->bn, e);
+	ts_kb_line(k, "ab: %s = bcast(al, dims = [0])", w->Y);
+	ts_kb_line(k, "o1: %s = mul(o0, ab)", w->Y);
+	ts_kb_open(k, "o2: %s = for q in 0..%d with oa = o1", w->Y, w->now->bn / 16);
+	ts_kb_line(k, "px: %s[%d, 16] @FQ = slice(pe, axis = 1, at = 16*q, len = 16)", e, w->now->bm);
+	ts_kb_line(k, "vx: %s[%d, 16] @FV = get(sv[%s16*q:16*q + 16, 0:%d].T)", e, w->now->cap, stage, w->now->cap);
+	ts_kb_line(k, "ox: %s = mma(oa, px, vx.T, atom = \"mma\")", w->Y);
+	ts_kb_line(k, "yield ox");
+	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", w->now->bn / 16));
+}
+
+void ts_at_mma(TsAt *w, TsChoice *c)
+{
+	TsKb *k = w->k;
+	TsJob *j = w->j;
+	int bn = w->now->bn;
+	bool ahead = w->now->copies;
+	const char *T = ts_kb_dim(k, j->at.T), *stage = ahead ? "st, " : "";
+	k->warps = w->now->warps;
+	layouts(w);
+	Block q = block(w, "q", &j->at.q, j->at.qt, false, w->now->bm, 1), key = block(w, "k", &j->at.key, j->at.kt, true, bn, ahead ? 2 : 1);
+	Block v = block(w, "v", &j->at.v, j->at.vt, true, bn, ahead ? 2 : 1);
+	ts_at_grid(w, &c->cells);
+	ts_kb_line(k, "zs: %s = fill(0.0)", w->X);
+	ts_kb_line(k, "zo: %s = fill(0.0)", w->Y);
+	ts_kb_line(k, "zm: %s = fill(-inf)", w->R);
+	ts_kb_line(k, "zl: %s = fill(0.0)", w->R);
+	bring(w, &q, "", "qb", "il");
+	if (ahead) {
+		ts_kb_line(k, "tl: idx = %s - jlo", T);
+		bring(w, &key, "0, ", "jlo", "tl");
+		bring(w, &v, "0, ", "jlo", "tl");
+		ts_kb_line(k, "commit_copy()");
+	}
+	ts_kb_open(k, "o: %s, _, l: %s = for j in jlo..jhi step %d with o0 = zo, m0 = zm, l0 = zl", w->Y, w->R, bn);
+	if (ahead) {
+		ts_kb_line(k, "st: idx = (j - jlo) // %d %% 2", bn);
+		ts_kb_line(k, "wait_copy(0)");
+		ts_kb_line(k, "sync(\"cta\")");
+		ts_kb_open(k, "if j + %d < jhi", bn);
+		ts_kb_line(k, "j1: idx = j + %d", bn);
+		ts_kb_line(k, "tl1: idx = %s - j1", T);
+		bring(w, &key, "1 - st, ", "j1", "tl1");
+		bring(w, &v, "1 - st, ", "j1", "tl1");
+		ts_kb_close(k, "");
+		ts_kb_line(k, "commit_copy()");
+	} else {
+		ts_kb_line(k, "tl: idx = %s - j", T);
+		ts_kb_line(k, "sync(\"cta\")");
+		bring(w, &key, "", "j", "tl");
+		bring(w, &v, "", "j", "tl");
+		ts_kb_line(k, "sync(\"cta\")");
+	}
+	write_scores(w, stage);
+	ts_at_softmax(w, ts_at_scores(w, "s0", true), true);
+	write_output(w, stage);
+	ts_kb_line(k, "yield o2, m1, l1");
+	ts_kb_close(k, "");
+	if (ahead) ts_kb_line(k, "wait_copy(0)");
+	ts_at_finish(w, "o", "l");
+}
