@@ -33,8 +33,9 @@ class Allocator(ctypes.Structure):
 
 
 class ContextOptions(ctypes.Structure):
-    _fields_ = [("size", ctypes.c_uint32), ("threads", ctypes.c_int32), ("allocator", Allocator), ("cpu", ctypes.c_int32), ("reserved", ctypes.c_uint32),
-                ("weights", ctypes.c_char_p)]
+    _fields_ = [("size", ctypes.c_uint32), ("threads", ctypes.c_int32), ("allocator", Allocator), ("cpu", ctypes.c_int32), ("device", ctypes.c_int32),
+                ("weights", ctypes.c_char_p), ("device_id", ctypes.c_int32), ("reserved", ctypes.c_uint32)]
+CPU = 1
 
 
 API = ["context_create", "session_create", "session_destroy", "prepare", "run", "output_shape", "workspace", "explain", "stats", "graph_count",
@@ -69,8 +70,8 @@ class Model:
         self.head = ModelHead.in_dll(self.library, name + "_tessera")
         self.api = self.head.api.contents
         self.context, self.session, self.error_state = ctypes.c_void_p(), ctypes.c_void_p(), Error()
-        options = ContextOptions(ctypes.sizeof(ContextOptions), threads, Allocator(), cpu, 0, str(weights).encode() if weights else None)
-        self._call("context_create", ctypes.byref(options), ctypes.byref(self.context))
+        options = ContextOptions(ctypes.sizeof(ContextOptions), threads, Allocator(), cpu, CPU, str(weights).encode() if weights else None, 0, 0)
+        self._call("context_create", ctypes.byref(self.head), ctypes.byref(options), ctypes.byref(self.context))
         self._call("session_create", ctypes.byref(self.head), self.context, None, ctypes.byref(self.session))
 
     def _call(self, function, *args):
