@@ -1,5 +1,5 @@
 /* Is a plan whole and consistent? The runtime and the compiler believe no index of a plan before this has passed. */
-#include "rtlib/plan.h"
+#include "rtlib/pack.h"
 
 typedef struct { const TsPlanHeader *p; const char *wrong; } Check;
 
@@ -117,13 +117,6 @@ static int panels_fit(const TsPack *k, int64_t first, int64_t n)
 	return lo >= 0 && hi < n;
 }
 
-/* bytes of the packed matrix; false: beyond 2^63 */
-static int panel_bytes(const TsPack *k, int64_t *bytes)
-{
-	int64_t columns = (k->n / k->panel + (k->n % k->panel != 0)) * (int64_t)k->panel, depth = (k->k / k->group + (k->k % k->group != 0)) * (int64_t)k->group;
-	return !__builtin_mul_overflow(columns, depth, bytes) && !__builtin_mul_overflow(*bytes, k->batch, bytes) && !__builtin_mul_overflow(*bytes, (int64_t)k->elem, bytes);
-}
-
 static void part(Check *c, const TsPlanWeight *w, const TsPlanPart *s)
 {
 	int64_t bytes;
@@ -134,7 +127,7 @@ static void part(Check *c, const TsPlanWeight *w, const TsPlanPart *s)
 		bad(c, "a part of a weight lies outside the weights");
 	else if (s->pack.kind == TS_PACK_COPY ? s->first || s->bytes != w->bytes : s->pack.elem * (uint64_t)8 != dtype_bits(w->dtype))
 		bad(c, "a part of a weight does not fit its tensor");
-	else if (s->pack.kind == TS_PACK_PANELS && (!panels_fit(&s->pack, s->first, (int64_t)(w->bytes / s->pack.elem)) || !panel_bytes(&s->pack, &bytes) || (uint64_t)bytes != s->bytes))
+	else if (s->pack.kind == TS_PACK_PANELS && (!panels_fit(&s->pack, s->first, (int64_t)(w->bytes / s->pack.elem)) || !ts_pack_bytes(&s->pack, &bytes) || (uint64_t)bytes != s->bytes))
 		bad(c, "a part of a weight does not fit its tensor");
 }
 

@@ -224,7 +224,7 @@ static int64_t *scratch_bytes(State *s)
 static bool plan(State *s)
 {
 	TsPlanOptions po = { .external = s->o->external_weights, .scratch = scratch_bytes(s), .producer = "tsc " TS_VERSION };
-	return ts_write_plan(s->sched, &po, &s->planned);
+	return ts_write_plan(s->sched, &po, NULL, 0, &s->planned);
 }
 
 /* ---- what is asked for ---- */

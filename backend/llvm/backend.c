@@ -355,7 +355,7 @@ bool ts_backend_compile(TsCtx *cx, const TsUnit *units, uint32_t n, const TsBack
 }
 
 /* A group ends where the target changes or enough text is in it: a child costs a few milliseconds, a long one leaves a core idle. */
-bool ts_backend_compile_all(TsCtx *cx, const TsUnit *units, uint32_t n, const TsBackendOptions *o, TsBuf **objects, uint32_t *count)
+bool ts_backend_compile_all(TsCtx *cx, const TsUnit *units, uint32_t n, const TsBackendOptions *o, TsBuf **objects, uint32_t *count, uint32_t **first)
 {
 	enum { ENOUGH = 4000 };
 	TS_VEC(Group) groups = { 0 };
@@ -373,6 +373,8 @@ bool ts_backend_compile_all(TsCtx *cx, const TsUnit *units, uint32_t n, const Ts
 	}
 	*count = groups.n;
 	*objects = TS_NEW_N(ts_arena(cx), TsBuf, groups.n + 1);
+	if (first) *first = TS_NEW_N(ts_arena(cx), uint32_t, groups.n + 1);
+	for (uint32_t i = 0; first && i < groups.n; i++) (*first)[i] = (uint32_t)(groups.p[i].units - units);
 	return !groups.n || run_groups(cx, groups.p, groups.n, o->jobs > 0 ? o->jobs : core_count(), *objects);
 }
 

@@ -39,7 +39,7 @@ typedef struct { const TsTree *kernel; const char *symbol; const TsTarget *targe
 /* All units, which share one target, into one object (or text). False after reporting. */
 bool ts_backend_compile(TsCtx *cx, const TsUnit *units, uint32_t n, const TsBackendOptions *o, TsBuf *out);
 /* Units of any targets, cut into groups of like size (by the units alone, never by the number of cores) that are compiled in parallel.
- * *objects: an arena array of *count buffers, each to be freed by the caller. */
-bool ts_backend_compile_all(TsCtx *cx, const TsUnit *units, uint32_t n, const TsBackendOptions *o, TsBuf **objects, uint32_t *count);
+ * *objects: an arena array of *count buffers, each to be freed by the caller. *first (may be NULL): an arena array, the first unit of each. */
+bool ts_backend_compile_all(TsCtx *cx, const TsUnit *units, uint32_t n, const TsBackendOptions *o, TsBuf **objects, uint32_t *count, uint32_t **first);
 /* An object that defines the hidden array `name` of n addresses of symbols: the runtime's kernel table. */
 bool ts_backend_table(TsCtx *cx, const char *name, const char *const *symbols, uint32_t n, TsBuf *out);

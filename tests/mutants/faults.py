@@ -32,7 +32,7 @@ FAULTS = [
      'if (b->rows == 1) { const char *h = ts_kb_tmp(k), *g = ts_kb_tmp(k), *mid = ts_kb_fmt(k, "%s // 2", b->kend); k_loop(b, "0", mid, c0, i, h);'
      ' k_loop(b, mid, b->kend, c0, i, g); ts_kb_line(k, "%s: %s = add(%s, %s)", c, ty, h, g); } else k_loop(b, "0", b->kend, c0, i, c);', [ROWS]),
     ("weight-packing-tail", "rtlib/pack.h", "if (k < p->k && n0 + j < p->n)", "if (k < p->k && n0 + j + 1 < p->n)", ["test_loop_weights", SOME]),
-    ("literal-not-packed", "emit/plan_write.c", "b->packing.packed ? pack_literal(w, n, &b->packing, &rec) : n->data;", "((void)pack_literal, n->data);", [SOME, GRAPHS]),
+    ("literal-not-packed", "emit/plan_weights.c", "s->packing->packed ? pack_literal(w, s->n, s->packing, rec) : s->n->data;", "((void)pack_literal, s->n->data);", [SOME, GRAPHS]),
     # attention
     ("causal-off-by-one", ATTENTION, 'ca: %s = le(cj, rj)', 'ca: %s = lt(cj, rj)', [diff("attention")]),
     ("window-off-by-one", ATTENTION, 'wi: %s = gt(cj, wl)', 'wi: %s = ge(cj, wl)', [diff("attention")]),
@@ -71,8 +71,8 @@ FAULTS = [
     ("result-offset", SCHEDULE, "t->real[x].offset = ts_dim_add(t->d, t->real[x].offset, to->offset);", "t->real[x].offset = to->offset;", [GRAPHS]),
     ("loop-parity", SCHEDULE, "t->real[n->out[i]].offset = trips % 2 ? count[i] : 0;", "t->real[n->out[i]].offset = trips % 2 ? 0 : count[i];", [SOME, GRAPHS]),
     ("loop-step", "emit/plan_write.c", "ts_plan_op(w->b, TS_EX_MUL, turn, ts_plan_const(w->b, f->step))", "turn", [SOME, GRAPHS]),
-    ("weight-table-index", "emit/plan_write.c", "vals[i - 1] = f->lo + (int64_t)(rest % trips) * f->step;", "vals[i - 1] = f->lo + (int64_t)(rest % trips);", ["test_loop_weights"]),
-    ("weight-table-nest", "emit/plan_write.c", "rest /= trips;", "", ["test_loop_weights"]),
+    ("weight-table-index", "emit/plan_weights.c", "vals[i - 1] = f->lo + (int64_t)(rest % trips) * f->step;", "vals[i - 1] = f->lo + (int64_t)(rest % trips);", ["test_loop_weights"]),
+    ("weight-table-nest", "emit/plan_weights.c", "rest /= trips;", "", ["test_loop_weights"]),
     # numbers
     ("fp8-saturation", "backend/llvm/math_cvt.c", "r = SEL(ICMP(UGT, r, INT(largest)), INT(largest), r);", "r = SEL(ICMP(UGT, r, INT(largest)), INT(largest - 1), r);", ["test_convert", diff("cast")]),
     ("round-half-up", "backend/llvm/math_cvt.c", "AND(SHR(a, INT(drop)), INT(1)));", "INT(1));", ["test_convert", diff("cast")]),

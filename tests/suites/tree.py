@@ -27,7 +27,7 @@ SHARED = {
     ("emit/plan_check.c", "rtlib/plan_check.c"),  # a plan is checked when it is made as it will be when it is loaded
     ("emit/plan_same.c", "rtlib/plan_same.c"),  # and compared with the CPU's plan
     ("emit/sha256.c", "rtlib/sha256.c"),  # hashes of weight files
-    ("emit/plan_write.c", "rtlib/sha256.h"),
+    ("emit/plan_weights.c", "rtlib/sha256.h"),
 }
 INSIDE = tuple(ARROWS) + ("tsc/", "tests/")
 

@@ -563,7 +563,7 @@ static void test_repeatable(void)
 			for (uint32_t k = 0; k < file->n && n + 2 < 64; k++)
 				for (int t = 0; t < TARGETS; t++)
 					if (file->kid[k]->kind == TS_TREE_KERNEL && t != 1) units[n++] = (TsUnit){ file->kid[k], ts_printf(ts_arena(cx), "%s_%d", file->kid[k]->name, t), ts_target_find(targets[t]) };
-		if (ts_backend_compile_all(cx, units, n, &o, &parts, &count))
+		if (ts_backend_compile_all(cx, units, n, &o, &parts, &count, NULL))
 			for (uint32_t k = 0; k < count; k++) {
 				ts_buf_add(&object[i], parts[k].p, parts[k].n);
 				ts_buf_free(&parts[k]);
