@@ -1,6 +1,7 @@
 #include "tsc/options.h"
 #include "backend/llvm/backend.h"
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -8,13 +9,13 @@ enum { EMIT = 1, OUTPUT, ARCH, NO_CPU, WEIGHTS, NAME, SAVE_TEMPS, ONLY, PRINT_AF
 
 static const TsArgSpec spec[] = {
 	{ 0, NULL, NULL, NULL, "What comes out:" },
-	{ OUTPUT, "-o", "--output", "FILE", "write FILE; its ending chooses the kind: .so .o .tsr .h .tg .tile .ll .s" },
-	{ EMIT, "--emit", NULL, "KIND", "graph schedule tile llvm asm (text), obj so exe tsr header (default: so)" },
+	{ OUTPUT, "-o", "--output", "FILE", "write FILE; its ending chooses the kind: .so .o .tsr .h .tg .tile .ll .s .ptx .cubin" },
+	{ EMIT, "--emit", NULL, "KIND", "text: graph schedule tile llvm asm ptx header; files: obj so exe tsr cubin fatbin (so)" },
 	{ NAME, "--name", NULL, "NAME", "the model's name, a C identifier (default: from the input's name)" },
 	{ WEIGHTS, "--weights", NULL, "embedded|external", "inside the file, or the published files beside it (embedded)" },
-	{ ARCH, "--arch", NULL, "LIST", "code for these: x86-64-v2,x86-64-v3,x86-64-v4 (default: all three)" },
+	{ ARCH, "--arch", NULL, "LIST", "GPUs: sm_80 sm_86 sm_89 sm_90 sm_100 sm_120; CPUs: x86-64-v2, -v3, -v4 (all three)" },
 	{ NO_CPU, "--no-cpu", NULL, NULL, "leave CPU code out" },
-	{ PTXAS, "--ptxas", NULL, "PATH", "the assembler for sm_* architectures" },
+	{ PTXAS, "--ptxas", NULL, "PATH", "assembles for GPUs (PATH, CUDA_HOME, VIRTUAL_ENV); none: the driver does" },
 	{ 0, NULL, NULL, NULL, "How:" },
 	TS_OPTIONS_SHARED,
 	{ 0, NULL, NULL, NULL, "Looking inside:" },
@@ -33,8 +34,8 @@ static const char usage[] =
 	"       tsc COMMAND --help                              fmt, eval, test, run, inspect, explain\n"
 	"@FILE stands for the words of FILE. Exit status: 0 ok, 1 bad input, 2 usage, 3 environment, 4 internal error.\n";
 
-static const char *const emit_name[TS_EMIT_COUNT] = { "graph", "schedule", "tile", "llvm", "asm", "obj", "so", "exe", "tsr", "header" };
-static const char *const emit_ending[TS_EMIT_COUNT] = { ".tg", ".tg", ".tile", ".ll", ".s", ".o", ".so", "", ".tsr", ".h" };
+static const char *const emit_name[TS_EMIT_COUNT] = { "graph", "schedule", "tile", "llvm", "asm", "ptx", "obj", "so", "exe", "tsr", "header", "cubin", "fatbin" };
+static const char *const emit_ending[TS_EMIT_COUNT] = { ".tg", ".tg", ".tile", ".ll", ".s", ".ptx", ".o", ".so", "", ".tsr", ".h", ".cubin", ".fatbin" };
 
 void ts_options_help(FILE *to) { ts_args_help(usage, spec, NSPEC, to); }
 
@@ -95,24 +96,56 @@ bool ts_options_take(TsOptions *o, TsArgs *a, int id, bool *known)
 
 /* ---- architectures ---- */
 
-static bool is_gpu(const char *arch) { return !strncmp(arch, "sm_", 3) || !strncmp(arch, "gfx", 3); }
+/* "sm_90" means code for 9.0 and nothing else, which the tools call sm_90a. */
+static const char *gpu_name(const char *name) { return !strcmp(name, "sm_90") ? "sm_90a" : name; }
+
+static int capability(const char *name) { return atoi(name + 3); }
+
+/* In order of age, each once: what is written does not depend on the order of words. */
+static void add_gpu(TsOptions *o, TsArgs *a, const char *name)
+{
+	const char **all = TS_NEW_N(ts_arena(a->cx), const char *, o->n_gpus + 1);
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < o->n_gpus; i++)
+		if (!strcmp(o->gpus[i], name)) return;
+	while (n < o->n_gpus && capability(o->gpus[n]) < capability(name)) all[n] = o->gpus[n], n++;
+	all[n] = name;
+	for (; n < o->n_gpus; n++) all[n + 1] = o->gpus[n];
+	o->gpus = all;
+	o->n_gpus++;
+}
+
+/* One word of --arch. */
+static bool add_arch(TsOptions *o, TsArgs *a, const char *name)
+{
+	const char *names[32];
+	uint32_t n = 0, cpus = 0;
+	if (!strncmp(name, "gfx", 3)) {
+		ts_usage_error(a->cx, "architecture '%s' is not in this release: it generates code for x86-64 CPUs and NVIDIA GPUs", name);
+		return false;
+	}
+	if (!strcmp(name, "cpu")) return true;
+	for (const TsTarget *t; n < 32 && (t = ts_target_at(n)); n++) {
+		names[n] = t->name;
+		cpus += t->kind == TS_TK_CPU;
+	}
+	int i = ts_args_word(a, "architecture", gpu_name(name), names, n);
+	if (i < 0) return false;
+	if ((uint32_t)i >= cpus) return add_gpu(o, a, names[i]), true;
+	if (!o->cpu_named) o->clones = 0;
+	o->cpu_named = true;
+	o->clones |= 1u << i;
+	return true;
+}
 
 static bool take_arch(TsOptions *o, TsArgs *a)
 {
-	const char *cpus[8];
-	uint32_t ncpus = 0;
-	for (const TsTarget *t; ncpus < 8 && (t = ts_target_at(ncpus)) && t->kind == TS_TK_CPU;) cpus[ncpus++] = t->name;
-	o->clones = 0;
+	o->clones = TS_CLONE_ALL;
+	o->cpu_named = false;
+	o->n_gpus = 0;
 	for (const char *p = a->value;;) {
 		size_t len = strcspn(p, ",");
-		const char *name = ts_strndup(ts_arena(a->cx), p, len);
-		if (is_gpu(name)) {
-			ts_usage_error(a->cx, "architecture '%s' is not in this release: it generates code for x86-64 CPUs alone", name);
-			return false;
-		}
-		int i = ts_args_word(a, "architecture", name, cpus, ncpus);
-		if (i < 0) return false;
-		o->clones |= 1u << i;
+		if (!add_arch(o, a, ts_strndup(ts_arena(a->cx), p, len))) return false;
 		if (!p[len]) return true;
 		p += len + 1;
 	}
@@ -152,11 +185,9 @@ static bool take(TsOptions *o, TsArgs *a, int id, TsAsk *ask)
 		return true;
 	case ARCH: return take_arch(o, a);
 	case NO_CPU:
-		ts_usage_error(a->cx, "--no-cpu leaves nothing: this release generates code for x86-64 CPUs alone");
+		ts_usage_error(a->cx, "--no-cpu: the CPU's code is a part of every artifact in this release");
 		return false;
-	case PTXAS:
-		ts_usage_error(a->cx, "--ptxas serves sm_* architectures, which are not in this release");
-		return false;
+	case PTXAS: o->ptxas = a->value; return true;
 	case SAVE_TEMPS: o->save_temps = a->value; return true;
 	case ONLY: o->only = a->value; return true;
 	case PRINT_AFTER: o->print_after = a->value; return true;
@@ -174,7 +205,7 @@ static const char *ending_of(const char *path)
 	return dot && dot != path && dot[-1] != '/' ? dot : "";
 }
 
-static bool is_text(TsEmit e) { return e <= TS_EMIT_ASM || e == TS_EMIT_HEADER; }
+static bool is_text(TsEmit e) { return e <= TS_EMIT_PTX || e == TS_EMIT_HEADER; }
 
 /* The kind by the output's ending; TS_EMIT_COUNT when the ending says nothing. */
 static TsEmit kind_of(const char *path)
@@ -239,6 +270,7 @@ bool ts_options_parse(TsCtx *cx, const TsArgList *args, TsOptions *o, TsAsk *ask
 	}
 	if (o->only && o->n_skip) return ts_usage_error(cx, "--only and --skip contradict each other"), false;
 	if (!choose_kind(cx, o)) return false;
+	if (o->emit == TS_EMIT_FATBIN && !o->n_gpus) return ts_usage_error(cx, "--emit fatbin needs GPU architectures: --arch sm_80,sm_90"), false;
 	choose_output(cx, o);
 	return output_is_no_input(cx, o);
 }

@@ -4,8 +4,8 @@
 #pragma once
 #include "tsc/args.h"
 
-typedef enum { TS_EMIT_GRAPH, TS_EMIT_SCHEDULE, TS_EMIT_TILE, TS_EMIT_LLVM, TS_EMIT_ASM, TS_EMIT_OBJ, TS_EMIT_SO, TS_EMIT_EXE, TS_EMIT_TSR, TS_EMIT_HEADER,
-	TS_EMIT_COUNT } TsEmit;
+typedef enum { TS_EMIT_GRAPH, TS_EMIT_SCHEDULE, TS_EMIT_TILE, TS_EMIT_LLVM, TS_EMIT_ASM, TS_EMIT_PTX, TS_EMIT_OBJ, TS_EMIT_SO, TS_EMIT_EXE, TS_EMIT_TSR, TS_EMIT_HEADER,
+	TS_EMIT_CUBIN, TS_EMIT_FATBIN, TS_EMIT_COUNT } TsEmit;
 
 enum { TS_CLONE_V2 = 1, TS_CLONE_V3 = 2, TS_CLONE_V4 = 4, TS_CLONE_ALL = 7 }; /* x86-64-v2, -v3, -v4 */
 
@@ -17,6 +17,10 @@ typedef struct {
 	TsEmit emit;
 	int opt_level;                 /* 0..3 */
 	uint32_t clones;               /* TS_CLONE_*: what code is generated for; never 0 */
+	bool cpu_named;                /* --arch names a CPU; without one all clones are made */
+	const char *const *gpus;       /* GPU architectures, lowest first, as backend/llvm/targets.def calls them */
+	uint32_t n_gpus;
+	const char *ptxas;             /* --ptxas: its path, "none", or NULL: look for it */
 	const char *graph;             /* compile this graph alone; NULL: all */
 	const char *name;              /* of the model, a C identifier; NULL: from the file's name */
 	bool external_weights;

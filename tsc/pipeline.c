@@ -10,6 +10,8 @@
 #include "middle/rewrite/rewrite.h"
 #include "support/file.h"
 #include "tsc/commands.h"
+#include "tsc/devices.h"
+#include "tsc/fatbin.h"
 #include "tsc/pack.h"
 #include "tsc/schedule_text.h"
 #include "tsc/tile_input.h"
@@ -33,6 +35,7 @@ typedef struct {
 	TS_VEC(TsTree *) files;           /* the FILE trees that hold them */
 	TsBuf *objects;
 	uint32_t n_objects;
+	TsDevices devices;                /* GPUs: the same for each */
 	TsPlanned planned;
 	bool made_folder;                 /* that of --save-temps was not there before */
 } State;
@@ -131,7 +134,7 @@ static bool schedule(State *s)
 	ts_schedule_order(s->sched);
 	ts_name_values(s->module);
 	if (!ts_verify(s->module, "schedule")) return false;
-	return (s->sched = ts_schedule(s->module, ts_sched_target("cpu"))) != NULL;
+	return (s->sched = ts_schedule(s->module, ts_sched_target("cpu"))) && ts_devices_schedule(&s->devices, s->cx, s->o, s->module);
 }
 
 /* Kernel texts to verified Tile IR. Equal texts are parsed once. */
@@ -155,7 +158,7 @@ static bool read_tiles(State *s)
 			}
 			ts_push(a, &s->kernels, (const TsTree *)*at);
 		}
-	return true;
+	return ts_devices_read_tiles(&s->devices);
 }
 
 static void print_kernel(TsCtx *cx, const TsTree *tree, TsBuf *to)
@@ -185,12 +188,12 @@ static TsBackendOptions backend_options(const State *s, TsBackendForm form)
 	return (TsBackendOptions){ .opt_level = s->o->opt_level, .form = form, .jobs = s->o->jobs, .print = print_kernel };
 }
 
-/* Tile IR to objects, one symbol per kernel and clone, and the table of them that the runtime reads. */
+/* Tile IR to objects, one symbol per kernel and clone, and the table of them that the runtime reads; for GPUs to PTX. */
 static bool generate(State *s)
 {
 	TsArena *a = ts_arena(s->cx);
-	uint32_t n = s->kernels.n, n_units = 0;
-	TsUnit *units = TS_NEW_N(a, TsUnit, n);
+	uint32_t n = s->kernels.n, n_units = 0, n_own = 0, *first = NULL;
+	TsUnit *units = TS_NEW_N(a, TsUnit, n + ts_devices_count(&s->devices) + 1);
 	const char **symbols = TS_NEW_N(a, const char *, n);
 	for (uint32_t i = 0; i < n; i++) {
 		int c = (int)(i % TS_CPU_CLONES), use = clone_for(s, c);
@@ -200,14 +203,22 @@ static bool generate(State *s)
 	TsBackendOptions bo = backend_options(s, TS_FORM_OBJECT);
 	TsBuf *objects = NULL, table = { 0 };
 	uint32_t count = 0;
-	if (n_units && !ts_backend_compile_all(s->cx, units, n_units, &bo, &objects, &count)) return false;
+	uint32_t n_cpu = n_units;
+	n_units += ts_devices_units(&s->devices, units + n_units);
+	if (n_units && !ts_backend_compile_all(s->cx, units, n_units, &bo, &objects, &count, &first)) return false;
+	while (n_own < count && first[n_own] < n_cpu) n_own++;
+	for (uint32_t i = n_own; i < count; i++) first[i] -= n_cpu;
+	ts_devices_take(&s->devices, objects + n_own, first + n_own, count - n_own);
 	if (!ts_backend_table(s->cx, "ts_kernels", symbols, n, &table)) return false;
-	s->objects = TS_NEW_N(a, TsBuf, count + 1);
-	if (count) memcpy(s->objects, objects, count * sizeof *objects);
-	s->objects[count] = table;
-	s->n_objects = count + 1;
+	s->objects = TS_NEW_N(a, TsBuf, n_own + 1);
+	if (n_own) memcpy(s->objects, objects, n_own * sizeof *objects);
+	s->objects[n_own] = table;
+	s->n_objects = n_own + 1;
 	return true;
 }
+
+/* PTX to cubins. */
+static bool assemble(State *s) { return ts_devices_assemble(&s->devices); }
 
 /* Per kernel: what a thread needs beside the buffers, for the clone that needs most. */
 static int64_t *scratch_bytes(State *s)
@@ -224,7 +235,7 @@ static int64_t *scratch_bytes(State *s)
 static bool plan(State *s)
 {
 	TsPlanOptions po = { .external = s->o->external_weights, .scratch = scratch_bytes(s), .producer = "tsc " TS_VERSION };
-	return ts_write_plan(s->sched, &po, NULL, 0, &s->planned);
+	return ts_write_plan(s->sched, &po, ts_devices_for_plan(&s->devices), s->devices.n, &s->planned);
 }
 
 /* ---- what is asked for ---- */
@@ -243,10 +254,15 @@ static bool emit_graph(State *s)
 	return write_text(s, &b);
 }
 
+/* The GPU whose text is asked for: the one that --arch names, when it names no CPU; NULL: the CPU's. */
+static const TsDevice *shown_device(const State *s) { return s->devices.n == 1 && !s->o->cpu_named ? &s->devices.p[0] : NULL; }
+
 static bool emit_schedule(State *s)
 {
 	TsBuf b = { 0 };
-	ts_print_schedule(s->sched, scratch_bytes(s), &b);
+	const TsDevice *v = shown_device(s);
+	if (v) ts_print_schedule(v->sched, NULL, &b);
+	else ts_print_schedule(s->sched, scratch_bytes(s), &b);
 	return write_text(s, &b);
 }
 
@@ -256,7 +272,14 @@ static void print_tiles(State *s, TsBuf *to)
 	TsTree *file = ts_tree(s->cx, TS_TREE_FILE, (TsSpan){ 0 }, 0);
 	file->name = ts_intern(s->cx, "tile");
 	file->i = 1;
-	for (uint32_t i = 0; i < s->sched->kernels.n; i++) {
+	const TsDevice *v = shown_device(s);
+	for (uint32_t i = 0; v && i < v->sched->kernels.n; i++) {
+		TsTree *x = TS_NEW(ts_arena(s->cx), TsTree);
+		*x = *v->kernels[i];
+		x->name = v->sched->kernels.p[i].name;
+		ts_tree_add(s->cx, file, x);
+	}
+	for (uint32_t i = 0; !v && i < s->sched->kernels.n; i++) {
 		const TsKernel *k = &s->sched->kernels.p[i];
 		bool all = k->text[0] == k->text[TS_CPU_CLONES - 1];
 		for (int c = 0; c < TS_CPU_CLONES; c++) {
@@ -277,9 +300,10 @@ static bool emit_tile(State *s)
 	return write_text(s, &b);
 }
 
-/* LLVM IR or assembly of every kernel for the strongest clone asked for. */
+/* LLVM IR or assembly of every kernel for the strongest clone asked for, or for a GPU. */
 static bool print_target(State *s, TsBackendForm form, TsBuf *to)
 {
+	if (shown_device(s)) return ts_device_print(&s->devices, shown_device(s), form, to);
 	uint32_t n = s->kernels.n / TS_CPU_CLONES, c = (uint32_t)clone_for(s, TS_CPU_CLONES - 1);
 	TsUnit *units = TS_NEW_N(ts_arena(s->cx), TsUnit, n);
 	for (uint32_t i = 0; i < n; i++) units[i] = (TsUnit){ s->kernels.p[i * TS_CPU_CLONES + c], s->sched->kernels.p[i].name, ts_target_find(clone_name((int)c)) };
@@ -293,6 +317,56 @@ static bool emit_target(State *s, TsBackendForm form)
 	return print_target(s, form, &b) && write_text(s, &b);
 }
 
+/* ---- code of GPUs by itself ---- */
+
+/* One file holds PTX or a cubin for one architecture. */
+static const TsDevice *one_device(State *s)
+{
+	const char *kind = s->o->emit == TS_EMIT_PTX ? "ptx" : "cubin";
+	if (s->devices.n == 1) return &s->devices.p[0];
+	ts_error(s->cx, (TsSpan){ 0 }, "E_ARCH", "--emit %s is for one GPU architecture, as --arch sm_80 names it", kind);
+	return NULL;
+}
+
+static bool emit_ptx(State *s)
+{
+	TsBuf b = { 0 };
+	const TsDevice *v = one_device(s);
+	return v && ts_device_print(&s->devices, v, TS_FORM_ASM, &b) && write_text(s, &b);
+}
+
+static bool emit_cubin(State *s)
+{
+	TsBuf ptx = { 0 }, cubin = { 0 };
+	const TsDevice *v = one_device(s);
+	if (!v) return false;
+	uint32_t n = v->sched->kernels.n;
+	TsPtxPlace *places = TS_NEW_N(ts_arena(s->cx), TsPtxPlace, n + 1);
+	for (uint32_t i = 0; i < n; i++) places[i] = (TsPtxPlace){ v->sched->kernels.p[i].name, v->kernels[i]->at };
+	bool ok = ts_device_print(&s->devices, v, TS_FORM_ASM, &ptx) && ts_device_cubin(s->cx, s->o, v->code->name, &ptx, places, n, &cubin);
+	ok = ok && ts_write_file(s->cx, s->o->output, cubin.p, cubin.n);
+	ts_buf_free(&ptx);
+	ts_buf_free(&cubin);
+	return ok;
+}
+
+static bool emit_fatbin(State *s)
+{
+	TsBuf b = { 0 };
+	return ts_fatbin(&s->devices, &b) && write_text(s, &b);
+}
+
+/* The files that a model is: everything that the pipeline made. */
+static void add_devices(const State *s, TsArtifact *art, TsBuf *meta)
+{
+	const TsDevices *d = &s->devices;
+	for (uint32_t i = 0; i < d->n; i++) ts_buf_fmt(meta, " %s", d->p[i].code->name);
+	if (d->n) ts_buf_fmt(meta, "\nptxas: %s", d->ptxas_version ? d->ptxas_version : "none");
+	art->device_plans = s->planned.device_plans;
+	art->n_device_plans = s->planned.n_device_plans;
+	art->device_code = (TsBytes){ d->code.p, d->code.n };
+}
+
 static bool emit_artifact(State *s, TsArtifactKind kind)
 {
 	TsArena *a = ts_arena(s->cx);
@@ -303,12 +377,20 @@ static bool emit_artifact(State *s, TsArtifactKind kind)
 	ts_buf_fmt(&meta, "producer: tsc %s\nname: %s\nllvm: %s\narch:", TS_VERSION, s->module->name, llvm.p);
 	for (int c = 0; c < TS_CPU_CLONES; c++)
 		if (s->o->clones & 1u << c) ts_buf_fmt(&meta, " %s", clone_name(c));
+	TsArtifact art = { .kind = kind, .name = s->module->name };
+	add_devices(s, &art, &meta);
 	ts_buf_fmt(&meta, "\nweights: %s\n", s->o->external_weights ? "external" : "embedded");
 	ts_buf_free(&llvm);
 	TsBytes *objects = TS_NEW_N(a, TsBytes, s->n_objects + 1);
 	for (uint32_t i = 0; i < s->n_objects; i++) objects[i] = (TsBytes){ s->objects[i].p, s->objects[i].n };
-	TsArtifact art = { .kind = kind, .name = s->module->name, .objects = objects, .n_objects = s->n_objects, .plan = s->planned.plan,
-		.ops = { ops.p, ops.n }, .meta = { meta.p, meta.n }, .weights = s->planned.pieces, .n_weights = s->planned.n_pieces, .weight_bytes = s->planned.weight_bytes };
+	art.objects = objects;
+	art.n_objects = s->n_objects;
+	art.plan = s->planned.plan;
+	art.ops = (TsBytes){ ops.p, ops.n };
+	art.meta = (TsBytes){ meta.p, meta.n };
+	art.weights = s->planned.pieces;
+	art.n_weights = s->planned.n_pieces;
+	art.weight_bytes = s->planned.weight_bytes;
 	const char *temp = getenv("TMPDIR");
 	bool special = ts_out_is_special(s->o->output); /* no folder for the linker is made in /dev, and no header */
 	if (special) art.temp_dir = temp && *temp ? temp : "/tmp";
@@ -327,7 +409,7 @@ static bool emit_header(State *s)
 
 /* ---- the pipeline ---- */
 
-typedef enum { LV_SOURCE, LV_TREE, LV_GRAPH, LV_SCHED, LV_TILE, LV_CODE, LV_PLAN } Level;
+typedef enum { LV_SOURCE, LV_TREE, LV_GRAPH, LV_SCHED, LV_TILE, LV_CODE, LV_CUBIN, LV_PLAN } Level;
 typedef struct { const char *name; bool (*run)(State *); Level from, to; bool optional; } Pass;
 
 static const Pass pipeline[] = { /* the whole compiler in order */
@@ -337,7 +419,8 @@ static const Pass pipeline[] = { /* the whole compiler in order */
 	{ "schedule", schedule,    LV_GRAPH,  LV_SCHED, false },
 	{ "tile",     read_tiles,  LV_SCHED,  LV_TILE,  false },
 	{ "generate", generate,    LV_TILE,   LV_CODE,  false },
-	{ "plan",     plan,        LV_CODE,   LV_PLAN,  false },
+	{ "assemble", assemble,    LV_CODE,   LV_CUBIN, false },
+	{ "plan",     plan,        LV_CUBIN,  LV_PLAN,  false },
 };
 enum { NPASSES = sizeof pipeline / sizeof *pipeline };
 
@@ -348,6 +431,8 @@ static const struct { const char *first, *then, *why; } order[] = {
 	{ "rewrite",  "schedule", "a kernel takes in what the rules have joined, and no rule knows kernels" },
 	{ "schedule", "tile",     "a schedule is what writes the kernels' text" },
 	{ "tile",     "generate", "code is made from verified Tile IR alone" },
+	{ "generate", "assemble", "ptxas reads the PTX that code generation made" },
+	{ "assemble", "plan",     "the plan says where in the file each module lies" },
 	{ "generate", "plan",     "the plan names the kernels by their place in the code's table" },
 	{ "tile",     "plan",     "the plan says how much scratch memory a kernel's text asks for" },
 };
@@ -374,7 +459,8 @@ static Level level_of(TsEmit e)
 {
 	switch (e) {
 	case TS_EMIT_GRAPH: case TS_EMIT_TSR: return LV_GRAPH;
-	case TS_EMIT_SCHEDULE: case TS_EMIT_TILE: case TS_EMIT_LLVM: case TS_EMIT_ASM: return LV_TILE;
+	case TS_EMIT_SCHEDULE: case TS_EMIT_TILE: case TS_EMIT_LLVM: case TS_EMIT_ASM: case TS_EMIT_PTX: case TS_EMIT_CUBIN: return LV_TILE;
+	case TS_EMIT_FATBIN: return LV_CUBIN;
 	default: return LV_PLAN;
 	}
 }
@@ -473,6 +559,9 @@ static bool finish(State *s)
 	case TS_EMIT_TILE: return emit_tile(s);
 	case TS_EMIT_LLVM: return emit_target(s, TS_FORM_LLVM_IR);
 	case TS_EMIT_ASM: return emit_target(s, TS_FORM_ASM);
+	case TS_EMIT_PTX: return emit_ptx(s);
+	case TS_EMIT_CUBIN: return emit_cubin(s);
+	case TS_EMIT_FATBIN: return emit_fatbin(s);
 	case TS_EMIT_OBJ: return emit_artifact(s, TS_ARTIFACT_OBJ);
 	case TS_EMIT_SO: return emit_artifact(s, TS_ARTIFACT_SO);
 	case TS_EMIT_EXE: return emit_artifact(s, TS_ARTIFACT_EXE);
@@ -516,6 +605,7 @@ static void compile(State *s)
 	ts_guard(s->cx, run, s);
 	if (s->made_folder && ts_error_count(s->cx)) rmdir(s->o->save_temps); /* goes only where it is empty */
 	for (uint32_t i = 0; i < s->n_objects; i++) ts_buf_free(&s->objects[i]);
+	ts_devices_free(&s->devices);
 }
 
 void ts_compile(TsCtx *cx, const TsOptions *o)

@@ -423,6 +423,7 @@ bool ts_sema_test(TsSemaTests *tests, TsTree *test, const TsTestHooks *h)
 	for (uint32_t i = 0; ok && i < block->n; i++) {
 		TsTree *next = i + 1 < block->n ? block->kid[i + 1] : NULL;
 		bool fails = next && next->kind == TS_TREE_EXPECT && next->i;
+		s->scope = &s->top; /* where a statement that failed left it, its names are gone */
 		ok = statement(&t, block->kid[i]);
 		if (!fails) continue;
 		if (ok) ok = (ts_s_fail(s, next->at, "E_TEST", "the statement before did not fail"), false);

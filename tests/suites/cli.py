@@ -107,6 +107,17 @@ REFUSED = {
 }
 
 
+KERNEL = """tile 1
+
+kernel k(X: f32[N], N: idx) {
+  layout V[n] = v4:1n r2:4n
+  grid i in 0..cdiv(N, 8)
+  x: f32[8] @V = load(X[8*i:8*i + 8])
+  store(X[8*i:8*i + 8], x)
+} { target = "cpu" }
+"""
+
+
 # ---- bad command lines -------------------------------------------------------------------------------------------------------
 @dataclass
 class Bad:
@@ -130,9 +141,9 @@ BAD = [
     usage("unknown-option-with-value", "--weihgts=external m.tg", "unknown option '--weihgts'", "did you mean '--weights'?"),
     usage("unknown-option-near-nothing", "--frobnicate-everything m.tg", "unknown option '--frobnicate-everything'", "'tsc --help' lists the options"),
     usage("unknown-short-option", "-x m.tg", "unknown option '-x'", "'tsc --help' lists the options"),
-    usage("unknown-kind", "--emit shared m.tg", "unknown kind of output 'shared'", "there are graph, schedule, tile, llvm, asm, obj, so, exe, tsr, header"),
+    usage("unknown-kind", "--emit shared m.tg", "unknown kind of output 'shared'", "there are graph, schedule, tile, llvm, asm, ptx, obj, so, exe, tsr, header, cubin, fatbin"),
     usage("near-kind", "--emit graf m.tg", "unknown kind of output 'graf'",
-          "did you mean 'graph'? There are graph, schedule, tile, llvm, asm, obj, so, exe, tsr, header"),
+          "did you mean 'graph'? There are graph, schedule, tile, llvm, asm, ptx, obj, so, exe, tsr, header, cubin, fatbin"),
     usage("two-kinds", "--emit so --emit exe m.tg", "--emit so and --emit exe: one kind at a time"),
     usage("kind-and-name-disagree", "--emit asm -o m.so m.tg", "--emit asm and the name 'm.so' contradict each other"),
     usage("artifact-to-standard-output", "-o - m.tg", "--emit so is no text: it needs a file, -o FILE"),
@@ -150,11 +161,11 @@ BAD = [
     usage("output-is-input", "m.tg -o m.tg", "the output 'm.tg' is the input: give another name with -o", m_tg=MODEL),
     usage("output-is-input-by-another-path", "m.tg -o ./m.tg", "the output './m.tg' is the input: give another name with -o", m_tg=MODEL),
     usage("name-is-no-identifier", "--name 3d m.tg", "--name needs a C identifier of at most 100 characters, not '3d'"),
-    usage("unknown-cpu", "--arch x86-64-v5 m.tg", "unknown architecture 'x86-64-v5'", "did you mean 'x86-64-v2'? There are x86-64-v2, x86-64-v3, x86-64-v4"),
-    usage("gpu-is-not-in-this-release", "--arch x86-64-v3,sm_90 m.tg", "architecture 'sm_90' is not in this release: it generates code for x86-64 CPUs alone"),
-    usage("amd-gpu-is-not-in-this-release", "--arch gfx942 m.tg", "architecture 'gfx942' is not in this release: it generates code for x86-64 CPUs alone"),
-    usage("no-cpu", "--no-cpu m.tg", "--no-cpu leaves nothing: this release generates code for x86-64 CPUs alone"),
-    usage("ptxas", "--ptxas /usr/bin/ptxas m.tg", "--ptxas serves sm_* architectures, which are not in this release"),
+    usage("unknown-cpu", "--arch x86-64-v5 m.tg", "unknown architecture 'x86-64-v5'", "did you mean 'x86-64-v2'? There are x86-64-v2, x86-64-v3, x86-64-v4, sm_80, sm_86, sm_89, sm_90a, sm_100, sm_120"),
+    usage("unknown-gpu", "--arch x86-64-v3,sm_91 m.tg", "unknown architecture 'sm_91'", "did you mean 'sm_80'? There are x86-64-v2, x86-64-v3, x86-64-v4, sm_80, sm_86, sm_89, sm_90a, sm_100, sm_120"),
+    usage("amd-gpu-is-not-in-this-release", "--arch gfx942 m.tg", "architecture 'gfx942' is not in this release: it generates code for x86-64 CPUs and NVIDIA GPUs"),
+    usage("no-cpu", "--no-cpu m.tg", "--no-cpu: the CPU's code is a part of every artifact in this release"),
+    usage("fatbin-without-gpu", "--emit fatbin m.tg", "--emit fatbin needs GPU architectures: --arch sm_80,sm_90"),
     usage("only-and-skip", "--only rewrite --skip rewrite m.tg", "--only and --skip contradict each other"),
     usage("weights-nowhere", "--weights inside m.tg", "unknown place for weights 'inside'", "there are embedded, external"),
     usage("weights-file-twice", "--weights-file W=a --weights-file W=b m.tg", "--weights-file gives weights 'W' twice"),
@@ -182,6 +193,13 @@ BAD = [
     Bad("text-in-no-folder", "m.tg --emit tile -o no/m.tile", 3, "E_FILE", "cannot write 'no/m.tile': No such file or directory", {"m.tg": MODEL}),
     Bad("output-is-a-folder", "m.tg --emit so -o .", 3, "E_FILE", "cannot write '.': Is a directory", {"m.tg": MODEL}),
     Bad("temps-are-a-file", "m.tg -o m.so --save-temps file", 3, "E_FILE", "cannot write 'file/m.graph.tg': Not a directory", {"m.tg": MODEL, "file": ""}),
+    # GPUs
+    Bad("ptxas-is-missing", "m.tg --arch sm_80 --ptxas /nowhere/ptxas", 3, "E_PTXAS", "--ptxas: cannot run '/nowhere/ptxas': No such file or directory", {"m.tg": MODEL}),
+    Bad("ptxas-is-another-program", "m.tg --arch sm_80 --ptxas /bin/true", 3, "E_PTXAS", "'/bin/true' is no working ptxas", {"m.tg": MODEL}),
+    Bad("ptx-for-no-gpu", "m.tg --emit ptx", 1, "E_ARCH", "--emit ptx is for one GPU architecture, as --arch sm_80 names it", {"m.tg": MODEL}),
+    Bad("cubin-for-two", "m.tg --emit cubin --arch sm_80,sm_90", 1, "E_ARCH", "--emit cubin is for one GPU architecture, as --arch sm_80 names it", {"m.tg": MODEL}),
+    Bad("cubin-without-ptxas", "m.tg --emit cubin --arch sm_80 --ptxas none", 3, "E_PTXAS", "a cubin takes ptxas, which is not in PATH, CUDA_HOME or VIRTUAL_ENV", {"m.tg": MODEL}),
+    Bad("ptx-of-cpu-kernels", "k.tile --emit ptx", 1, "E_LEVEL", "kernels for the CPU make neither PTX nor a cubin", {"k.tile": KERNEL}),
     Bad("input-is-an-object", "m.tsr -o m.so", 1, "E_PACK_BAD", "cannot read 'm.tsr' as an artifact: it is no ELF file", {"m.tsr": b"\x7fELF"}),
     # what the model does not have
     Bad("unknown-graph", "m.tg --graph digits -o m.so", 1, "E_NO_GRAPH", "no graph named 'digits'", {"m.tg": MODEL}, "there is f"),
@@ -197,7 +215,7 @@ BAD = [
     usage("unknown-option-of-100000-letters", "--%s m.tg" % ("é" * 50000), "unknown option '--%s…'" % ("é" * 29), "'tsc --help' lists the options"),
     usage("unknown-pass", "m.tg --skip rewrit -o m.so", "--skip: no pass named 'rewrit'", "nearest: rewrite", m_tg=MODEL),
     usage("pass-cannot-be-left-out", "m.tg --skip tile -o m.so", "--skip tile: this pass cannot be left out", m_tg=MODEL),
-    usage("print-after-nothing", "m.tg --print-after lower -o m.so", "--print-after: no pass named 'lower'", "there are parse, graph, rewrite, schedule, tile, generate, plan", m_tg=MODEL),
+    usage("print-after-nothing", "m.tg --print-after lower -o m.so", "--print-after: no pass named 'lower'", "there are parse, graph, rewrite, schedule, tile, generate, assemble, plan", m_tg=MODEL),
     # weights
     Bad("weights-missing", "w.tg -o m.so", 3, "E_FILE", "cannot open 'w.safetensors': No such file or directory", {"w.tg": WITH_WEIGHTS}),
     Bad("weights-folder-missing", "w.tg --weights-dir no -o m.so", 3, "E_FILE", "cannot open 'no/w.safetensors': No such file or directory",
