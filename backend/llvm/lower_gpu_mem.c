@@ -497,12 +497,58 @@ Frag lg_load(Lower *w, const TsTree *call, const TsTType *type)
 }
 
 /* ---- stores ---- */
+/* Two elements of four bits that make a byte, where perhaps only the first exists: then the other half of the byte stays. */
+static void store_pair(Access *a, int r, const Val *x)
+{
+	Lower *w = a->w;
+	Val first = inside(a, r), both = LLVMBuildAnd(w->b, first, inside(a, r + 1), ""), p = address_at(a, r), byte;
+	store_if(w, a->view.elem, p, both, 2, x);
+	Branch b = lg_if(w, LLVMBuildAnd(w->b, first, LLVMBuildNot(w->b, both, ""), ""));
+	load_plain(w, TS_UINT8, p, 1, &byte);
+	byte = LLVMBuildOr(w->b, LLVMBuildAnd(w->b, byte, LLVMConstInt(w->i8, 0xf0, 0), ""), to_bits(w, a->view.elem, x[0]), "");
+	store_plain(w, TS_UINT8, p, 1, &byte);
+	lg_end(w, b);
+}
+
+/* Do all threads hold the same elements? */
+static bool is_copied(const TsLayout *l)
+{
+	for (int i = 0; i < l->n; i++)
+		if (l->d[i].axis != TS_AX_R && l->d[i].dim != TS_LAY_NODIM && l->d[i].extent > 1) return false;
+	return true;
+}
+
+/* One element of four bits by the one thread that writes all of the tile. */
+static void store_nibble(Access *a, int r, Val x)
+{
+	Lower *w = a->w;
+	Val p = inside(a, r), me = LLVMBuildICmp(w->b, LLVMIntEQ, LLVMBuildOr(w->b, w->lane, w->warp, ""), lw_i32(w, 0), ""), byte;
+	int64_t fixed;
+	Branch b = lg_if(w, p ? LLVMBuildAnd(w->b, p, me, "") : me);
+	Val at = address_at(a, r), place = offset_at(a, r, &fixed);
+	Val four = LLVMBuildTrunc(w->b, LLVMBuildShl(w->b, LLVMBuildAnd(w->b, lw_add(w, place, lw_i64(w, fixed)), lw_i64(w, 1), ""), lw_i64(w, 2), ""), w->i8, "");
+	load_plain(w, TS_UINT8, at, 1, &byte);
+	Val keep = LLVMBuildNot(w->b, LLVMBuildShl(w->b, LLVMConstInt(w->i8, 15, 0), four, ""), "");
+	byte = LLVMBuildOr(w->b, LLVMBuildAnd(w->b, byte, keep, ""), LLVMBuildShl(w->b, to_bits(w, a->view.elem, x), four, ""), "");
+	store_plain(w, TS_UINT8, at, 1, &byte);
+	lg_end(w, b);
+}
+
 static void store_registers(Access *a, const TsTree *call, bool whole, const Frag *x)
 {
 	Lower *w = a->w;
 	for (int r = 0, n; r < x->n; r += n) {
 		Val p = whole ? NULL : inside(a, r);
 		n = group_at(a, r, whole);
+		if (lw_packed(a->view.elem) && n == 1 && group_at(a, r, true) > 1) {
+			n = 2;
+			store_pair(a, r, &x->v[r]);
+			continue;
+		}
+		if (lw_packed(a->view.elem) && n == 1 && is_copied(a->at->layout)) {
+			store_nibble(a, r, x->v[r]);
+			continue;
+		}
 		if (lw_packed(a->view.elem) && n == 1) lw_fail(w, call, "elements of four bits are stored in pairs: the text must prove that pairs begin at even elements");
 		if (p) store_if(w, a->view.elem, address_at(a, r), p, n, &x->v[r]);
 		else store_plain(w, a->view.elem, address_at(a, r), n, &x->v[r]);
