@@ -3,7 +3,7 @@
 #include "middle/tiler/gpu_matmul.h"
 #include <string.h>
 
-enum { FEW = 16, SOME = 64, RASTER = 8 /* rows of tiles that are walked together, so that the cache has their columns */ };
+enum { FEW = 16, SOME = 64, IDLE = 96 /* tiles that do not fill a large GPU */, RASTER = 8 /* rows of tiles that are walked together, so that the cache has their columns */ };
 
 void ts_mm_grid(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, TsDim *cells)
 {
@@ -117,7 +117,8 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 	const TsMmVariant *v = &mm->v[i];
 	if (v->wide) ts_kb_wide(k, &mm->wide);
 	if (v->form == TS_MM_FMA) ts_mm_fma(mm, k, v, c);
-	else ts_mm_mma(mm, k, v, c);
+	else if (v->form == TS_MM_MMA) ts_mm_mma(mm, k, v, c);
+	else ts_mm_wgmma(mm, k, v, c);
 	c->guard_lhs = v->guard;
 	c->label = ts_intern(k->t->cx, ts_kb_fmt(k, "%s%d x %d", v->label, v->bm, v->bn));
 	c->tile[0] = v->bm;
@@ -165,6 +166,25 @@ static TsDtype mma_type(const TsJob *j)
 	return out;
 }
 
+/* Tiles of half the width where whole ones would leave most multiprocessors idle. A map has no empty axis: without k, another form. */
+static void add_wgmma(TsMm *mm, TsDim mods)
+{
+	static const TsMmVariant half = { TS_MM_WGMMA, 128, 128, 64, 1, 1, 6, .wide = true, .label = "persistent, " }, whole = { TS_MM_WGMMA, 128, 256, 64, 1, 1, 4, .wide = true, .label = "persistent, " };
+	TsTl *t = mm->j->t;
+	TsDim tiles = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(t->d, 1), mm->j->mm.m, 128), mm->j->mm.n, 256);
+	for (uint32_t i = 0; i < mm->j->mm.im; i++) tiles = ts_dim_mul(t->d, tiles, mm->j->r.size[i]);
+	TsDim some = ts_dim_add(t->d, mods, ts_over(t, ts_dim_sub(t->d, ts_dim_const(t->d, 1), mm->j->mm.k), 0)), over = ts_over(t, tiles, IDLE);
+	int64_t lo, hi;
+	ts_dim_range(t->d, tiles, &lo, &hi);
+	if (lo <= IDLE) {
+		mm->v[mm->n] = half;
+		mm->v[mm->n++].guard = ts_dim_add(t->d, some, over);
+	}
+	if (!over) return;
+	mm->v[mm->n] = whole;
+	mm->v[mm->n++].guard = some;
+}
+
 static void choose_mma(TsMm *mm)
 {
 	static const TsMmVariant few = { TS_MM_MMA, 16, 128, 64, 1, 4, 4, .label = "few rows, " }, some = { TS_MM_MMA, 64, 128, 64, 2, 2, 3, .label = "some rows, " },
@@ -175,8 +195,10 @@ static void choose_mma(TsMm *mm)
 	int64_t lo, hi;
 	bool wide = mm->wide.vec == 8 && mm->mma == mm->j->mm.ae && mm->mma == mm->j->mm.be && ts_operand_fast(t, &mm->a) >= 0 && ts_operand_fast(t, &mm->b) >= 0;
 	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
+	bool ring = t->target->family == TS_FAMILY_SM90 && ts_mm_has_maps(mm);
 	for (int i = 0; i < 3 && wide; i++) {
 		if ((i == 0 && lo > FEW) || (i == 1 && lo > SOME)) continue;
+		if (i == 2 && ring) { add_wgmma(mm, mods); break; }
 		mm->v[mm->n] = *shape[i];
 		mm->v[mm->n].wide = mm->v[mm->n].copies = true;
 		mm->v[mm->n++].guard = ts_dim_add(t->d, mods, over[i]);

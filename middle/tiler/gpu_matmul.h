@@ -22,4 +22,5 @@ void ts_mm_epilogue(TsMm *mm, TsKb *k, TsPlace *p, const char *c);
 void ts_gl_shared(TsKb *k, const char *name, const char *dims, int row, int rows, int columns, int stages);
 void ts_mm_fma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
 void ts_mm_mma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
+bool ts_mm_has_maps(const TsMm *mm);                         /* can TMA read both operands? */
 void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);

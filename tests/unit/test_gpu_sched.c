@@ -28,13 +28,16 @@ static int64_t dim_value(Exec *x, TsDim d)
 	return v;
 }
 
+/* Any choice whose guard holds, not only the first: each must be right wherever its guard lets it. */
 static const TsChoice *choose(Exec *x, const TsStep *st)
 {
-	for (uint32_t i = 0; i < st->choices.n; i++) {
+	const TsChoice *fits[16];
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < st->choices.n && n < 16; i++) {
 		const TsChoice *c = &st->choices.p[i];
-		if ((!c->guard_lhs && !c->guard_rhs) || dim_value(x, c->guard_lhs) <= dim_value(x, c->guard_rhs)) return c;
+		if ((!c->guard_lhs && !c->guard_rhs) || dim_value(x, c->guard_lhs) <= dim_value(x, c->guard_rhs)) fits[n++] = c;
 	}
-	return NULL;
+	return n ? fits[rng_below(x->rng, n)] : NULL;
 }
 
 static TsDtype stored(TsDtype t) { return t == TS_COMPLEX64 ? TS_INT64 : t; }

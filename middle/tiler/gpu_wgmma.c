@@ -1,0 +1,207 @@
+/* Contractions of 16-bit types by wgmma: persistent CTAs, one warp that fills a ring by TMA, two groups of four warps that multiply from it.
+ * Results of two bytes leave by TMA, a quarter of the tile at a time, while the next tile is on its way. Operands lie in shared memory as
+ * they do in memory; batches are axes of the tensor maps, so that nothing beyond a matrix is ever read. */
+#include "middle/tiler/gpu_matmul.h"
+
+enum { PART = 64 /* columns of the result at a time */, GROUPS = 2 };
+
+typedef struct { TsOperand o; bool by_x; const char *param, *at; int width; } Side;
+
+/* A map has four axes here, none of stride 1 but the last, and begins where a buffer may. */
+static bool is_map(TsTl *t, const TsOperand *o)
+{
+	TsKb k;
+	uint32_t n = 0;
+	ts_kb_init(&k, t, NULL);
+	for (uint32_t i = 0; i < o->n; i++) n += o->at[i].stride != 0;
+	return n <= 2 && ts_kb_is_address(&k, o->real.buf, o->real.offset) && ts_operand_fast(t, o) >= 0;
+}
+
+bool ts_mm_has_maps(const TsMm *mm) { return is_map(mm->j->t, &mm->a) && is_map(mm->j->t, &mm->b); }
+
+static Side side(TsMm *mm, TsKb *k, const TsMmVariant *v, bool b)
+{
+	Side s = { .o = b ? mm->b : mm->a, .width = b ? v->bn : v->bm };
+	s.by_x = ts_operand_fast(k->t, &s.o) == 1;
+	int rows = s.by_x ? v->bk : s.width, cols = s.by_x ? s.width : v->bk;
+	if (!s.by_x) {
+		TsDim size = s.o.size[0], stride = s.o.stride[0];
+		s.o.size[0] = s.o.size[1], s.o.size[1] = size;
+		s.o.stride[0] = s.o.stride[1], s.o.stride[1] = stride;
+	}
+	s.param = ts_gpu_operand(k, &s.o, &s.at);
+	ts_gl_shared(k, b ? "KB" : "KA", "mn", 64, rows, cols, 1);
+	return s;
+}
+
+/* The result as an operand of [m, n], where TMA can write it. */
+static bool result(TsMm *mm, TsKb *k, TsOperand *o)
+{
+	TsJob *j = mm->j;
+	const TsRNode *leaf = &j->r.nodes.p[j->leaf];
+	*o = (TsOperand){ .real = { .buf = leaf->buf, .offset = leaf->offset }, .size = { j->mm.m, j->mm.n }, .stride = { leaf->coef[j->mm.im], leaf->coef[j->mm.in] } };
+	for (uint32_t i = 0; i < j->mm.im; i++) o->at[o->n++] = (TsAxisAt){ ts_kb_fmt(k, "b%u", i), j->r.size[i], leaf->coef[i] };
+	return ts_dtype_bits(leaf->elem) == 16 && is_map(k->t, o) && ts_operand_fast(k->t, o) == 1;
+}
+
+/* The point of the grid: batches, then tiles in bands. */
+static void tile_of(TsMm *mm, TsKb *k, const TsMmVariant *v)
+{
+	const char *left = "t // tiles";
+	for (uint32_t i = mm->j->mm.im; i-- > 0;) {
+		if (i == 0) { ts_kb_line(k, "b0: idx = %s", left); break; }
+		const char *size = ts_kb_dim(k, mm->j->r.size[i]), *next = ts_kb_tmp(k);
+		ts_kb_line(k, "%s: idx = %s", next, left);
+		ts_kb_line(k, "b%u: idx = %s %% %s", i, next, size);
+		left = ts_kb_fmt(k, "%s // %s", next, size);
+	}
+	ts_kb_line(k, "ti, tj = raster(%s, nm, nn, 16)", mm->j->mm.im ? "t % tiles" : "t");
+	ts_kb_line(k, "mb: idx = %d * ti", v->bm);
+	ts_kb_line(k, "nb: idx = %d * tj", v->bn);
+}
+
+static void copy_side(TsKb *k, const Side *s, const char *name, const char *base, int bk)
+{
+	const char *x = ts_kb_fmt(k, "%s:%s + %d", base, base, s->width), *r = ts_kb_fmt(k, "%d*k:%d*k + %d", bk, bk, bk);
+	ts_kb_line(k, "copy(R[q].%s, %s[%s%s, %s])", name, s->param, s->at, s->by_x ? r : x, s->by_x ? x : r);
+}
+
+static void load_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2])
+{
+	ts_kb_open(k, "role load(warps = 4, regs = 40)");
+	ts_kb_open(k, "one");
+	ts_kb_line(k, "p0 = producer(R)");
+	ts_kb_open(k, "_ = for t in cta..all step ctas with p = p0");
+	tile_of(mm, k, v);
+	ts_kb_open(k, "p1 = for k in 0..nk with q = p");
+	ts_kb_line(k, "acquire(R[q])");
+	ts_kb_line(k, "expect_bytes(R[q], %d)", (v->bm + v->bn) * v->bk * 2);
+	copy_side(k, &s[0], "a", "mb", v->bk);
+	copy_side(k, &s[1], "b", "nb", v->bk);
+	ts_kb_line(k, "q1 = next(q)");
+	ts_kb_line(k, "yield q1");
+	ts_kb_close(k, "");
+	ts_kb_line(k, "yield p1");
+	for (int i = 0; i < 3; i++) ts_kb_close(k, "");
+}
+
+/* One part of the accumulator through the region and out. out: the parameter of a TMA store, or NULL. */
+static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, const char *out, const char *at)
+{
+	TsJob *j = mm->j;
+	TsDtype to = j->r.nodes.p[j->leaf].elem;
+	ts_kb_open(k, "for q in 0..%d", v->bn / PART);
+	if (out) {
+		ts_kb_open(k, "one");
+		ts_kb_line(k, "wait_store(1, read = true)");
+		ts_kb_close(k, "");
+		ts_kb_line(k, "sync(\"role\")");
+	}
+	ts_kb_line(k, "part: f32[%d, %d] @X = slice(acc, axis = 1, at = %d * q, len = %d)", v->bm, PART, PART, PART);
+	ts_kb_line(k, "n0: idx = nb + %d * q", PART);
+	ts_kb_line(k, "nl: idx = %s - n0", ts_kb_dim(k, j->mm.n));
+	p->base[j->mm.in] = "n0";
+	p->valid[1] = "nl";
+	p->anchor = "part";
+	p->anchor_mask = 3;
+	p->anchor_elem = TS_F32;
+	TsTileVal z = ts_kb_eval(k, &j->r, j->value, p, TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n));
+	if (!out) {
+		ts_kb_store(k, &j->r, j->leaf, z, p);
+		ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bn / PART));
+		return;
+	}
+	z = ts_kb_cast(k, ts_kb_spread(k, z, 3, p), to, p);
+	ts_kb_line(k, "put(cb[q%%2, 0:%d, 0:%d], %s)", v->bm, PART, z.name);
+	ts_kb_line(k, "fence_async()");
+	ts_kb_line(k, "sync(\"role\")");
+	ts_kb_open(k, "one");
+	ts_kb_line(k, "store_tma(%s[%smb + 64*g:mb + 64*g + 64, n0:n0 + %d], cb[q%%2, 64*g:64*g + 64, 0:%d])", out, at, PART, PART);
+	ts_kb_line(k, "commit_store()");
+	ts_kb_close(k, "");
+	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bn / PART));
+}
+
+static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], TsPlace *p, const char *out, const char *at)
+{
+	const char *D = ts_kb_fmt(k, "f32[%d, %d]", v->bm, v->bn);
+	ts_kb_open(k, "role math(warps = 4, times = %d, regs = 232)", GROUPS);
+	ts_kb_line(k, "g = instance()");
+	ts_kb_line(k, "zero: %s! @D = fill(0.0)", D);
+	ts_kb_line(k, "p0 = consumer(R)");
+	ts_kb_open(k, "_ = for t in cta..all step ctas with p = p0");
+	tile_of(mm, k, v);
+	ts_kb_open(k, "c1, p1, last = for k in 0..nk with c = zero, q = p, prev = p");
+	ts_kb_line(k, "wait(R[q])");
+	ts_kb_line(k, "fence_mma()");
+	ts_kb_line(k, "sum: %s! @D = mma(c, R[q].a%s, R[q].b%s, atom = \"wgmma\", zero_if = k == 0)", D, s[0].by_x ? ".T" : "", s[1].by_x ? "" : ".T");
+	ts_kb_line(k, "commit_mma()");
+	ts_kb_line(k, "wait_mma(1)");
+	ts_kb_open(k, "if k > 0");
+	ts_kb_line(k, "release(R[prev])");
+	ts_kb_close(k, "");
+	ts_kb_line(k, "q1 = next(q)");
+	ts_kb_line(k, "yield sum, q1, q");
+	ts_kb_close(k, "");
+	ts_kb_line(k, "acc: %s @D = wait_mma(0, c1)", D);
+	ts_kb_open(k, "if nk > 0");
+	ts_kb_line(k, "release(R[last])");
+	ts_kb_close(k, "");
+	ts_kb_line(k, "ml: idx = %s - mb", ts_kb_dim(k, mm->j->mm.m));
+	write_part(mm, k, v, p, out, at);
+	ts_kb_line(k, "yield p1");
+	ts_kb_close(k, "");
+	if (out) {
+		ts_kb_open(k, "one");
+		ts_kb_line(k, "wait_store(0)");
+		ts_kb_close(k, "");
+	}
+	ts_kb_close(k, "");
+}
+
+static void layout(TsKb *k, int cols, const char *name, TsPlace *p)
+{
+	TsGLayout d = { .rank = 2 };
+	ts_gl_put(&d, 'l', 4, 2, 1), ts_gl_put(&d, 'l', 8, 1, 0), ts_gl_put(&d, 'w', 4, 16, 0), ts_gl_put(&d, 'g', GROUPS, 64, 0);
+	ts_gl_put(&d, 'r', 2, 1, 1), ts_gl_put(&d, 'r', 2, 8, 0), ts_gl_put(&d, 'r', cols / 8, 8, 1);
+	if (p) ts_gl_place(k, &d, name, p);
+	else ts_gl_print(k, &d, name, 3);
+}
+
+void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
+{
+	TsJob *j = mm->j;
+	TsTl *t = k->t;
+	TsPlace p = { .nv = 2, .vdim = { (int)j->mm.im, (int)j->mm.in }, .len = { v->bm, PART }, .valid = { "ml", "nl" } };
+	TsOperand o;
+	const char *out = NULL, *at = "", *e = ts_dtype_name(mm->mma);
+	k->warps = 0;
+	k->persistent = true;
+	c->per_sm = 1;
+	layout(k, v->bn, "D", NULL);
+	layout(k, PART, "X", &p);
+	Side s[2] = { side(mm, k, v, false), side(mm, k, v, true) };
+	if (result(mm, k, &o)) out = ts_gpu_operand(k, &o, &at);
+	ts_kb_line(k, "ring R[%d] { a: %s[%d, %d] @KA, b: %s[%d, %d] @KB } { full = 1, empty = %d }", v->stages, e, s[0].by_x ? v->bk : v->bm, s[0].by_x ? v->bm : v->bk, e,
+		s[1].by_x ? v->bk : v->bn, s[1].by_x ? v->bn : v->bk, 4 * GROUPS);
+	if (out) {
+		ts_gl_shared(k, "CB", "mn", PART, v->bm, PART, 2);
+		ts_kb_line(k, "smem cb: %s[2, %d, %d] @CB", ts_dtype_name(j->r.nodes.p[j->leaf].elem), v->bm, PART);
+	}
+	ts_kb_line(k, "grid cta in 0..ctas");
+	ts_kb_line(k, "nm = cdiv(%s, %d)", ts_kb_dim(k, j->mm.m), v->bm);
+	ts_kb_line(k, "nn = cdiv(%s, %d)", ts_kb_dim(k, j->mm.n), v->bn);
+	ts_kb_line(k, "nk = cdiv(%s, %d)", ts_kb_dim(k, j->mm.k), v->bk);
+	ts_kb_line(k, "tiles = nm * nn");
+	c->cells = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(t->d, 1), j->mm.m, v->bm), j->mm.n, v->bn);
+	const char *all = "tiles";
+	for (uint32_t i = 0; i < j->mm.im; i++) {
+		p.base[i] = ts_kb_fmt(k, "b%u", i);
+		c->cells = ts_dim_mul(t->d, c->cells, j->r.size[i]);
+		all = ts_kb_fmt(k, "%s * %s", all, ts_kb_dim(k, j->r.size[i]));
+	}
+	ts_kb_line(k, "all = %s", all);
+	p.base[j->mm.im] = "mb";
+	load_role(mm, k, v, s);
+	math_role(mm, k, v, s, &p, out, at);
+}
