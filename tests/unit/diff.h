@@ -3,6 +3,7 @@
 #pragma once
 #include "include/tessera/tessera.h"
 #include "ir/interp.h"
+#include "tests/unit/device.h"
 #include "tsc/pipeline.h"
 #include <dlfcn.h>
 #include <math.h>
@@ -142,6 +143,7 @@ static inline const char *artifact_open(Artifact *a, TesseraError *e, int thread
 	if (!a->lib) return dlerror();
 	a->model = dlsym(a->lib, "model_tessera");
 	TesseraContextOptions o = { .size = sizeof o, .threads = threads };
+	device_context(&o);
 	if (!a->model) return "no descriptor";
 	if (tessera_context_create(a->model, &o, &a->context, e) || tessera_session_create(a->model, a->context, NULL, &a->session, e)) return e->message;
 	return NULL;
@@ -161,14 +163,12 @@ static inline void artifact_close(Artifact *a)
 static inline const char *artifact_run(Artifact *a, uint32_t n_in, const TsTensor *in, uint32_t n_out, TsTensor *out, TesseraError *e)
 {
 	DLTensor ti[32], to[32];
-	const DLTensor *pi[32], *po[32];
 	for (uint32_t i = 0; i < n_in + n_out; i++) {
 		const TsTensor *t = i < n_in ? &in[i] : &out[i - n_in];
 		DLTensor *d = i < n_in ? &ti[i] : &to[i - n_in];
 		*d = (DLTensor){ .data = t->data, .device = { kDLCPU, 0 }, .ndim = t->rank, .dtype = dl_type(t->elem), .shape = (int64_t *)(uintptr_t)t->dim };
-		if (i < n_in) pi[i] = d; else po[i - n_in] = d;
 	}
-	return tessera_run(a->session, 0, pi, (int32_t)n_in, po, (int32_t)n_out, NULL, e) ? e->message : NULL;
+	return device_run(a->context, a->session, ti, (int32_t)n_in, to, (int32_t)n_out, e) ? e->message : NULL;
 }
 
 /* ---- comparing ---- */

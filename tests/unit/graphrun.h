@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-enum { RUN_PROCESSES = 2, RUN_SECONDS = 100 /* one graph, sanitizers and a busy machine included */ };
+enum { MAX_PROCESSES = 64, RUN_SECONDS = 100 /* one graph, sanitizers and a busy machine included */ };
 
 typedef uint16_t Cover[TS_OP_COUNT][TS_DTYPE_COUNT];
 
@@ -49,6 +49,7 @@ static inline const char *graph_compile(Gen *g, uint32_t clones, Artifact *art, 
 	ts_options_init(&o);
 	o.emit = TS_EMIT_SO;
 	o.clones = clones;
+	device_compile_for(&o);
 	o.jobs = 1;
 	snprintf(art->path, sizeof art->path, "/tmp/tsgraph-%ld.so", (long)getpid());
 	o.output = art->path;
@@ -68,14 +69,23 @@ static inline const char *graph_compile(Gen *g, uint32_t clones, Artifact *art, 
 
 /* ---- processes ---- */
 
-/* one(seed) in a process each, RUN_PROCESSES at a time; it prints its own line and returns whether all was well. Failures. */
+/* TESSERA_TEST_JOBS, or 2 */
+static inline int run_processes(void)
+{
+	const char *jobs = getenv("TESSERA_TEST_JOBS");
+	int n = jobs ? atoi(jobs) : 2;
+	return n < 1 ? 1 : n > MAX_PROCESSES ? MAX_PROCESSES : n;
+}
+
+/* one(seed) in a process each, as many at a time as run_processes says; it prints its own line and returns whether all was well. Failures. */
 static inline int run_seeds(uint64_t from, uint64_t count, const char *what, bool (*one)(uint64_t seed))
 {
-	struct { pid_t pid; uint64_t seed; } at[RUN_PROCESSES] = { 0 };
+	struct { pid_t pid; uint64_t seed; } at[MAX_PROCESSES] = { 0 };
+	int processes = run_processes();
 	int busy = 0, failed = 0;
 	fflush(stdout);
 	for (uint64_t next = from; next < from + count || busy;) {
-		if (next < from + count && busy < RUN_PROCESSES) {
+		if (next < from + count && busy < processes) {
 			pid_t p = fork();
 			if (p == 0) {
 				static char buffer[1 << 20];
@@ -86,7 +96,7 @@ static inline int run_seeds(uint64_t from, uint64_t count, const char *what, boo
 				_exit(!ok);
 			}
 			if (p < 0) { printf("FAIL %s%llu: no process\n", what, (unsigned long long)next); return failed + 1; }
-			for (int i = 0; i < RUN_PROCESSES; i++)
+			for (int i = 0; i < processes; i++)
 				if (!at[i].pid) { at[i].pid = p; at[i].seed = next; break; }
 			busy++;
 			next++;
@@ -95,7 +105,7 @@ static inline int run_seeds(uint64_t from, uint64_t count, const char *what, boo
 		int status;
 		pid_t p = wait(&status);
 		if (p < 0) { printf("FAIL %s: a process was lost\n", what); return failed + 1; }
-		for (int i = 0; i < RUN_PROCESSES; i++) {
+		for (int i = 0; i < processes; i++) {
 			if (at[i].pid != p) continue;
 			if (WIFSIGNALED(status)) {
 				printf("FAIL %s%llu: %s\n", what, (unsigned long long)at[i].seed, WTERMSIG(status) == SIGALRM ? "hangs" : strsignal(WTERMSIG(status)));

@@ -86,6 +86,7 @@ int main(int argc, char **argv)
 	ts_options_init(&options);
 	options.emit = TS_EMIT_SO;
 	options.clones = TS_CLONE_V4 | TS_CLONE_V3;
+	device_compile_for(&options);
 	TsCtx *names = ts_ctx_new();
 	static char table[TS_OP_COUNT][TS_DTYPE_COUNT];
 	for (TsOp op = (TsOp)1; op < TS_OP_COUNT; op = (TsOp)(op + 1)) {
@@ -106,7 +107,7 @@ int main(int argc, char **argv)
 			if (ran > 0) { table[op][t] = bad ? 'F' : '+'; if (bad) failed++; else { passed++; printf("ok %s %s\n", info->name, ts_dtype_name((TsDtype)t)); } }
 		}
 	}
-	printf("\n# operator x type on cpu: + ran and agreed with the interpreter, r refused with a message, . not a type of the operator\n# %-12s", "");
+	printf("\n# operator x type on %s: + ran and agreed with the interpreter, r refused with a message, . not a type of the operator\n# %-12s", device_name(), "");
 	for (int t = 0; t < TS_DTYPE_COUNT; t++) printf(" %-9s", ts_dtype_name((TsDtype)t));
 	printf("\n");
 	for (TsOp op = (TsOp)1; op < TS_OP_COUNT; op = (TsOp)(op + 1)) {
