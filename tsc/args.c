@@ -198,6 +198,17 @@ int ts_args_word(TsArgs *a, const char *what, const char *value, const char *con
 	return -1;
 }
 
+bool ts_args_device(TsArgs *a, int *device, int *device_id)
+{
+	static const char *const words[] = { "auto", "cpu", "cuda" };
+	const char *number = strncmp(a->value, "cuda:", 5) ? NULL : a->value + 5;
+	size_t digits = number ? strspn(number, "0123456789") : 0;
+	bool numbered = digits && digits < 4 && !number[digits];
+	*device_id = numbered ? atoi(number) : 0;
+	*device = numbered ? 2 : ts_args_word(a, "device", a->value, words, 3); /* 0, and DLPack's 1 and 2 */
+	return *device >= 0;
+}
+
 /* ---- help ---- */
 
 void ts_args_help(const char *usage, const TsArgSpec *spec, uint32_t nspec, FILE *to)

@@ -42,6 +42,9 @@ bool ts_args_pair(TsArgs *a, TsSym *name, TsSym *value);
 /* Number of value among the n words, or -1 after reporting them with the nearest. what: "kind of output". */
 int ts_args_word(TsArgs *a, const char *what, const char *value, const char *const *words, uint32_t n);
 
+/* auto, cpu, cuda or cuda:N, as TsLoadRequest (tsc/loader.h) says them; false after reporting. */
+bool ts_args_device(TsArgs *a, int *device, int *device_id);
+
 /* usage lines, then the table; fits on one screen. */
 void ts_args_help(const char *usage, const TsArgSpec *spec, uint32_t nspec, FILE *to);
 

@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIMS = 1, THREADS, CPU, HELP };
+enum { DIMS = 1, THREADS, DEVICE, CPU, HELP };
 
 static const TsArgSpec spec[] = {
 	{ DIMS, "--dims", NULL, "B=1,S=128", "the sizes (repeatable); those of the graph's symbolic dims" },
 	{ THREADS, "--threads", NULL, "N", "threads that compute (as many as the process may use)" },
+	{ DEVICE, "--device", NULL, "NAME", "auto (the first GPU that the model has code for, else the CPU), cpu, cuda or cuda:N" },
 	{ CPU, "--cpu", NULL, "LEVEL", "code for v2, v3 or v4 of x86-64 (the best that the machine has)" },
 	TS_OPTIONS_SHARED,
 	{ HELP, "--help", "-h", NULL, "this" },
@@ -26,7 +27,7 @@ typedef struct {
 	const char *model;
 	TS_VEC(Size) sizes;
 	int64_t threads;
-	int cpu;
+	int cpu, device, device_id;
 	bool help;
 	TsOptions compile;
 } Explain;
@@ -64,6 +65,7 @@ static bool take(Explain *x, TsArgs *a, int id)
 		return true;
 	case DIMS: return take_dims(x, a);
 	case THREADS: return ts_args_int(a, 1, 4096, &x->threads);
+	case DEVICE: return ts_args_device(a, &x->device, &x->device_id);
 	case CPU: return (x->cpu = 1 + ts_args_word(a, "level of x86-64", a->value, levels, 3)) != 0;
 	case HELP: x->help = true; return true;
 	}
@@ -96,14 +98,15 @@ static void print_reply(const Explain *x, const char *graph, const TsLoadReply *
 	for (uint32_t i = 0; i < x->sizes.n; i++) printf("%s %s = %lld", i ? "," : ":", x->sizes.p[i].name, (long long)x->sizes.p[i].size);
 	putchar('\n');
 	for (uint32_t i = 0; i < r->n_lines; i++) puts(r->lines[i]);
-	printf("workspace: %lld bytes for %lld threads, x86-64-v%lld\n", (long long)r->workspace, (long long)r->threads, (long long)r->cpu + 1);
+	if (*r->device) printf("workspace: %lld bytes on %s\n", (long long)r->workspace, r->device);
+	else printf("workspace: %lld bytes for %lld threads, x86-64-v%lld\n", (long long)r->workspace, (long long)r->threads, (long long)r->cpu + 1);
 	if (r->external) printf("external weights: %lld bytes packed when opened\n", (long long)r->external);
 }
 
 static void explain_graph(Explain *x, TsLoader *l, uint32_t graph)
 {
 	int64_t *dims = TS_NEW_N(ts_arena(x->cx), int64_t, l->n_dims + 1);
-	TsLoadRequest q = { .graph = graph, .runs = 1, .threads = (int)x->threads, .cpu = x->cpu, .dims = dims, .weights = x->compile.weights_dir };
+	TsLoadRequest q = { .graph = graph, .runs = 1, .threads = (int)x->threads, .cpu = x->cpu, .device = x->device, .device_id = x->device_id, .dims = dims, .weights = x->compile.weights_dir };
 	TsLoadReply reply;
 	if (bind_dims(x, l, dims) && ts_loader_explain(l, &q, &reply)) print_reply(x, l->graph[graph].name, &reply);
 }

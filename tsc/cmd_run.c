@@ -17,7 +17,7 @@ static const TsArgSpec spec[] = {
 	{ TOLERANCE, "--tolerance", NULL, "ABS,REL", "for --check: |got - want| <= ABS + REL*|want| (1e-5,1e-5)" },
 	{ BENCH, "--bench", NULL, "N", "run N times more and print how long a run takes" },
 	{ THREADS, "--threads", NULL, "N", "threads that compute (as many as the process may use)" },
-	{ DEVICE, "--device", NULL, "NAME", "cpu" },
+	{ DEVICE, "--device", NULL, "NAME", "auto (the first GPU that the model has code for, else the CPU), cpu, cuda or cuda:N" },
 	{ CPU, "--cpu", NULL, "LEVEL", "code for v2, v3 or v4 of x86-64 (the best that the machine has)" },
 	TS_OPTIONS_SHARED,
 	{ HELP, "--help", "-h", NULL, "this" },
@@ -36,7 +36,7 @@ typedef struct {
 	Bindings in, out;
 	TsTolerance tolerance;
 	int64_t bench, threads;
-	int cpu;
+	int cpu, device, device_id;
 	bool help;
 	TsOptions compile;
 } Run;
@@ -88,7 +88,7 @@ static bool take_tolerance(Run *r, TsArgs *a)
 
 static bool take(Run *r, TsArgs *a, int id)
 {
-	static const char *const levels[] = { "v2", "v3", "v4" }, *const devices[] = { "cpu" };
+	static const char *const levels[] = { "v2", "v3", "v4" };
 	bool known;
 	switch (id) {
 	case TS_ARG_BAD: return false;
@@ -102,7 +102,7 @@ static bool take(Run *r, TsArgs *a, int id)
 	case TOLERANCE: return take_tolerance(r, a);
 	case BENCH: return ts_args_int(a, 1, 1000000, &r->bench);
 	case THREADS: return ts_args_int(a, 1, 4096, &r->threads);
-	case DEVICE: return ts_args_word(a, "device", a->value, devices, 1) == 0;
+	case DEVICE: return ts_args_device(a, &r->device, &r->device_id);
 	case CPU: return (r->cpu = 1 + ts_args_word(a, "level of x86-64", a->value, levels, 3)) != 0;
 	case HELP: r->help = true; return true;
 	}
@@ -198,7 +198,8 @@ static void print_bench(const Run *r, TsLoadReply *reply)
 	for (int64_t i = 0; i < n; i++) sum += t[i];
 	printf("first run %.3f ms; %lld runs: best %.3f ms, median %.3f ms, mean %.3f ms, worst %.3f ms\n", (double)first / 1e6, (long long)n, (double)t[0] / 1e6,
 	       (double)t[n / 2] / 1e6, (double)sum / (double)n / 1e6, (double)t[n - 1] / 1e6);
-	printf("%lld threads, x86-64-v%lld, %lld bytes of workspace\n", (long long)reply->threads, (long long)reply->cpu + 1, (long long)reply->workspace);
+	if (*reply->device) printf("%s, %lld bytes of workspace\n", reply->device, (long long)reply->workspace);
+	else printf("%lld threads, x86-64-v%lld, %lld bytes of workspace\n", (long long)reply->threads, (long long)reply->cpu + 1, (long long)reply->workspace);
 }
 
 static bool deliver(Run *r, const TsLoadedGraph *g, const TsTensor *in, TsLoadReply *reply)
@@ -222,7 +223,7 @@ static bool run_graph(Run *r, TsLoader *l, uint32_t graph)
 	bool *wanted = TS_NEW_N(ts_arena(r->cx), bool, g->n_out + 1);
 	TsLoadReply reply = { 0 };
 	for (uint32_t i = 0; i < g->n_out; i++) wanted[i] = r->all || r->check || !r->bench || find(&r->out, g->tensor[g->n_in + i].name);
-	TsLoadRequest q = { .graph = graph, .threads = (int)r->threads, .cpu = r->cpu, .runs = r->bench + 1, .in = in, .wanted = wanted, .weights = r->compile.weights_dir };
+	TsLoadRequest q = { .graph = graph, .threads = (int)r->threads, .cpu = r->cpu, .device = r->device, .device_id = r->device_id, .runs = r->bench + 1, .in = in, .wanted = wanted, .weights = r->compile.weights_dir };
 	if (r->compile.n_weights_from && !r->compile.weights_from->name) q.weights = r->compile.weights_from->path;
 	bool ok = check_names(r, &r->in, g, g->tensor, g->n_in, "input") && check_names(r, &r->out, g, g->tensor + g->n_in, g->n_out, "output") &&
 	          read_inputs(r, g, in) && ts_loader_run(l, &q, &reply) && deliver(r, g, in, &reply);

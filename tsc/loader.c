@@ -287,6 +287,8 @@ static void put_head(TsLoader *l, int64_t kind, const TsLoadRequest *r)
 	put(l, r->runs);
 	put(l, r->threads);
 	put(l, r->cpu);
+	put(l, r->device);
+	put(l, r->device_id);
 	put(l, r->weights ? (int64_t)strlen(r->weights) : 0);
 	if (r->weights) put_bytes(l, r->weights, strlen(r->weights));
 }
@@ -299,6 +301,7 @@ static bool get_facts(TsLoader *l, TsLoadReply *out)
 	out->threads = get(l);
 	out->cpu = get(l);
 	out->external = get(l);
+	out->device = get_text(l);
 	if (!get_count(l, TS_LOAD_MAX_LINES, &out->n_lines)) return false;
 	out->lines = TS_NEW_N(ts_arena(l->cx), const char *, out->n_lines + 1);
 	for (uint32_t i = 0; i < out->n_lines && l->pid; i++) out->lines[i] = get_text(l);

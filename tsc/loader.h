@@ -22,6 +22,7 @@ typedef struct {
 typedef struct {
 	uint32_t graph;
 	int threads, cpu;          /* 0: as the machine has */
+	int device, device_id;     /* 0: the first GPU that fits, else the CPU; a DLPack type and a number */
 	int64_t runs;              /* 1 and up */
 	const char *weights;       /* folder or file of external weights, or NULL */
 	const TsTensor *in;        /* run: one per input */
@@ -31,6 +32,7 @@ typedef struct {
 
 typedef struct {
 	int64_t workspace, threads, cpu, external;
+	const char *device;        /* a GPU's name; "" on the CPU */
 	const char **lines;        /* of explain */
 	uint32_t n_lines;
 	int64_t *took;             /* run: nanoseconds of each run */

@@ -17,12 +17,13 @@ typedef struct {
 	TesseraContext *cx;
 	TesseraSession *s;
 	TesseraError e;
+	TesseraDeviceInfo device;
 	int32_t graph, n_in, n_out;
 	uint32_t n_put, n_got, at_got;
 	uint8_t put[BUFFER], got[BUFFER];
 } Load;
 
-typedef struct { DLTensor t; int64_t shape[16], bytes, wanted; } Tensor;
+typedef struct { DLTensor t; int64_t shape[16], bytes, wanted; void *host; } Tensor;
 
 _Noreturn static void leave(int code)
 {
@@ -93,7 +94,7 @@ _Noreturn static void fail(Load *l, int code, const char *why)
 _Noreturn static void fail_call(Load *l)
 {
 	int32_t c = l->e.code;
-	fail(l, c == TESSERA_FILE || c == TESSERA_NO_MEMORY || c == TESSERA_UNSUPPORTED ? EXIT_ENVIRONMENT : EXIT_INPUT, l->e.message);
+	fail(l, c == TESSERA_FILE || c == TESSERA_NO_MEMORY || c == TESSERA_UNSUPPORTED || c == TESSERA_LOST ? EXIT_ENVIRONMENT : EXIT_INPUT, l->e.message);
 }
 
 /* ---- bytes in ---- */
@@ -182,6 +183,17 @@ static void describe(Load *l)
 
 /* ---- a request ---- */
 
+/* A tensor of a model on a GPU lies there; the host's copy is what comes and goes by pipe. */
+static void move_in(Load *l, Tensor *t, bool copy)
+{
+	t->host = t->t.data;
+	if (l->device.device.device_type == kDLCPU)
+		return;
+	t->t.device = l->device.device;
+	if (tessera_device_alloc(l->cx, (uint64_t)t->bytes, &t->t.data, &l->e) || (copy && tessera_copy(l->cx, t->t.data, t->host, (uint64_t)t->bytes, &l->e)))
+		fail_call(l);
+}
+
 static void read_input(Load *l, Tensor *t)
 {
 	DLDataType type = { .lanes = 1 };
@@ -195,6 +207,7 @@ static void read_input(Load *l, Tensor *t)
 	void *data = pages(l, (size_t)t->bytes);
 	get_bytes(l, data, (size_t)t->bytes);
 	t->t = tessera_tensor(data, type, rank, t->shape);
+	move_in(l, t, true);
 }
 
 static bool output_bytes(const TesseraTensorInfo *info, const Tensor *t, int32_t rank, int64_t *bytes)
@@ -221,6 +234,7 @@ static void make_output(Load *l, const DLTensor *const *in, int32_t i, Tensor *t
 	if (!output_bytes(&info, t, rank, &t->bytes))
 		fail(l, EXIT_INPUT, "an output would take more memory than there can be");
 	t->t = tessera_tensor(pages(l, (size_t)t->bytes), info.dtype, rank, t->shape);
+	move_in(l, t, false);
 }
 
 static void open_session(Load *l)
@@ -229,6 +243,8 @@ static void open_session(Load *l)
 	TesseraContextOptions o = { .size = sizeof o };
 	o.threads = (int32_t)get(l);
 	o.cpu = (int32_t)get(l);
+	o.device = (int32_t)get(l);
+	o.device_id = (int32_t)get(l);
 	int64_t n = get(l);
 	if (n < 0 || n >= (int64_t)sizeof weights)
 		leave(EXIT_USAGE);
@@ -236,6 +252,7 @@ static void open_session(Load *l)
 	o.weights = n ? weights : NULL;
 	if (tessera_context_create(l->m, &o, &l->cx, &l->e) || tessera_session_create(l->m, l->cx, NULL, &l->s, &l->e))
 		fail_call(l);
+	tessera_device(l->cx, &l->device);
 }
 
 static void count_line(void *user, const char *text)
@@ -256,6 +273,7 @@ static void put_facts(Load *l)
 	put(l, st.threads);
 	put(l, st.cpu);
 	put(l, (int64_t)st.external_bytes);
+	put_text(l, l->device.device.device_type == kDLCPU ? "" : l->device.name);
 	if (tessera_explain(l->s, count_line, &lines, &l->e))
 		lines = 0;
 	put(l, lines);
@@ -286,10 +304,13 @@ static void run(Load *l, int64_t runs)
 		make_output(l, view, i, &t[l->n_in + i]);
 	for (int64_t i = 0; i < runs; i++) {
 		int64_t from = now();
-		if (tessera_run(l->s, l->graph, view, l->n_in, view + l->n_in, l->n_out, NULL, &l->e))
+		if (tessera_run(l->s, l->graph, view, l->n_in, view + l->n_in, l->n_out, NULL, &l->e) || tessera_wait(l->cx, NULL, &l->e))
 			fail_call(l);
 		took[i] = now() - from;
 	}
+	for (int32_t i = l->n_in; i < l->n_in + l->n_out; i++) /* before the answer begins, so that a failure can still be told */
+		if (t[i].wanted && t[i].host != t[i].t.data && tessera_copy(l->cx, t[i].host, t[i].t.data, (uint64_t)t[i].bytes, &l->e))
+			fail_call(l);
 	put_facts(l);
 	put_bytes(l, took, sizeof *took * (size_t)runs);
 	for (int32_t i = l->n_in; i < l->n_in + l->n_out; i++) {
@@ -298,8 +319,11 @@ static void run(Load *l, int64_t runs)
 		put(l, t[i].t.ndim);
 		put_bytes(l, t[i].shape, sizeof *t[i].shape * (size_t)t[i].t.ndim);
 		put(l, t[i].bytes);
-		put_bytes(l, t[i].t.data, (size_t)t[i].bytes);
+		put_bytes(l, t[i].host, (size_t)t[i].bytes);
 	}
+	for (size_t i = 0; i < n; i++)
+		if (t[i].host != t[i].t.data)
+			tessera_device_release(l->cx, t[i].t.data, (uint64_t)t[i].bytes, NULL);
 }
 
 static void explain(Load *l)

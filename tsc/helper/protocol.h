@@ -4,11 +4,12 @@
  *   tsc-load, first      MAGIC, then a status: 0 or an exit code and a text. After status 0:
  *                        dims: count, then name, min, max, multiple each
  *                        graphs: count, then name, inputs, outputs, and for each tensor name, code, bits, rank, rank sizes
- *   tsc                  one request: kind, graph, runs, threads, cpu, weights (text, empty: default), then
+ *   tsc                  one request: kind, graph, runs, threads, cpu, device (0 auto, else a DLPack type), its number, weights (text, empty:
+ *                        default), then
  *                        TS_LOAD_RUN: for each input its code, bits, rank, sizes, data; for each output 1 if it is wanted
  *                        TS_LOAD_EXPLAIN: a size for each dim, -1 where there is none
  *   tsc-load, last       status as above. After status 0:
- *                        workspace bytes, threads, cpu, external bytes, then the lines of explain: count, texts;
+ *                        workspace bytes, threads, cpu, external bytes, device (text, empty: the CPU), then the lines of explain: count, texts;
  *                        TS_LOAD_RUN: `runs` times in nanoseconds, the first run before them; for each wanted output rank, sizes, data
  *
  * Both come from one build of Tessera, so there is one version of this and no compatibility. */
