@@ -165,37 +165,6 @@ static bool input(Link *l, const char *name, const void *p, size_t n)
 	return ts_write_file(l->cx, path, p, n);
 }
 
-static bool inputs(Link *l, const TsArtifact *a)
-{
-	TsBuf glue = { 0 };
-	make_glue(l->cx, a, &glue);
-	bool ok = input(l, "model.o", glue.p, glue.n);
-	ts_buf_free(&glue);
-	for (uint32_t i = 0; i < a->n_objects && ok; i++)
-		ok = input(l, ts_printf(ts_arena(l->cx), "code%u.o", i), a->objects[i].p, a->objects[i].n);
-	if (ok && a->n_device_plans)
-		ok = input(l, "rtlib_cuda.o", ts_rtlib_cuda_begin, (size_t)(ts_rtlib_cuda_end - ts_rtlib_cuda_begin));
-	return ok && input(l, "rtlib.o", ts_rtlib_begin, (size_t)(ts_rtlib_end - ts_rtlib_begin));
-}
-
-static void options(Link *l, const TsArtifact *a)
-{
-	static const char *const final[] = { "--gc-sections", "-s", "-z", "noexecstack", "-z", "now", "-z", "defs", "--build-id=none", "--no-rosegment" };
-	arg(l, "ld.lld");
-	if (a->kind == TS_ARTIFACT_SO) {
-		arg(l, "-shared");
-		arg(l, "-soname");
-		arg(l, ts_printf(ts_arena(l->cx), "%s.so", a->name));
-	} else if (a->kind == TS_ARTIFACT_EXE) {
-		arg(l, "-static");
-		arg(l, "--entry=ts_exe_start");
-	} else {
-		arg(l, "-r");
-	}
-	for (size_t i = 0; i < sizeof final / sizeof *final && (a->kind == TS_ARTIFACT_SO || a->kind == TS_ARTIFACT_EXE); i++)
-		arg(l, final[i]);
-}
-
 /* what the linker said, as our error: its own trouble with the disk is the environment's, anything else is ours */
 static bool link_failed(Link *l, const char *text, int rc)
 {
@@ -220,6 +189,64 @@ static bool has_room(Link *l)
 	if (rc)
 		ts_env_error(l->cx, "E_FILE", "cannot write '%s': %s", path, strerror(rc));
 	return !rc;
+}
+
+/* A library in name only, for programs that ask the C library for dlopen and dlsym: their names have no version, so that any will do. */
+static bool libc_name(Link *l, const char *name)
+{
+	static const char code[] = "\xc3";
+	const char *source = temp_file(l, ts_printf(ts_arena(l->cx), "%s.o", name)), *out = temp_file(l, name);
+	const char *const argv[] = { "ld.lld", "-shared", "--build-id=none", "-soname", name, "-o", out, source };
+	char said[4096];
+	TsBuf object = { 0 };
+	TsElf *e = ts_elf_new(l->cx);
+	uint32_t text = ts_elf_section(e, ".text", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, 16, code, 1);
+	ts_elf_symbol(e, "dlopen", text, 0, 1, STB_GLOBAL, STV_DEFAULT);
+	ts_elf_symbol(e, "dlsym", text, 0, 1, STB_GLOBAL, STV_DEFAULT);
+	ts_elf_finish(e, &object);
+	bool ok = ts_write_file(l->cx, source, object.p, object.n) && has_room(l);
+	ts_buf_free(&object);
+	arg(l, out);
+	int rc = ok ? ts_lld_link(sizeof argv / sizeof *argv, argv, said, sizeof said) : 0;
+	return rc ? link_failed(l, said, rc) : ok;
+}
+
+static bool inputs(Link *l, const TsArtifact *a)
+{
+	TsBuf glue = { 0 };
+	make_glue(l->cx, a, &glue);
+	bool ok = input(l, "model.o", glue.p, glue.n);
+	ts_buf_free(&glue);
+	for (uint32_t i = 0; i < a->n_objects && ok; i++)
+		ok = input(l, ts_printf(ts_arena(l->cx), "code%u.o", i), a->objects[i].p, a->objects[i].n);
+	if (ok && a->n_device_plans && a->kind == TS_ARTIFACT_EXE)
+		ok = libc_name(l, "libc.so.6") && libc_name(l, "libdl.so.2"); /* where they lay before glibc 2.34 */
+	if (ok && a->n_device_plans)
+		ok = input(l, "rtlib_cuda.o", ts_rtlib_cuda_begin, (size_t)(ts_rtlib_cuda_end - ts_rtlib_cuda_begin));
+	return ok && input(l, "rtlib.o", ts_rtlib_begin, (size_t)(ts_rtlib_end - ts_rtlib_begin));
+}
+
+static void options(Link *l, const TsArtifact *a)
+{
+	static const char *const final[] = { "--gc-sections", "-s", "-z", "noexecstack", "-z", "now", "-z", "defs", "--build-id=none", "--no-rosegment" };
+	arg(l, "ld.lld");
+	if (a->kind == TS_ARTIFACT_SO) {
+		arg(l, "-shared");
+		arg(l, "-soname");
+		arg(l, ts_printf(ts_arena(l->cx), "%s.so", a->name));
+	} else if (a->kind == TS_ARTIFACT_EXE && a->n_device_plans) { /* a driver is loaded by dlopen, which takes a C library */
+		arg(l, "-pie");
+		arg(l, "--dynamic-linker");
+		arg(l, "/lib64/ld-linux-x86-64.so.2");
+		arg(l, "--entry=ts_exe_start");
+	} else if (a->kind == TS_ARTIFACT_EXE) {
+		arg(l, "-static");
+		arg(l, "--entry=ts_exe_start");
+	} else {
+		arg(l, "-r");
+	}
+	for (size_t i = 0; i < sizeof final / sizeof *final && (a->kind == TS_ARTIFACT_SO || a->kind == TS_ARTIFACT_EXE); i++)
+		arg(l, final[i]);
 }
 
 static bool link_image(Link *l, const TsArtifact *a, TsBuf *image)

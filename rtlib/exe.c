@@ -14,11 +14,12 @@ typedef struct {
 	Binding in[MAX_ARGS], out[MAX_ARGS];
 	uint32_t n_in, n_out;
 	const char *graph, *weights;
+	int32_t device, device_id;
 	int64_t threads, bench;
 	bool explain, help;
 } Options;
 
-typedef struct { DLTensor t; int64_t shape[TS_MAX_RANK], strides[TS_MAX_RANK]; uint64_t bytes; } Held;
+typedef struct { DLTensor t; int64_t shape[TS_MAX_RANK], strides[TS_MAX_RANK]; uint64_t bytes; void *host; } Held; /* host: t.data, or the copy of it here */
 
 /* ---- words on the terminal ---- */
 
@@ -69,6 +70,7 @@ static void help(const TsPlanHeader *p)
 	say(1, "usage: %s --input NAME=FILE.npy ... --output NAME=FILE.npy ...\n"
 	       "  --graph NAME     the graph to run (default: the first)\n"
 	       "  --threads N      threads that compute (default: all this process may use)\n"
+	       "  --device NAME    auto (the first GPU there is code for, else the CPU), cpu, cuda or cuda:N\n"
 	       "  --weights PATH   folder or file of external weights\n"
 	       "  --bench N        run N times and print the time of one run\n"
 	       "  --explain        print the kernels chosen for these sizes\n"
@@ -121,8 +123,22 @@ static int unknown(const char *what, const TsNear *near)
 	                  : fail(EXIT_USAGE, "%s '%s'; see --help", what, near->wanted);
 }
 
-enum { INPUT, OUTPUT, GRAPH, WEIGHTS, THREADS, BENCH, EXPLAIN, HELP, N_OPTIONS };
-static const char *const option_name[N_OPTIONS] = { "--input", "--output", "--graph", "--weights", "--threads", "--bench", "--explain", "--help" };
+enum { INPUT, OUTPUT, GRAPH, WEIGHTS, DEVICE, THREADS, BENCH, EXPLAIN, HELP, N_OPTIONS };
+static const char *const option_name[N_OPTIONS] = { "--input", "--output", "--graph", "--weights", "--device", "--threads", "--bench", "--explain", "--help" };
+
+/* auto, cpu, cuda, cuda:N */
+static bool device(const char *s, Options *o)
+{
+	static const char prefix[] = "cuda:";
+	int64_t number = 0;
+	size_t n = 0;
+	while (n < sizeof prefix - 1 && s[n] == prefix[n])
+		n++;
+	bool numbered = n == sizeof prefix - 1 && whole_number(s + n, &number) && number < 1000;
+	o->device_id = (int32_t)number;
+	o->device = numbered || ts_str_eq(s, "cuda") ? TESSERA_DEVICE_CUDA : ts_str_eq(s, "cpu") ? TESSERA_DEVICE_CPU : TESSERA_DEVICE_AUTO;
+	return o->device != TESSERA_DEVICE_AUTO || ts_str_eq(s, "auto");
+}
 
 static int take(Options *o, int id, char *value)
 {
@@ -132,6 +148,7 @@ static int take(Options *o, int id, char *value)
 	case OUTPUT: ok = binding(value, o->out, &o->n_out); break;
 	case GRAPH: o->graph = value; break;
 	case WEIGHTS: o->weights = value; break;
+	case DEVICE: ok = device(value, o); break;
 	case THREADS: ok = whole_number(value, &o->threads) && o->threads <= 4096; break;
 	case BENCH: ok = whole_number(value, &o->bench) && o->bench > 0; break;
 	case EXPLAIN: o->explain = true; break;
@@ -198,7 +215,7 @@ static int load(const TsPlanHeader *p, const TsPlanTensor *spec, const char *pat
 static int store(const TsPlanHeader *p, const TsPlanTensor *spec, const char *path, const Held *h)
 {
 	char header[TS_NPY_HEADER];
-	TsPart parts[] = { { header, ts_npy_header(spec->dtype, spec->rank, h->shape, header) }, { h->t.data, h->bytes } };
+	TsPart parts[] = { { header, ts_npy_header(spec->dtype, spec->rank, h->shape, header) }, { h->host, h->bytes } };
 	int64_t why = ts_write_parts(path, parts, 2);
 	return why ? fail(EXIT_ENVIRONMENT, "output '%s': cannot write '%s': %e", ts_plan_str(p, spec->name), path, why) : 0;
 }
@@ -213,6 +230,7 @@ typedef struct {
 	int32_t graph;
 	TesseraContext *cx;
 	TesseraSession *s;
+	DLDevice on;             /* where the session computes */
 	Held *held;              /* [inputs + outputs] */
 	const DLTensor **view;
 } Program;
@@ -288,6 +306,35 @@ static int load_inputs(Program *g)
 	return 0;
 }
 
+static int device_memory(Program *g, Held *h, TesseraError *e)
+{
+	h->t.device = g->on;
+	return tessera_device_alloc(g->cx, h->bytes, &h->t.data, e) ? fail(EXIT_ENVIRONMENT, "%s", e->message) : 0;
+}
+
+/* inputs for a GPU: made compact here, copied there */
+static int move_inputs(Program *g, TesseraError *e)
+{
+	for (uint32_t i = 0; i < g->en->n_inputs && g->on.device_type != kDLCPU; i++) {
+		Held *h = &g->held[i];
+		TsArg a;
+		if (ts_arg_read(g->p, &g->tensor[i], "input", (DLDevice){ kDLCPU, 0 }, &h->t, true, &a, e))
+			return fail(EXIT_INPUT, "%s", e->message);
+		void *compact = ts_pages((size_t)a.bytes + 64);
+		if (!compact)
+			return fail(EXIT_ENVIRONMENT, "no memory for %d bytes of input '%s'", a.bytes, ts_plan_str(g->p, g->tensor[i].name));
+		ts_arg_gather(compact, &a);
+		h->bytes = (uint64_t)a.bytes;
+		h->t.strides = NULL;
+		if (device_memory(g, h, e))
+			return EXIT_ENVIRONMENT;
+		if (tessera_copy(g->cx, h->t.data, compact, h->bytes, e))
+			return fail(EXIT_ENVIRONMENT, "%s", e->message);
+		ts_pages_free(compact, (size_t)a.bytes + 64);
+	}
+	return 0;
+}
+
 static int make_outputs(Program *g, TesseraError *e)
 {
 	for (uint32_t i = 0; i < g->en->n_outputs; i++) {
@@ -307,7 +354,23 @@ static int make_outputs(Program *g, TesseraError *e)
 			return fail(EXIT_ENVIRONMENT, "no memory for %d bytes of output '%s'", bytes, ts_plan_str(g->p, spec->name));
 		h->t = tessera_tensor(data, ts_plan_dtype_dl(spec->dtype), rank, h->shape);
 		h->bytes = (uint64_t)bytes;
+		h->host = data;
+		if (g->on.device_type != kDLCPU && device_memory(g, h, e))
+			return EXIT_ENVIRONMENT;
 		g->view[g->en->n_inputs + i] = &h->t;
+	}
+	return 0;
+}
+
+/* results to where they are written from, and what lies on a GPU back to it */
+static int fetch_outputs(Program *g, TesseraError *e)
+{
+	uint32_t n = g->en->n_inputs + g->en->n_outputs;
+	for (uint32_t i = 0; i < n && g->on.device_type != kDLCPU; i++) {
+		Held *h = &g->held[i];
+		if (i >= g->en->n_inputs && tessera_copy(g->cx, h->host, h->t.data, h->bytes, e))
+			return fail(EXIT_ENVIRONMENT, "%s", e->message);
+		tessera_device_release(g->cx, h->t.data, h->bytes, NULL);
 	}
 	return 0;
 }
@@ -330,7 +393,8 @@ static int compute(Program *g, TesseraError *e)
 	int64_t n = g->o.bench ? g->o.bench : 1, best = INT64_MAX, first = now(), total = 0;
 	for (int64_t i = 0; i < n; i++) {
 		int64_t start = now();
-		if (tessera_run(g->s, g->graph, g->view, (int32_t)g->en->n_inputs, g->view + g->en->n_inputs, (int32_t)g->en->n_outputs, NULL, e))
+		if (tessera_run(g->s, g->graph, g->view, (int32_t)g->en->n_inputs, g->view + g->en->n_inputs, (int32_t)g->en->n_outputs, NULL, e) ||
+		    tessera_wait(g->cx, NULL, e))
 			return fail(EXIT_INPUT, "%s", e->message);
 		int64_t took = now() - start;
 		best = took < best ? took : best;
@@ -345,10 +409,15 @@ static int compute(Program *g, TesseraError *e)
 
 static int open_session(Program *g, TesseraError *e)
 {
-	TesseraContextOptions co = { .threads = (int32_t)g->o.threads, .weights = g->o.weights };
+	TesseraContextOptions co = { .threads = (int32_t)g->o.threads, .weights = g->o.weights, .device = g->o.device, .device_id = g->o.device_id };
 	int32_t rc = ts_context_create(&ts_model, &co, &ts_threads_own, &g->cx, e);
 	if (!rc)
 		rc = tessera_session_create(&ts_model, g->cx, NULL, &g->s, e);
+	if (!rc) {
+		TesseraDeviceInfo info;
+		tessera_device(g->cx, &info);
+		g->on = info.device;
+	}
 	return rc ? fail(rc == TESSERA_FILE ? EXIT_ENVIRONMENT : EXIT_INPUT, "%s", e->message) : 0;
 }
 
@@ -381,7 +450,8 @@ static int program(int argc, char **argv)
 		help(g.p);
 		return g.o.help ? 0 : EXIT_USAGE;
 	}
-	if ((rc = choose_graph(&g)) || (rc = load_inputs(&g)) || (rc = open_session(&g, &e)) || (rc = make_outputs(&g, &e)) || (rc = compute(&g, &e)))
+	if ((rc = choose_graph(&g)) || (rc = load_inputs(&g)) || (rc = open_session(&g, &e)) || (rc = move_inputs(&g, &e)) || (rc = make_outputs(&g, &e)) || (rc = compute(&g, &e)) ||
+	    (rc = fetch_outputs(&g, &e)))
 		return rc;
 	rc = store_outputs(&g);
 	tessera_session_destroy(g.s);
