@@ -43,4 +43,5 @@ typedef struct {
 	void (*capture)(void *stream, bool on);           /* off: what was captured may be replayed */
 	void (*replay)(void *stream);
 } Fake;
-/* The library exports one, fake_cuda, beside the driver's functions. */
+/* The library exports one, fake_cuda, beside the driver's functions. A program that knows nothing of it gets devices and kernels from
+ * fake_setup(const Fake *) of the library that FAKE_CUDA in its environment names. */

@@ -21,7 +21,7 @@ typedef struct { float w[LAYERS][60]; uint16_t v[60]; float cat[32]; int32_t c[4
 static Logical logical;
 static const char *wrong_weight; /* what a kernel found */
 
-static void fill_logical(void)
+static inline void fill_logical(void)
 {
 	for (int l = 0; l < LAYERS; l++)
 		for (int i = 0; i < 60; i++)
@@ -82,7 +82,7 @@ static void test_kernels(void)
 	fake_cuda_p->kernel("k_count", 2, 0, 0, k_count);
 }
 
-static float expected(float x, int64_t column)
+static inline float expected(float x, int64_t column)
 {
 	for (int i = 0; i < LAYERS; i++)
 		x = x * logical.w[i][column % 60] + 1;
@@ -255,7 +255,7 @@ static TsBytes make_plan(TsCtx *cx, uint8_t *blob, const char *target, uint32_t 
 }
 
 /* sm_80 with PTX, and sm_90a alone with its own */
-static void make_model(TsCtx *cx, TestModel *t)
+static inline void make_model(TsCtx *cx, TestModel *t)
 {
 	static const void *no_kernels[16];
 	memset(t, 0, sizeof *t);

@@ -1,0 +1,143 @@
+"""Artifacts with code for GPUs, as files, on the fake driver of tests/fakecuda/: a shared object, a program and an object, run on the GPU
+and on the CPU with the same results, and the same files without any driver. What the runtime does there is tested by test_cuda."""
+import os
+import re
+import struct
+
+PARALLEL = True
+
+ALLOWED_UNDEFINED = {"dlopen", "dlsym", "pthread_create", "pthread_join"}
+CUDA_LIMIT = 32 * 1024
+
+
+def npy(path, values, shape, fortran=False):
+    head = repr({"descr": "<f4", "fortran_order": fortran, "shape": tuple(shape)}).encode()
+    head += b" " * (-(len(head) + 11) % 64) + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\0" + struct.pack("<H", len(head)) + head + struct.pack("<%df" % len(values), *values))
+
+
+def files(ctx, fake):
+    """The model as every kind of file, with code for GPUs and without."""
+    for kind in ("so", "exe", "obj"):
+        for name, more in (("toy", []), ("cpu", ["cpu"])):
+            made = ctx.run([fake / "toy", kind, ctx.tmp / (name + "." + kind), fake / "toy_kernels.o"] + more)
+            yield "made/%s-%s" % (name, kind), made.code == 0, made.err
+
+
+def what_is_in_them(ctx):
+    def undefined(path):
+        rows = [line.split() for line in ctx.run(["readelf", "--dyn-syms", "-W", path]).out.splitlines()]
+        return {r[7] for r in rows if len(r) > 7 and r[0][:-1].isdigit() and r[6] == "UND"}, {r[4] for r in rows if len(r) > 7 and r[0][:-1].isdigit() and r[6] == "UND"}
+
+    def needed(path):
+        return re.findall(r"\(NEEDED\).*\[(.*)\]", ctx.run(["readelf", "-dW", path]).out)
+
+    names, binding = undefined(ctx.tmp / "toy.so")
+    yield "so/undefined-are-allowed-and-weak", names == ALLOWED_UNDEFINED and binding == {"WEAK"}, str(names)
+    yield "so/needs-nothing", needed(ctx.tmp / "toy.so") == [], str(needed(ctx.tmp / "toy.so"))
+    yield "cpu-so/has-no-dlopen", undefined(ctx.tmp / "cpu.so")[0] == {"pthread_create", "pthread_join"}, str(undefined(ctx.tmp / "cpu.so")[0])
+    yield "exe/needs-the-c-library", set(needed(ctx.tmp / "toy.exe")) == {"libc.so.6", "libdl.so.2"}, str(needed(ctx.tmp / "toy.exe"))
+    yield "cpu-exe/needs-nothing", needed(ctx.tmp / "cpu.exe") == [], str(needed(ctx.tmp / "cpu.exe"))
+    for kind in ("so", "exe", "obj"):
+        inside = [b"cuTensorMapEncodeTiled" in (ctx.tmp / (n + "." + kind)).read_bytes() for n in ("toy", "cpu")]
+        yield "%s/runtime-for-gpus-only-where-it-is-used" % kind, inside == [True, False], str(inside)
+    total = 0
+    for line in ctx.run(["readelf", "-SW", ctx.build / "rtlib_cuda.o"]).out.splitlines():
+        m = re.match(r"\s*\[\s*\d+\]\s+(\S+)\s+\S+\s+\S+\s+\S+\s+(\S+)\s+\S+\s+(\S*)", line)
+        total += int(m.group(2), 16) if m and "A" in m.group(3) else 0
+    ctx.note("runtime code for GPUs, in artifacts that have some: %d bytes" % total)
+    yield "runtime-for-gpus-below-32-KB", 0 < total < CUDA_LIMIT, "%d bytes" % total
+
+
+def without_driver(ctx):
+    """What a machine without a driver gives, on any machine: a libcuda.so.1 that can't be loaded."""
+    folder = ctx.tmp / "without"
+    folder.mkdir(exist_ok=True)
+    (folder / "libcuda.so.1").write_text("no library " * 100)
+    return {"LD_LIBRARY_PATH": os.fspath(folder)}
+
+
+def runs(ctx, with_gpu):
+    """(name, command, environment) that all have to give the same y."""
+    so, exe = ctx.tmp / "toy.so", ctx.tmp / "toy.exe"
+    for device in ("auto", "cuda", "cuda:0", "cpu"):
+        yield "tsc-run-" + device, [ctx.tsc, "run", so, "--graph", "chain", "--device", device], with_gpu
+        yield "exe-" + device, [exe, "--device", device], with_gpu
+    yield "tsc-run-without-driver", [ctx.tsc, "run", so, "--graph", "chain"], without_driver(ctx)
+    yield "exe-without-driver", [exe], without_driver(ctx)
+    yield "cpu-exe", [ctx.tmp / "cpu.exe"], with_gpu
+
+
+def same_results(ctx, with_gpu):
+    results, y = {}, ctx.tmp / "y.npy"
+    for i, (shape, fortran) in enumerate((((3, 16), False), ((3, 16), True), ((0, 8), False), ((64, 72), False))):
+        x = ctx.tmp / ("x%d.npy" % i)
+        count = shape[0] * shape[1]
+        values = [float(k % 23 - 11) for k in range(count)]
+        npy(x, [values[k % shape[0] * shape[1] + k // shape[0]] for k in range(count)] if fortran else values, shape, fortran)
+        for name, argv, env in runs(ctx, with_gpu):
+            y.unlink(missing_ok=True)
+            done = ctx.run(argv + ["--input", "x=%s" % x, "--output", "y=%s" % y], env=env)
+            got = y.read_bytes()[-4 * count:] if done.code == 0 and count else b""
+            results.setdefault(shape, got)
+            yield "same/%s-%d" % (name, i), done.code == 0 and y.exists() and got == results[shape], done.err or "y differs"
+
+
+def words(ctx, with_gpu):
+    so, exe, x = ctx.tmp / "toy.so", ctx.tmp / "toy.exe", "x=%s" % (ctx.tmp / "x0.npy")
+    cases = [
+        ("no-matching-code", [ctx.tsc, "run", so, "--device", "cuda:1"], with_gpu, 3, "holds code for sm_80, sm_90a, and none that runs on cuda:1 (Fake GPU 1, sm_75)"),
+        ("no-such-gpu", [ctx.tsc, "run", so, "--device", "cuda:7"], with_gpu, 3, "there is no GPU cuda:7, the NVIDIA driver shows 2"),
+        ("no-driver", [ctx.tsc, "run", so, "--device", "cuda"], without_driver(ctx), 3, "there is no NVIDIA driver: libcuda.so.1 can't be loaded"),
+        ("exe-no-such-gpu", [exe, "--device", "cuda:7"], with_gpu, 1, "there is no GPU cuda:7"),
+        ("exe-no-code", [ctx.tmp / "cpu.exe", "--device", "cuda"], with_gpu, 1, "model 'toy' holds no code for GPUs"),
+    ]
+    for name, argv, env, code, text in cases:
+        done = ctx.run(argv + ["--input", x], env=env)
+        yield "bad/" + name, done.code == code and text in done.err, "%d %s" % (done.code, done.err)
+    shown = ctx.run([ctx.tsc, "explain", so, "--graph", "chain", "--dims", "B=2,N=8"], env=with_gpu)
+    good = "device cuda:0, Fake GPU 0, sm_90, code for sm_90a, recorded as a graph" in shown.out and "load: variant small, kernel k_copy, 2 cells, 2 CTAs of 256 threads" in shown.out
+    yield "explain", good, shown.out + shown.err
+
+
+def linked(ctx, with_gpu):
+    """The object in a program of its own, on whatever device there is."""
+    source = ctx.tmp / "main.c"
+    source.write_text("""
+#include "tessera/tessera.h"
+#include <stdio.h>
+extern const TesseraModel toy_tessera;
+int main(void) {
+	TesseraContext *cx; TesseraSession *s; TesseraError e = { 0, "" }; TesseraDeviceInfo d; void *x, *y;
+	int64_t shape[2] = { 1, 8 }; float in[8] = { 0, 1, 2, 3, 4, 5, 6, 7 }, out[8] = { 0 };
+	DLDataType f32 = { kDLFloat, 32, 1 };
+	if (tessera_context_create(&toy_tessera, NULL, &cx, &e) || tessera_session_create(&toy_tessera, cx, NULL, &s, &e) || tessera_device_alloc(cx, 32, &x, &e) ||
+	    tessera_device_alloc(cx, 32, &y, &e) || tessera_copy(cx, x, in, 32, &e)) return puts(e.message), 1;
+	tessera_device(cx, &d);
+	DLTensor a = tessera_tensor(x, f32, 2, shape), b = tessera_tensor(y, f32, 2, shape);
+	const DLTensor *ins[1] = { &a }, *outs[1] = { &b };
+	a.device = b.device = d.device;
+	if (tessera_run(s, 1, ins, 1, outs, 1, NULL, &e) || tessera_wait(cx, NULL, &e) || tessera_copy(cx, out, y, 32, &e)) return puts(e.message), 1;
+	printf("%s: %g %g\\n", d.name, out[0], out[7]);
+	tessera_device_release(cx, x, 32, &e);
+	tessera_device_release(cx, y, 32, &e);
+	tessera_session_destroy(s);
+	tessera_context_destroy(cx);
+	return 0;
+}
+""")
+    built = ctx.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-I", ctx.root / "include", source, ctx.tmp / "toy.obj", "-o", ctx.tmp / "main", "-lpthread"])
+    yield "obj/links", built.code == 0, built.err
+    for name, env, want in (("gpu", with_gpu, "Fake GPU 0: 1 8\n"), ("cpu", without_driver(ctx), "CPU: 1 8\n")):
+        done = ctx.run([ctx.tmp / "main"], env=env)
+        yield "obj/runs-on-the-" + name, done.out == want, done.out + done.err
+
+
+def run(ctx):
+    fake = ctx.build / "fakecuda"
+    with_gpu = {"LD_LIBRARY_PATH": os.fspath(fake.resolve()), "FAKE_CUDA": os.fspath((fake / "toy.so").resolve())}
+    yield from files(ctx, fake)
+    yield from what_is_in_them(ctx)
+    yield from same_results(ctx, with_gpu)
+    yield from words(ctx, with_gpu)
+    yield from linked(ctx, with_gpu)
