@@ -166,23 +166,27 @@ static TsDtype mma_type(const TsJob *j)
 	return out;
 }
 
-/* Tiles of half the width where whole ones would leave most multiprocessors idle. A map has no empty axis: without k, another form. */
+/* The same instruction for any number of rows, so that a row's bits do not depend on it: narrow tiles for few, half the width where whole
+ * ones would leave most multiprocessors idle. A map has no empty axis: without k, another form. */
 static void add_wgmma(TsMm *mm, TsDim mods)
 {
-	static const TsMmVariant half = { TS_MM_WGMMA, 128, 128, 64, 1, 1, 6, .wide = true, .label = "persistent, " }, whole = { TS_MM_WGMMA, 128, 256, 64, 1, 1, 4, .wide = true, .label = "persistent, " };
+	static const TsMmVariant few = { TS_MM_WGMMA, 64, 32, 64, 1, 1, 12, .wide = true, .label = "few rows, " };
+	static const TsMmVariant half = { TS_MM_WGMMA, 128, 128, 64, 2, 1, 6, .wide = true, .label = "persistent, " }, whole = { TS_MM_WGMMA, 128, 256, 64, 2, 1, 4, .wide = true, .label = "persistent, " };
 	TsTl *t = mm->j->t;
-	TsDim tiles = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(t->d, 1), mm->j->mm.m, 128), mm->j->mm.n, 256);
+	TsDim tiles = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(t->d, 1), mm->j->mm.m, 128), mm->j->mm.n, 256), rows = ts_over(t, mm->j->mm.m, SOME);
 	for (uint32_t i = 0; i < mm->j->mm.im; i++) tiles = ts_dim_mul(t->d, tiles, mm->j->r.size[i]);
 	TsDim some = ts_dim_add(t->d, mods, ts_over(t, ts_dim_sub(t->d, ts_dim_const(t->d, 1), mm->j->mm.k), 0)), over = ts_over(t, tiles, IDLE);
-	int64_t lo, hi;
-	ts_dim_range(t->d, tiles, &lo, &hi);
-	if (lo <= IDLE) {
-		mm->v[mm->n] = half;
-		mm->v[mm->n++].guard = ts_dim_add(t->d, some, over);
+	const TsMmVariant *shape[3] = { &few, &half, &whole };
+	TsDim limit[3] = { rows, over, 0 }, size[2] = { mm->j->mm.m, tiles };
+	static const int most[2] = { SOME, IDLE };
+	for (int i = 0; i < 3; i++) {
+		int64_t lo = 0, hi;
+		if (i < 2) ts_dim_range(t->d, size[i], &lo, &hi);
+		if (i < 2 && lo > most[i]) continue;
+		mm->v[mm->n] = *shape[i];
+		mm->v[mm->n++].guard = ts_dim_add(t->d, some, limit[i]);
+		if (!limit[i]) return;
 	}
-	if (!over) return;
-	mm->v[mm->n] = whole;
-	mm->v[mm->n++].guard = some;
 }
 
 static void choose_mma(TsMm *mm)
@@ -196,9 +200,9 @@ static void choose_mma(TsMm *mm)
 	bool wide = mm->wide.vec == 8 && mm->mma == mm->j->mm.ae && mm->mma == mm->j->mm.be && ts_operand_fast(t, &mm->a) >= 0 && ts_operand_fast(t, &mm->b) >= 0;
 	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
 	bool ring = t->target->family == TS_FAMILY_SM90 && ts_mm_has_maps(mm);
-	for (int i = 0; i < 3 && wide; i++) {
+	if (wide && ring) add_wgmma(mm, mods);
+	for (int i = 0; i < 3 && wide && !ring; i++) {
 		if ((i == 0 && lo > FEW) || (i == 1 && lo > SOME)) continue;
-		if (i == 2 && ring) { add_wgmma(mm, mods); break; }
 		mm->v[mm->n] = *shape[i];
 		mm->v[mm->n].wide = mm->v[mm->n].copies = true;
 		mm->v[mm->n++].guard = ts_dim_add(t->d, mods, over[i]);

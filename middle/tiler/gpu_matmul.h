@@ -4,7 +4,7 @@
 
 enum { TS_MM_VARIANTS = 8 };
 typedef enum { TS_MM_FMA, TS_MM_MMA, TS_MM_WGMMA } TsMmForm;
-typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */; TsDim guard; const char *label; } TsMmVariant; /* wm x wn warps */
+typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */; TsDim guard; const char *label; } TsMmVariant; /* wm x wn warps; wgmma: wm groups of four */
 typedef struct {
 	TsJob *j;
 	TsOperand a, b;             /* a: [k, m]; b: [k, n] */

@@ -1,9 +1,10 @@
-/* Contractions of 16-bit types by wgmma: persistent CTAs, one warp that fills a ring by TMA, two groups of four warps that multiply from it.
+/* Contractions of 16-bit types by wgmma: persistent CTAs, one warp that fills a ring by TMA, groups of four warps that multiply from it.
  * Results of two bytes leave by TMA, a quarter of the tile at a time, while the next tile is on its way. Operands lie in shared memory as
  * they do in memory; batches are axes of the tensor maps, so that nothing beyond a matrix is ever read. */
 #include "middle/tiler/gpu_matmul.h"
 
-enum { PART = 64 /* columns of the result at a time */, GROUPS = 2 };
+enum { PART = 64 /* columns of the result at a time, at most */ };
+static int part_of(const TsMmVariant *v) { return v->bn < PART ? v->bn : PART; }
 
 typedef struct { TsOperand o; bool by_x; const char *param, *at; int width; } Side;
 
@@ -30,7 +31,7 @@ static Side side(TsMm *mm, TsKb *k, const TsMmVariant *v, bool b)
 		s.o.stride[0] = s.o.stride[1], s.o.stride[1] = stride;
 	}
 	s.param = ts_gpu_operand(k, &s.o, &s.at);
-	ts_gl_shared(k, b ? "KB" : "KA", "mn", 64, rows, cols, 1);
+	ts_gl_shared(k, b ? "KB" : "KA", "mn", cols < 64 ? cols : 64, rows, cols, 1);
 	return s;
 }
 
@@ -90,15 +91,16 @@ static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, cons
 {
 	TsJob *j = mm->j;
 	TsDtype to = j->r.nodes.p[j->leaf].elem;
-	ts_kb_open(k, "for q in 0..%d", v->bn / PART);
+	int cols = part_of(v);
+	ts_kb_open(k, "for q in 0..%d", v->bn / cols);
 	if (out) {
 		ts_kb_open(k, "one");
-		ts_kb_line(k, "wait_store(1, read = true)");
+		ts_kb_line(k, "wait_store(%d, read = true)", v->bn / cols > 1); /* two buffers in turn; with one part a tile it is always the first */
 		ts_kb_close(k, "");
 		ts_kb_line(k, "sync(\"role\")");
 	}
-	ts_kb_line(k, "part: f32[%d, %d] @X = slice(acc, axis = 1, at = %d * q, len = %d)", v->bm, PART, PART, PART);
-	ts_kb_line(k, "n0: idx = nb + %d * q", PART);
+	ts_kb_line(k, "part: f32[%d, %d] @X = slice(acc, axis = 1, at = %d * q, len = %d)", v->bm, cols, cols, cols);
+	ts_kb_line(k, "n0: idx = nb + %d * q", cols);
 	ts_kb_line(k, "nl: idx = %s - n0", ts_kb_dim(k, j->mm.n));
 	p->base[j->mm.in] = "n0";
 	p->valid[1] = "nl";
@@ -108,24 +110,24 @@ static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, cons
 	TsTileVal z = ts_kb_eval(k, &j->r, j->value, p, TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n));
 	if (!out) {
 		ts_kb_store(k, &j->r, j->leaf, z, p);
-		ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bn / PART));
+		ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bn / cols));
 		return;
 	}
 	z = ts_kb_cast(k, ts_kb_spread(k, z, 3, p), to, p);
-	ts_kb_line(k, "put(cb[q%%2, 0:%d, 0:%d], %s)", v->bm, PART, z.name);
+	ts_kb_line(k, "put(cb[q%%2, 0:%d, 0:%d], %s)", v->bm, cols, z.name);
 	ts_kb_line(k, "fence_async()");
 	ts_kb_line(k, "sync(\"role\")");
 	ts_kb_open(k, "one");
-	ts_kb_line(k, "store_tma(%s[%smb + 64*g:mb + 64*g + 64, n0:n0 + %d], cb[q%%2, 64*g:64*g + 64, 0:%d])", out, at, PART, PART);
+	ts_kb_line(k, "store_tma(%s[%smb + 64*g:mb + 64*g + 64, n0:n0 + %d], cb[q%%2, 64*g:64*g + 64, 0:%d])", out, at, cols, cols);
 	ts_kb_line(k, "commit_store()");
 	ts_kb_close(k, "");
-	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bn / PART));
+	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bn / cols));
 }
 
 static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], TsPlace *p, const char *out, const char *at)
 {
 	const char *D = ts_kb_fmt(k, "f32[%d, %d]", v->bm, v->bn);
-	ts_kb_open(k, "role math(warps = 4, times = %d, regs = 232)", GROUPS);
+	ts_kb_open(k, "role math(warps = 4, times = %d, regs = 232)", v->wm);
 	ts_kb_line(k, "g = instance()");
 	ts_kb_line(k, "zero: %s! @D = fill(0.0)", D);
 	ts_kb_line(k, "p0 = consumer(R)");
@@ -159,10 +161,10 @@ static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], 
 	ts_kb_close(k, "");
 }
 
-static void layout(TsKb *k, int cols, const char *name, TsPlace *p)
+static void layout(TsKb *k, int groups, int cols, const char *name, TsPlace *p)
 {
 	TsGLayout d = { .rank = 2 };
-	ts_gl_put(&d, 'l', 4, 2, 1), ts_gl_put(&d, 'l', 8, 1, 0), ts_gl_put(&d, 'w', 4, 16, 0), ts_gl_put(&d, 'g', GROUPS, 64, 0);
+	ts_gl_put(&d, 'l', 4, 2, 1), ts_gl_put(&d, 'l', 8, 1, 0), ts_gl_put(&d, 'w', 4, 16, 0), ts_gl_put(&d, 'g', groups, 64, 0);
 	ts_gl_put(&d, 'r', 2, 1, 1), ts_gl_put(&d, 'r', 2, 8, 0), ts_gl_put(&d, 'r', cols / 8, 8, 1);
 	if (p) ts_gl_place(k, &d, name, p);
 	else ts_gl_print(k, &d, name, 3);
@@ -172,21 +174,21 @@ void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 {
 	TsJob *j = mm->j;
 	TsTl *t = k->t;
-	TsPlace p = { .nv = 2, .vdim = { (int)j->mm.im, (int)j->mm.in }, .len = { v->bm, PART }, .valid = { "ml", "nl" } };
+	TsPlace p = { .nv = 2, .vdim = { (int)j->mm.im, (int)j->mm.in }, .len = { v->bm, part_of(v) }, .valid = { "ml", "nl" } };
 	TsOperand o;
 	const char *out = NULL, *at = "", *e = ts_dtype_name(mm->mma);
 	k->warps = 0;
 	k->persistent = true;
 	c->per_sm = 1;
-	layout(k, v->bn, "D", NULL);
-	layout(k, PART, "X", &p);
+	layout(k, v->wm, v->bn, "D", NULL);
+	layout(k, v->wm, part_of(v), "X", &p);
 	Side s[2] = { side(mm, k, v, false), side(mm, k, v, true) };
 	if (result(mm, k, &o)) out = ts_gpu_operand(k, &o, &at);
 	ts_kb_line(k, "ring R[%d] { a: %s[%d, %d] @KA, b: %s[%d, %d] @KB } { full = 1, empty = %d }", v->stages, e, s[0].by_x ? v->bk : v->bm, s[0].by_x ? v->bm : v->bk, e,
-		s[1].by_x ? v->bk : v->bn, s[1].by_x ? v->bn : v->bk, 4 * GROUPS);
+		s[1].by_x ? v->bk : v->bn, s[1].by_x ? v->bn : v->bk, 4 * v->wm);
 	if (out) {
-		ts_gl_shared(k, "CB", "mn", PART, v->bm, PART, 2);
-		ts_kb_line(k, "smem cb: %s[2, %d, %d] @CB", ts_dtype_name(j->r.nodes.p[j->leaf].elem), v->bm, PART);
+		ts_gl_shared(k, "CB", "mn", part_of(v), v->bm, part_of(v), 2);
+		ts_kb_line(k, "smem cb: %s[2, %d, %d] @CB", ts_dtype_name(j->r.nodes.p[j->leaf].elem), v->bm, part_of(v));
 	}
 	ts_kb_line(k, "grid cta in 0..ctas");
 	ts_kb_line(k, "nm = cdiv(%s, %d)", ts_kb_dim(k, j->mm.m), v->bm);
