@@ -49,4 +49,5 @@ typedef struct {
 const char *ts_gpu_operand(TsKb *k, const TsOperand *o, const char **prefix);
 /* Asks for wide accesses along axis `fast` of the operand. */
 void ts_wide_operand(TsTl *t, TsWide *w, const TsOperand *o, int fast);
+bool ts_operand_is_map(TsTl *t, const TsOperand *o);         /* can TMA walk it: four axes, none of stride 1 but one of x and y */
 int ts_operand_fast(TsTl *t, const TsOperand *o);            /* the axis along which it is contiguous; -1: none is */

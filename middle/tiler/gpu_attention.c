@@ -3,7 +3,7 @@
 #include "middle/tiler/gpu_attention.h"
 #include <string.h>
 
-enum { MOST_HEAD = 256, FAR = 1 << 20 /* beyond every distance within a tile */ };
+enum { FEW = 64 /* rows for which a smaller block is enough */, MOST_HEAD = 256, FAR = 1 << 20 /* beyond every distance within a tile */ };
 
 static bool is_one(TsTl *t, TsDim d) { return d == ts_dim_const(t->d, 1); }
 
@@ -61,7 +61,7 @@ static void key_range(TsAt *w)
 	}
 }
 
-static void scale(TsAt *w)
+void ts_at_scale(TsAt *w)
 {
 	TsKb *k = w->k;
 	const TsAttr *s = ts_attr(k->t->m, w->j->n, "scale");
@@ -94,7 +94,6 @@ void ts_at_grid(TsAt *w, TsDim *cells)
 	else ts_kb_line(k, "qb: idx = %d * u", w->now->bm);
 	ts_kb_line(k, "il: idx = %s - qb", S);
 	key_range(w);
-	scale(w);
 	w->p.nv = 2;
 	w->p.vdim[0] = (int)j->at.nb;
 	w->p.vdim[1] = (int)j->at.nb + 1;
@@ -129,10 +128,10 @@ static const char *under(TsAt *w, const TsReal *r, const TsType *ty, TsDtype to)
 	bool row = o.stride[0] && !is_one(t, o.size[0]), col = o.stride[1] && !is_one(t, o.size[1]);
 	uint32_t mask = (row ? 1u : 0) | (col ? 2u : 0);
 	const char *at, *param = ts_gpu_operand(k, &o, &at);
-	const char *valid = mask == 3 ? ", valid = [il, kl]" : row ? ", valid = il" : col ? ", valid = kl" : "";
+	const char *valid = mask == 3 ? ts_kb_fmt(k, ", valid = [il, %s]", w->kl) : row ? ", valid = il" : col ? ts_kb_fmt(k, ", valid = %s", w->kl) : "";
 	TsTileVal x = { ts_kb_tmp(k), mask, ty->elem };
 	ts_kb_line(k, "%s: %s = load(%s[%s%s, %s]%s)", x.name, ts_kb_type(k, ty->elem, mask, &w->ps), param, at, row ? ts_kb_fmt(k, "qb:qb + %d", w->now->bm) : "0",
-		col ? ts_kb_fmt(k, "j:j + %d", w->now->bn) : "0", valid);
+		col ? ts_kb_fmt(k, "%s:%s + %d", w->j0, w->j0, w->now->bn) : "0", valid);
 	if (to != TS_BOOL) x = ts_kb_cast(k, x, to, &w->ps);
 	x = ts_kb_spread(k, x, 3, &w->ps);
 	return x.name;
@@ -145,7 +144,7 @@ static const char *near(TsAt *w, const char *text)
 	return line(w, "int32[]", "cast(%s, int32)", i);
 }
 
-const char *ts_at_scores(TsAt *w, const char *s, bool exp2)
+const char *ts_at_scores(TsAt *w, const char *s)
 {
 	TsKb *k = w->k;
 	TsJob *j = w->j;
@@ -153,24 +152,25 @@ const char *ts_at_scores(TsAt *w, const char *s, bool exp2)
 	bool causal = ts_attr(k->t->m, j->n, "causal")->i;
 	const char *T = ts_kb_dim(k, j->at.T), *I = ts_kb_type(k, TS_INT32, 3, &w->ps), *B = ts_kb_type(k, TS_BOOL, 3, &w->ps);
 	int bm = w->now->bm, bn = w->now->bn;
-	ts_kb_line(k, "kl: idx = %s - j", T);
-	s = line(w, w->X, "mul(%s, %s)", s, exp2 ? "sl" : "sc");
+	bool exp2 = w->now->form != TS_AT_FMA;
+	w->kl = line(w, "idx", "%s - %s", T, w->j0);
+	if (!w->fold) s = line(w, w->X, "mul(%s, %s)", s, exp2 ? "sl" : "sc");
 	if (j->at.bt) {
 		const char *b = under(w, &j->at.bias, j->at.bt, j->at.ct);
 		s = exp2 ? line(w, w->X, "fma(%s, 1.4426950408889634, %s)", b, s) : line(w, w->X, "add(%s, %s)", s, b);
 	}
 	if (j->at.mt) s = line(w, w->X, "where(%s, %s, -inf)", under(w, &j->at.mask, j->at.mt, TS_BOOL), s);
 	TsBuf edge = { 0 };
-	ts_buf_fmt(&edge, "j + %d > %s", bn, T);
-	if (causal) ts_buf_fmt(&edge, " or j + %d > qb + off", bn - 1);
-	if (!window->none) ts_buf_fmt(&edge, " or j <= qb + %d + off - %lld", bm - 1, (long long)(window->i < (int64_t)1 << 40 ? window->i : (int64_t)1 << 40));
+	ts_buf_fmt(&edge, "%s + %d > %s", w->j0, bn, T);
+	if (causal) ts_buf_fmt(&edge, " or %s + %d > qb + off", w->j0, bn - 1);
+	if (!window->none) ts_buf_fmt(&edge, " or %s <= qb + %d + off - %lld", w->j0, bm - 1, (long long)(window->i < (int64_t)1 << 40 ? window->i : (int64_t)1 << 40));
 	const char *out = ts_kb_tmp(k);
 	ts_kb_open(k, "%s: %s = if %s", out, w->X, edge.p); /* blocks in the middle have nothing to hide */
 	ts_buf_free(&edge);
-	const char *ci = line(w, I, "iota(1)"), *in = line(w, B, "lt(%s, %s)", ci, near(w, "kl")), *ri = causal || !window->none ? line(w, I, "iota(0)") : NULL;
-	if (causal) in = line(w, B, "`and`(%s, %s)", in, line(w, B, "le(%s, %s)", ci, line(w, I, "add(%s, %s)", ri, near(w, "qb + off - j"))));
+	const char *ci = line(w, I, "iota(1)"), *in = line(w, B, "lt(%s, %s)", ci, near(w, w->kl)), *ri = causal || !window->none ? line(w, I, "iota(0)") : NULL;
+	if (causal) in = line(w, B, "`and`(%s, %s)", in, line(w, B, "le(%s, %s)", ci, line(w, I, "add(%s, %s)", ri, near(w, ts_kb_fmt(k, "qb + off - %s", w->j0)))));
 	if (!window->none) {
-		const char *lo = near(w, ts_kb_fmt(k, "qb + off - j - %lld", (long long)(window->i < (int64_t)1 << 40 ? window->i : (int64_t)1 << 40)));
+		const char *lo = near(w, ts_kb_fmt(k, "qb + off - %s - %lld", w->j0, (long long)(window->i < (int64_t)1 << 40 ? window->i : (int64_t)1 << 40)));
 		in = line(w, B, "`and`(%s, %s)", in, line(w, B, "gt(%s, %s)", ci, line(w, I, "add(%s, %s)", ri, lo)));
 	}
 	ts_kb_line(k, "yield %s", line(w, w->X, "where(%s, %s, -inf)", in, s));
@@ -181,35 +181,38 @@ const char *ts_at_scores(TsAt *w, const char *s, bool exp2)
 	return out;
 }
 
-void ts_at_softmax(TsAt *w, const char *s, bool exp2)
+TsAtSoft ts_at_softmax(TsAt *w, const char *s, const char *m, const char *l)
 {
-	TsKb *k = w->k;
-	const char *R = w->R, *B = ts_kb_type(k, TS_BOOL, 1, &w->ps), *f = exp2 ? "exp2" : "exp";
-	ts_kb_line(k, "mt: %s = reduce(%s, op = \"max\", axis = 1)", R, s);
-	ts_kb_line(k, "m1: %s = maximum(m0, mt)", R);
-	ts_kb_line(k, "nokey: %s = eq(m1, -inf)", B);
-	ts_kb_line(k, "ms: %s = where(nokey, 0.0, m1)", R); /* a row without keys: the argument of exp is -inf, never NaN */
-	ts_kb_line(k, "dm: %s = sub(m0, ms)", R);
-	ts_kb_line(k, "al: %s = %s(dm)", R, f);
-	ts_kb_line(k, "mb: %s = bcast(ms, dims = [0])", w->X);
-	ts_kb_line(k, "sd: %s = sub(%s, mb)", w->X, s);
-	ts_kb_line(k, "e: %s = %s(sd)", w->X, f);
-	ts_kb_line(k, "es: %s = reduce(e, op = \"add\", axis = 1)", R);
-	ts_kb_line(k, "l1: %s = fma(l0, al, es)", R);
+	const char *R = w->R, *f = w->now->form != TS_AT_FMA ? "exp2" : "exp", *d, *by;
+	TsAtSoft o;
+	o.m = line(w, R, "maximum(%s, %s)", m, line(w, R, "reduce(%s, op = \"max\", axis = 1)", s));
+	const char *nokey = line(w, ts_kb_type(w->k, TS_BOOL, 1, &w->ps), "eq(%s, -inf)", o.m);
+	const char *ms = line(w, R, "where(%s, 0.0, %s)", nokey, o.m); /* a row without keys: the argument of exp is -inf, never NaN */
+	if (w->fold) {
+		by = line(w, R, "neg(%s)", line(w, R, "mul(%s, sl)", ms));
+		d = line(w, w->X, "fma(%s, sl, %s)", s, line(w, w->X, "bcast(%s, dims = [0])", by));
+		o.al = line(w, R, "%s(%s)", f, line(w, R, "fma(%s, sl, %s)", m, by));
+	} else {
+		d = line(w, w->X, "sub(%s, %s)", s, line(w, w->X, "bcast(%s, dims = [0])", ms));
+		o.al = line(w, R, "%s(%s)", f, line(w, R, "sub(%s, %s)", m, ms));
+	}
+	o.e = line(w, w->X, "%s(%s)", f, d);
+	o.l = line(w, R, "fma(%s, %s, %s)", l, o.al, line(w, R, "reduce(%s, op = \"add\", axis = 1)", o.e));
+	return o;
+}
+
+TsTileVal ts_at_value(TsAt *w, const char *o, const char *l)
+{
+	const char *nil = line(w, ts_kb_type(w->k, TS_BOOL, 1, &w->ps), "eq(%s, 0.0)", l), *n = line(w, w->R, "where(%s, 1.0, %s)", nil, l); /* no key: 0 / 1 */
+	w->p.anchor = line(w, w->Y, "div(%s, %s)", o, line(w, w->Y, "bcast(%s, dims = [0])", n));
+	w->p.anchor_mask = 3;
+	w->p.anchor_elem = w->j->at.ct;
+	return ts_kb_eval(w->k, &w->j->r, w->j->value, &w->p, TS_NEW_N(w->k->t->a, TsTileVal, w->j->r.nodes.n));
 }
 
 void ts_at_finish(TsAt *w, const char *o, const char *l)
 {
-	TsKb *k = w->k;
-	TsJob *j = w->j;
-	ts_kb_line(k, "nil: %s = eq(%s, 0.0)", ts_kb_type(k, TS_BOOL, 1, &w->ps), l);
-	ts_kb_line(k, "ln: %s = where(nil, 1.0, %s)", w->R, l); /* no key: 0 / 1 */
-	ts_kb_line(k, "lb: %s = bcast(ln, dims = [0])", w->Y);
-	ts_kb_line(k, "y: %s = div(%s, lb)", w->Y, o);
-	w->p.anchor = "y";
-	w->p.anchor_mask = 3;
-	w->p.anchor_elem = j->at.ct;
-	ts_kb_store(k, &j->r, j->leaf, ts_kb_eval(k, &j->r, j->value, &w->p, TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n)), &w->p);
+	ts_kb_store(w->k, &w->j->r, w->j->leaf, ts_at_value(w, o, l), &w->p);
 }
 
 /* ---- multiply-add, for every type: operands through shared memory in parts ---- */
@@ -281,6 +284,7 @@ void ts_at_fma(TsAt *w, TsChoice *c)
 	Part v = part(w, "v", &j->at.v, j->at.vt, true, false, K_PART, cap);
 	ts_kb_line(k, "smem sp: %s[%d, %d]", w->ct, bn, bm + 16 / ts_elem_bytes(j->at.ct));
 	ts_at_grid(w, &c->cells);
+	ts_at_scale(w);
 	ts_kb_line(k, "zs: %s = fill(0)", w->X);
 	ts_kb_line(k, "zo: %s = fill(0)", w->Y);
 	ts_kb_line(k, "zm: %s = fill(-inf)", w->R);
@@ -294,10 +298,10 @@ void ts_at_fma(TsAt *w, TsChoice *c)
 	multiply(w, "sx", w->X, "sa", D_PART, "sq[", "Xm", "sk[", "Xn", bm, bn);
 	ts_kb_line(k, "yield sx");
 	ts_kb_close(k, "");
-	ts_at_softmax(w, ts_at_scores(w, "s0", false), false);
+	TsAtSoft soft = ts_at_softmax(w, ts_at_scores(w, "s0"), "m0", "l0");
 	ts_kb_line(k, "sync(\"cta\")"); /* the last block's terms are read */
-	ts_kb_line(k, "put(sp[0:%d, 0:%d], e.T)", bn, bm);
-	ts_kb_line(k, "ab: %s = bcast(al, dims = [0])", w->Y);
+	ts_kb_line(k, "put(sp[0:%d, 0:%d], %s.T)", bn, bm, soft.e);
+	ts_kb_line(k, "ab: %s = bcast(%s, dims = [0])", w->Y, soft.al);
 	ts_kb_line(k, "o1: %s = mul(o0, ab)", w->Y);
 	ts_kb_open(k, "o2: %s = for kc in 0..%d step %d with oa = o1", w->Y, bn, K_PART);
 	ts_kb_line(k, "sync(\"cta\")");
@@ -307,7 +311,7 @@ void ts_at_fma(TsAt *w, TsChoice *c)
 	multiply(w, "ox", w->Y, "oa", K_PART, "sp[kc + ", "Xm", "sv[", "Yn", bm, cap);
 	ts_kb_line(k, "yield ox");
 	ts_kb_close(k, "");
-	ts_kb_line(k, "yield o2, m1, l1");
+	ts_kb_line(k, "yield o2, %s, %s", soft.m, soft.l);
 	ts_kb_close(k, "");
 	ts_at_finish(w, "o", "l");
 }
@@ -325,8 +329,12 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 	w->Y = ts_kb_fmt(k, "%s[%d, %d] @Y", w->ct, v->bm, v->cap);
 	w->R = ts_kb_fmt(k, "%s[%d] @Xm", w->ct, v->bm);
 	if (v->wide) ts_kb_wide(k, &w->wide);
+	const TsAttr *scale = ts_attr(k->t->m, w->j->n, "scale");
+	w->j0 = "j";
+	w->fold = v->form != TS_AT_FMA && !w->j->at.bt && (scale->none || scale->f > 0);
 	if (v->form == TS_AT_FMA) ts_at_fma(w, c);
-	else ts_at_mma(w, c);
+	else if (v->form == TS_AT_MMA) ts_at_mma(w, c);
+	else ts_at_wgmma(w, c);
 	c->guard_lhs = v->guard;
 	c->label = ts_intern(k->t->cx, ts_kb_fmt(k, "head dim <= %d%s", v->cap, v->wide ? ", wide" : ""));
 	c->tile[0] = v->bm;
@@ -342,6 +350,8 @@ static TsAtVariant form(TsAt *w, int cap, bool wide)
 	return (TsAtVariant){ .form = TS_AT_FMA, .bm = bm, .bn = bm, .cap = cap, .warps = 8, .wide = wide };
 }
 
+static TsAtVariant ring_form(int cap) { return (TsAtVariant){ .form = TS_AT_WGMMA, .bm = 128, .bn = cap > 128 ? 64 : 128, .cap = cap, .warps = 8, .wide = true }; }
+
 /* Heads of known size get the columns they need; others one of three, the largest also without wide accesses. */
 static void choose(TsAt *w)
 {
@@ -350,13 +360,23 @@ static void choose(TsAt *w)
 	int64_t lo, hi;
 	TsDim head = ts_dim_max(t->d, w->j->at.D, w->j->at.E), mods = ts_wide_guard(t, &w->wide);
 	bool wide = w->wide.vec == 16 / ts_elem_bytes(w->j->at.qt->elem);
+	bool ring = t->target->family == TS_FAMILY_SM90 && wide && w->j->at.qt->elem != TS_F32 && w->j->at.qt->elem != TS_F64 && ts_at_has_maps(w);
 	ts_dim_range(t->d, head, &lo, &hi);
 	for (int i = 0; i < 3; i++) {
 		if (i < 2 && lo > caps[i]) continue;
 		bool last = hi <= caps[i] || i == 2;
 		TsDim over = ts_over(t, head, caps[i]);
-		if (wide) { w->v[w->n] = form(w, caps[i], true); w->v[w->n++].guard = ts_dim_add(t->d, mods, over); }
-		if (last && (!wide || mods)) { w->v[w->n] = form(w, caps[i], false); w->v[w->n++].guard = over; }
+		if (wide && ring) {
+			TsDim few = ts_over(t, w->j->at.S, FEW), some = ts_over(t, ts_dim_sub(t->d, ts_dim_const(t->d, 1), w->j->at.T), 0); /* a map has no empty axis */
+			int64_t slo, shi;
+			ts_dim_range(t->d, w->j->at.S, &slo, &shi);
+			if (slo <= FEW) { w->v[w->n] = form(w, caps[i], true); w->v[w->n++].guard = ts_dim_add(t->d, ts_dim_add(t->d, mods, over), few); }
+			if (few) { w->v[w->n] = ring_form(caps[i]); w->v[w->n++].guard = ts_dim_add(t->d, ts_dim_add(t->d, mods, over), some); }
+		} else if (wide) {
+			w->v[w->n] = form(w, caps[i], true);
+			w->v[w->n++].guard = ts_dim_add(t->d, mods, over);
+		}
+		if (last && (!wide || w->v[w->n - 1].guard != over)) { w->v[w->n] = form(w, caps[i], false); w->v[w->n++].guard = over; }
 		if (last) return;
 	}
 }

@@ -66,12 +66,12 @@ static void write_scores(TsAt *w, const char *stage)
 	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", w->now->cap / 16));
 }
 
-static void write_output(TsAt *w, const char *stage)
+static void write_output(TsAt *w, const TsAtSoft *soft, const char *stage)
 {
 	TsKb *k = w->k;
 	const char *e = ts_dtype_name(w->j->at.qt->elem);
-	ts_kb_line(k, "pe: %s[%d, %d] @X = cast(e, %s)", e, w->now->bm, w->now->bn, e);
-	ts_kb_line(k, "ab: %s = bcast(al, dims = [0])", w->Y);
+	ts_kb_line(k, "pe: %s[%d, %d] @X = cast(%s, %s)", e, w->now->bm, w->now->bn, soft->e, e);
+	ts_kb_line(k, "ab: %s = bcast(%s, dims = [0])", w->Y, soft->al);
 	ts_kb_line(k, "o1: %s = mul(o0, ab)", w->Y);
 	ts_kb_open(k, "o2: %s = for q in 0..%d with oa = o1", w->Y, w->now->bn / 16);
 	ts_kb_line(k, "px: %s[%d, 16] @FQ = slice(pe, axis = 1, at = 16*q, len = 16)", e, w->now->bm);
@@ -93,6 +93,7 @@ void ts_at_mma(TsAt *w, TsChoice *c)
 	Block q = block(w, "q", &j->at.q, j->at.qt, false, w->now->bm, 1), key = block(w, "k", &j->at.key, j->at.kt, true, bn, ahead ? 2 : 1);
 	Block v = block(w, "v", &j->at.v, j->at.vt, true, bn, ahead ? 2 : 1);
 	ts_at_grid(w, &c->cells);
+	ts_at_scale(w);
 	ts_kb_line(k, "zs: %s = fill(0.0)", w->X);
 	ts_kb_line(k, "zo: %s = fill(0.0)", w->Y);
 	ts_kb_line(k, "zm: %s = fill(-inf)", w->R);
@@ -124,9 +125,9 @@ void ts_at_mma(TsAt *w, TsChoice *c)
 		ts_kb_line(k, "sync(\"cta\")");
 	}
 	write_scores(w, stage);
-	ts_at_softmax(w, ts_at_scores(w, "s0", true), true);
-	write_output(w, stage);
-	ts_kb_line(k, "yield o2, m1, l1");
+	TsAtSoft soft = ts_at_softmax(w, ts_at_scores(w, "s0"), "m0", "l0");
+	write_output(w, &soft, stage);
+	ts_kb_line(k, "yield o2, %s, %s", soft.m, soft.l);
 	ts_kb_close(k, "");
 	if (ahead) ts_kb_line(k, "wait_copy(0)");
 	ts_at_finish(w, "o", "l");

@@ -152,6 +152,15 @@ int ts_operand_fast(TsTl *t, const TsOperand *o)
 	return -1;
 }
 
+bool ts_operand_is_map(TsTl *t, const TsOperand *o)
+{
+	TsKb k;
+	uint32_t n = 0;
+	ts_kb_init(&k, t, NULL);
+	for (uint32_t i = 0; i < o->n; i++) n += o->at[i].stride != 0;
+	return n <= 2 && ts_kb_is_address(&k, o->real.buf, o->real.offset) && ts_operand_fast(t, o) >= 0;
+}
+
 void ts_wide_operand(TsTl *t, TsWide *w, const TsOperand *o, int fast)
 {
 	ts_wide_need(t, w, o->real.offset);

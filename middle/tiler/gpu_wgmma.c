@@ -8,17 +8,7 @@ static int part_of(const TsMmVariant *v) { return v->bn < PART ? v->bn : PART; }
 
 typedef struct { TsOperand o; bool by_x; const char *param, *at; int width; } Side;
 
-/* A map has four axes here, none of stride 1 but the last, and begins where a buffer may. */
-static bool is_map(TsTl *t, const TsOperand *o)
-{
-	TsKb k;
-	uint32_t n = 0;
-	ts_kb_init(&k, t, NULL);
-	for (uint32_t i = 0; i < o->n; i++) n += o->at[i].stride != 0;
-	return n <= 2 && ts_kb_is_address(&k, o->real.buf, o->real.offset) && ts_operand_fast(t, o) >= 0;
-}
-
-bool ts_mm_has_maps(const TsMm *mm) { return is_map(mm->j->t, &mm->a) && is_map(mm->j->t, &mm->b); }
+bool ts_mm_has_maps(const TsMm *mm) { return ts_operand_is_map(mm->j->t, &mm->a) && ts_operand_is_map(mm->j->t, &mm->b); }
 
 static Side side(TsMm *mm, TsKb *k, const TsMmVariant *v, bool b)
 {
@@ -42,7 +32,7 @@ static bool result(TsMm *mm, TsKb *k, TsOperand *o)
 	const TsRNode *leaf = &j->r.nodes.p[j->leaf];
 	*o = (TsOperand){ .real = { .buf = leaf->buf, .offset = leaf->offset }, .size = { j->mm.m, j->mm.n }, .stride = { leaf->coef[j->mm.im], leaf->coef[j->mm.in] } };
 	for (uint32_t i = 0; i < j->mm.im; i++) o->at[o->n++] = (TsAxisAt){ ts_kb_fmt(k, "b%u", i), j->r.size[i], leaf->coef[i] };
-	return ts_dtype_bits(leaf->elem) == 16 && is_map(k->t, o) && ts_operand_fast(k->t, o) == 1;
+	return ts_dtype_bits(leaf->elem) == 16 && ts_operand_is_map(k->t, o) && ts_operand_fast(k->t, o) == 1;
 }
 
 /* The point of the grid: batches, then tiles in bands. */
