@@ -148,9 +148,10 @@ $(BUILD)/obj/middle/tiler/db_blob.S.o: $(wildcard autotune_db/*.yaml)
 $(BUILD)/tsc: $(call obj,tsc/main.c) $(ARCHIVES)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $(if $(SAN),,-static) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS)
 
+# dynamic against libc alone, so that they load artifacts and run on machines that have nothing else (GPU hosts)
 $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.c.o $(ARCHIVES)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -static-libgcc -o $@ $< -Wl,--start-group $(ARCHIVES) -Wl,--end-group -Wl,-Bstatic $(filter-out -lm -lpthread,$(LIBS)) -Wl,-Bdynamic -lm -lpthread
 
 unit: $(UNIT)
 	@:

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -171,7 +172,7 @@ static bool write_all(int fd, const void *p, size_t n)
 
 /* where a child writes its answer: a fixed number, so that LLVM's error handler, which has no argument of its own, finds it */
 enum { ANSWER_FD = 197, CPU_SECONDS = 100 };
-static const rlim_t memory_limit = (rlim_t)8 << 30;
+static const rlim_t memory_limit = (rlim_t)8 << 30; /* beyond what the parent had */
 
 _Noreturn static void answer(bool ok, bool bug, TsSpan at, const void *p, size_t n)
 {
@@ -195,11 +196,22 @@ static void child_work(void *user)
 	answer(false, j->bug, j->at, j->why, strlen(j->why));
 }
 
+/* Bytes of address space in use: a program that drives a GPU has reserved far more of it than there is memory. */
+static rlim_t in_use(void)
+{
+	unsigned long long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+	if (f && fscanf(f, "%llu", &pages) != 1) pages = 0;
+	if (f) fclose(f);
+	return (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE);
+}
+
 /* Under a guard of its own: the parent's would send the child back into the driver. */
 _Noreturn static void child_main(Work *k, int fd)
 {
 	TsBuf why = { 0 };
-	struct rlimit cpu = { CPU_SECONDS, CPU_SECONDS + 1 }, memory = { memory_limit, memory_limit };
+	rlim_t most = in_use() + memory_limit;
+	struct rlimit cpu = { CPU_SECONDS, CPU_SECONDS + 1 }, memory = { most, most };
 	if (dup2(fd, ANSWER_FD) < 0) _exit(3);
 	close(fd);
 	signal(SIGPIPE, SIG_IGN);

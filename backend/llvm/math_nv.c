@@ -26,8 +26,8 @@ static V exp_near(const TsFn *f, V x)
 
 static V inverse(const TsFn *f, V x) { return ts_fintr(f, "llvm.nvvm.rcp.approx.ftz.f", &x, 1); }
 
-/* 1 / (1 + exp(-(hi + lo))): ex2 of the rounded product with log2(e), and what the rounding lost put right afterwards. The clamp keeps that
- * product finite; beyond it the result is 0. */
+/* 1 / (1 + exp(-(hi + lo))): ex2 of the rounded product with log2(e), and what the rounding lost put right afterwards. Beyond the clamps
+ * the result is 0 and 1; NaN passes. */
 static V logistic(const TsFn *f, V hi, V lo)
 {
 	V c = NUM(-LOG2E_HI), t = FMUL(hi, c), lost = FMA(hi, NUM(-LOG2E_LO), FMA(hi, c, LLVMBuildFNeg(f->b, t, ""))), e;
@@ -36,7 +36,8 @@ static V logistic(const TsFn *f, V hi, V lo)
 		lost = FMA(lo, c, lost);
 	e = exp2_flushed(f, smaller(f, t, NUM(126)));
 	e = FMA(FMUL(e, NUM(0x1.62e43p-1)), lost, e);
-	return SEL(CMP(OGT, t, NUM(126)), NUM(0), inverse(f, FADD(e, NUM(1))));
+	e = SEL(CMP(OGT, t, NUM(126)), NUM(0), inverse(f, FADD(e, NUM(1))));
+	return SEL(CMP(OLT, t, NUM(-126)), NUM(1), e);
 }
 
 /* x Phi(x) in its tanh form is x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3))) */
