@@ -66,6 +66,7 @@ typedef struct {
 	uint8_t **base;               /* [tensors of an entry] what the kernels point to */
 	uint8_t **checked;            /* [tensors of an entry] addresses known to be the device's */
 	uint32_t n_base;
+	int32_t entry;                /* that checked[] is about */
 	TesseraStats count;
 } TsCudaSession;
 

@@ -80,7 +80,7 @@ typedef struct {                   /* CUDA_MEMCPY2D_v2 */
 	                 void **params, void **extra)) \
 	F(GraphCreate, (TsCuHandle *graph, uint32_t flags)) \
 	F(GraphAddKernelNode, (TsCuHandle *node, TsCuHandle graph, const TsCuHandle *after, size_t n_after, const TsCuNode *params)) \
-	F(GraphInstantiate, (TsCuHandle *exec, TsCuHandle graph, uint64_t flags)) \
+	F(GraphInstantiateWithFlags, (TsCuHandle *exec, TsCuHandle graph, uint64_t flags)) \
 	F(GraphExecKernelNodeSetParams, (TsCuHandle exec, TsCuHandle node, const TsCuNode *params)) \
 	F(GraphLaunch, (TsCuHandle exec, TsCuHandle stream)) \
 	F(GraphExecDestroy, (TsCuHandle exec)) \

@@ -28,6 +28,7 @@ int32_t ts_cuda_attach(TsRtSession *s, const char *weights, TesseraError *e)
 	c->base = (uint8_t **)(void *)(c + 1);
 	c->checked = c->base + most;
 	c->n_base = most;
+	c->entry = -1;
 	s->device = c;
 	s->device_weights = (uint8_t *)(uintptr_t)model->weights;
 	return TESSERA_OK;
@@ -245,7 +246,7 @@ int32_t ts_cuda_record(TsRtSession *s, TesseraError *e)
 	for (uint64_t i = 0; i < s->need.launches && !code; i++)
 		code = cu->GraphAddKernelNode(&c->launch[i].graph_node, c->graph, i ? &c->launch[i - 1].graph_node : NULL, i ? 1 : 0, &c->launch[i].node);
 	if (!code)
-		code = cu->GraphInstantiate(&c->exec, c->graph, 0);
+		code = cu->GraphInstantiateWithFlags(&c->exec, c->graph, 0);
 	if (code)
 		ts_cuda_forget_graph(c);
 	c->graph_current = !code;
@@ -279,7 +280,9 @@ int32_t ts_cuda_prepared(TsRtSession *s, void *memory, bool record, TesseraError
 	ts_cuda_forget_graph(c);
 	c->placed = false;
 	c->repeats = 0;
-	memset(c->checked, 0, c->n_base * sizeof *c->checked);
+	if (c->entry != s->entry)
+		memset(c->checked, 0, c->n_base * sizeof *c->checked);
+	c->entry = s->entry;
 	rc = set_all(s, memory, record, e);
 	ts_cuda_leave(cu, &scope);
 	return rc;

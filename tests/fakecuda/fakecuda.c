@@ -518,10 +518,10 @@ static int32_t GraphAddKernelNode(TsCuHandle *node, TsCuHandle graph, const TsCu
 	*node = k;
 	END(read_launch(params, &k->l));
 }
-static int32_t GraphInstantiate(TsCuHandle *exec, TsCuHandle graph, uint64_t flags)
+static int32_t GraphInstantiateWithFlags(TsCuHandle *exec, TsCuHandle graph, uint64_t flags)
 {
 	Graph *from = graph;
-	BEGIN("cuGraphInstantiate", true);
+	BEGIN("cuGraphInstantiateWithFlags", true);
 	NEED_CONTEXT;
 	Graph *to = calloc(1, sizeof *to);
 	for (; to->n < from->n; to->n++) {

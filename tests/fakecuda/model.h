@@ -55,7 +55,7 @@ static void k_layer(const FakeLaunch *l) /* from, w, v, cat, to; B, N, layer, CT
 	float *y = l->ptr[4];
 	if (memcmp(w, logical.w[l->num[2]], W_BYTES) || memcmp(l->ptr[2], logical.v, V_BYTES) || memcmp(l->ptr[3], logical.cat, CAT_BYTES))
 		wrong_weight = "a weight has other values on the device";
-	if (l->num[3] * 2 != l->grid || l->grid < 2)
+	if (l->num[3] * 2 != l->grid || l->grid < 2 || l->num[3] > l->num[0])
 		wrong_weight = "a kernel is told another number of CTAs";
 	for (int64_t i = 0; i < l->num[0] * l->num[1]; i++)
 		y[i] = x[i] * w[i % l->num[1] % 60] + 1;
@@ -91,7 +91,7 @@ static inline float expected(float x, int64_t column)
 
 /* ---- plans ---- */
 
-typedef struct { TsPlanBuild *b; uint32_t d_b, d_n, e_b, e_n, bytes, w, v, cat, c, copy, layer, one, count, state; bool device; uint8_t *blob; } Builder;
+typedef struct { TsPlanBuild *b; uint32_t d_b, d_n, e_b, e_n, bytes, w, v, cat, c, copy, layer, one, count, file; bool device; uint8_t *blob; uint64_t file_at, external_at; } Builder;
 
 static const TsPack pack_w = { .kind = TS_PACK_PANELS, .elem = 4, .panel = 8, .group = 1, .batch = 1, .k = 6, .n = 10, .stride_k = 10, .stride_n = 1 };
 static const TsPack pack_v = { .kind = TS_PACK_PANELS, .elem = 2, .panel = 4, .group = 2, .batch = 2, .k = 5, .n = 6, .stride_batch = 30, .stride_k = 1, .stride_n = 5 };
@@ -104,6 +104,18 @@ static uint32_t add_weight(Builder *m, const char *name, uint32_t dtype, int64_t
                            const int64_t *first, uint32_t n)
 {
 	TsPlanWeight w = { .file = TS_NONE, .offset = m->device ? *device_at : *at, .bytes = bytes };
+	if (m->file != TS_NONE && n == 1) { /* as it is in the file of test_external */
+		int64_t packed = (int64_t)bytes;
+		w = (TsPlanWeight){ .where = TS_WEIGHT_EXTERNAL, .file = m->file, .offset = m->device ? *device_at : m->external_at, .bytes = bytes, .file_offset = m->file_at, .file_bytes = bytes };
+		if (!m->device && parts[0].kind == TS_PACK_PANELS && ts_pack_bytes(&parts[0], &packed)) {
+			w.pack = parts[0];
+			w.bytes = (uint64_t)packed;
+		}
+		m->file_at += bytes;
+		m->external_at += ((uint64_t)packed + 63) / 64 * 64;
+		*device_at += (bytes + 255) / 256 * 256;
+		return ts_plan_add_weight(m->b, name, dtype, 1, (int64_t[]){ elems }, w);
+	}
 	int32_t size = bytes ? (int32_t)(bytes / (uint64_t)elems) : 0;
 	for (uint32_t i = 0; i < n; i++) {
 		int64_t packed = (int64_t)bytes;
@@ -228,10 +240,12 @@ static void add_count(Builder *m)
 }
 
 /* sm 0: the CPU's */
-static TsBytes make_plan(TsCtx *cx, uint8_t *blob, const char *target, uint32_t sm, uint32_t flags)
+static TsBytes make_plan(TsCtx *cx, uint8_t *blob, const char *target, uint32_t sm, uint32_t flags, const TsPlanFile *file, const char *file_name)
 {
-	Builder m = { .b = ts_plan_new(cx, "toy", "test"), .device = sm != 0, .blob = blob };
+	Builder m = { .b = ts_plan_new(cx, "toy", "test"), .device = sm != 0, .blob = blob, .file = TS_NONE };
 	TsPlanBuild *b = m.b;
+	if (file)
+		m.file = ts_plan_add_file(b, file_name, file->bytes, file->sha256);
 	if (sm) {
 		ts_plan_for_device(b, target, DEVICE_BYTES, CODE);
 		ts_plan_add_module(b, "g0", (TsPlanModule){ .flags = flags, .sm = sm, .cubin = sm == 80 ? 0 : 128, .cubin_bytes = 64, .ptx = sm == 80 ? 64 : 192, .ptx_bytes = 64 });
@@ -251,16 +265,17 @@ static TsBytes make_plan(TsCtx *cx, uint8_t *blob, const char *target, uint32_t 
 	add_chain(&m);
 	add_one(&m);
 	add_count(&m);
-	return ts_plan_finish(b, BLOB, 0);
+	return ts_plan_finish(b, BLOB, sm ? 0 : m.external_at);
 }
 
-/* sm_80 with PTX, and sm_90a alone with its own */
-static inline void make_model(TsCtx *cx, TestModel *t)
+/* sm_80 with PTX, and sm_90a alone with its own. file: where all weights but `cat` lie, one behind the other, or NULL */
+static inline void make_model(TsCtx *cx, TestModel *t, const TsPlanFile *file, const char *file_name)
 {
 	static const void *no_kernels[16];
 	memset(t, 0, sizeof *t);
 	fill_logical();
-	TsBytes cpu = make_plan(cx, t->blob, "cpu", 0, 0), a = make_plan(cx, t->blob, "sm_80", 80, 0), b = make_plan(cx, t->blob, "sm_90a", 90, TS_MODULE_EXACT);
+	TsBytes cpu = make_plan(cx, t->blob, "cpu", 0, 0, file, file_name), a = make_plan(cx, t->blob, "sm_80", 80, 0, file, file_name);
+	TsBytes b = make_plan(cx, t->blob, "sm_90a", 90, TS_MODULE_EXACT, file, file_name);
 	t->plans[0] = (TesseraDevicePlan){ "sm_80", a.p, a.n };
 	t->plans[1] = (TesseraDevicePlan){ "sm_90a", b.p, b.n };
 	strcpy((char *)t->code, "cubin 80.");

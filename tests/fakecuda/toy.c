@@ -31,7 +31,7 @@ int main(int argc, char **argv)
 		return 2;
 	TsBytes kernels = { object, fread(object, 1, sizeof object, f) };
 	fclose(f);
-	make_model(cx, &t);
+	make_model(cx, &t, NULL, NULL);
 	const TsDevicePlan plans[2] = { { "sm_80", { t.plans[0].plan, t.plans[0].plan_bytes } }, { "sm_90a", { t.plans[1].plan, t.plans[1].plan_bytes } } };
 	const TsWeightPiece piece = { .size = BLOB, .data = t.blob };
 	TsArtifact a = { .kind = (TsArtifactKind)4, .name = "toy", .objects = &kernels, .n_objects = 1, .plan = { t.m.plan, t.m.plan_bytes }, .device_plans = plans, .n_device_plans = argc > 4 ? 0 : 2,

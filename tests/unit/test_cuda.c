@@ -5,7 +5,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "rtlib/cuda.h"
+#include "rtlib/sha256.h"
 #include "tests/fakecuda/fakecuda.h"
 static const Fake *fake_cuda_p;
 #include "tests/fakecuda/model.h"
@@ -285,7 +287,7 @@ static void graphs(void)
 	memcpy(x2, x, 256);
 	u.rc = tessera_prepare(u.s, CHAIN, dims, 2, &u.e);
 	TesseraStats a = stats_of(&u), b;
-	check("prepare-records", !u.rc && fake_cuda_p->count("cuGraphInstantiate") == 1 && a.launches == 5 && a.maps_encoded == 2, "%s, %llu maps", u.e.message, (unsigned long long)a.maps_encoded);
+	check("prepare-records", !u.rc && fake_cuda_p->count("cuGraphInstantiateWithFlags") == 1 && a.launches == 5 && a.maps_encoded == 2, "%s, %llu maps", u.e.message, (unsigned long long)a.maps_encoded);
 	uint64_t allocations = fake_cuda_p->count("cuMemAlloc");
 	calls_of(&u, x, y, stream);
 	b = stats_of(&u);
@@ -316,6 +318,7 @@ static void graphs(void)
 	fake_cuda_p->replay(stream);
 	check("replay", right(x, y, 4, 16) && fake_cuda_p->launches() == launches, "wrong values");
 	memset(y2, 0, 256);
+	memset(x2, 0, 256); /* what the graph's first node still had */
 	calls_of(&u, x, y2, stream);
 	check("graph-after-capture-has-its-pointers", !u.rc && right(x, y2, 4, 16) && stats_of(&u).plain_runs == 1, "%s", u.e.message);
 	give(&u, x), give(&u, y), give(&u, x2), give(&u, y2);
@@ -526,7 +529,7 @@ static bool may_be_silent(const char *call, int k)
 	for (size_t i = 0; i < sizeof always / sizeof *always; i++)
 		if (!strcmp(call, always[i]))
 			return true;
-	return codes[k] != 719 && (!strcmp(call, "cuGraphCreate") || !strcmp(call, "cuGraphAddKernelNode") || !strcmp(call, "cuGraphInstantiate"));
+	return codes[k] != 719 && (!strcmp(call, "cuGraphCreate") || !strcmp(call, "cuGraphAddKernelNode") || !strcmp(call, "cuGraphInstantiateWithFlags"));
 }
 
 static void every_call_fails_once(void)
@@ -685,6 +688,54 @@ static void threads(void)
 	clean("threads-leave-nothing");
 }
 
+/* ---- weights in a file ---- */
+
+static void external(TsCtx *cx)
+{
+	static TestModel away;
+	char path[64];
+	TsPlanFile file = { .bytes = LAYERS * W_BYTES + V_BYTES + C_BYTES };
+	TsSha256 hash;
+	uint8_t bytes[LAYERS * W_BYTES + V_BYTES + C_BYTES], *p = bytes;
+	for (int i = 0; i < LAYERS; i++, p += W_BYTES)
+		memcpy(p, logical.w[i], W_BYTES);
+	memcpy(p, logical.v, V_BYTES);
+	memcpy(p + V_BYTES, logical.c, C_BYTES);
+	ts_sha256_init(&hash);
+	ts_sha256_add(&hash, bytes, sizeof bytes);
+	ts_sha256_end(&hash, file.sha256);
+	snprintf(path, sizeof path, "/tmp/test_cuda_%d.bin", (int)getpid());
+	FILE *f = fopen(path, "wb");
+	bool written = f && fwrite(bytes, sizeof bytes, 1, f) == 1;
+	written &= f && !fclose(f);
+	make_model(cx, &away, &file, path);
+	fresh();
+	Use u = { 0 };
+	TesseraContextOptions o = { .threads = 2, .device = TESSERA_DEVICE_CUDA, .device_id = 1, .weights = path };
+	u.rc = !written || tessera_context_create(&away.m, &o, &u.cx, &u.e) || tessera_session_create(&away.m, u.cx, NULL, &u.s, &u.e);
+	if (!u.rc) {
+		tessera_device(u.cx, &u.info);
+		float *x = memory(&u, 64), *y = memory(&u, 64);
+		numbers(x, 64);
+		run_plain(&u, CHAIN, x, y, 4, 16, NULL);
+		check("external-weights", !u.rc && right(x, y, 4, 16) && !stats_of(&u).external_bytes, "%s", u.e.message);
+		give(&u, x), give(&u, y);
+	}
+	check("external-opens", !u.rc, "%s", u.e.message);
+	close_use(&u);
+	file.sha256[0] ^= 1;
+	make_model(cx, &away, &file, path);
+	u.rc = tessera_context_create(&away.m, &o, &u.cx, &u.e) || tessera_session_create(&away.m, u.cx, NULL, &u.s, &u.e);
+	check("external-of-another-hash", u.rc && u.e.code == TESSERA_FILE && strstr(u.e.message, "SHA-256"), "%s", u.e.message);
+	close_use(&u);
+	unlink(path);
+	o.weights = "/nowhere";
+	u.rc = tessera_context_create(&away.m, &o, &u.cx, &u.e) || tessera_session_create(&away.m, u.cx, NULL, &u.s, &u.e);
+	check("external-missing", u.rc && u.e.code == TESSERA_FILE, "%s", u.e.message);
+	close_use(&u);
+	clean("external-leaves-nothing");
+}
+
 int main(int argc, char **argv)
 {
 	(void)argc;
@@ -692,7 +743,7 @@ int main(int argc, char **argv)
 	TsCtx *cx = ts_ctx_new();
 	if (!load_fake(argv[0]))
 		return 1;
-	make_model(cx, &model);
+	make_model(cx, &model, NULL, NULL);
 	devices();
 	refused_cubin();
 	no_device();
@@ -709,6 +760,7 @@ int main(int argc, char **argv)
 	lost();
 	out_of_memory();
 	threads();
+	external(cx);
 	ts_ctx_free(cx);
 	return check_failed;
 }
