@@ -57,5 +57,9 @@ void ts_plan_formula_text(const TsPlanHeader *plan, const TsPlanKernel *k, uint3
 
 const char *ts_plan_type_text(uint32_t dtype); /* "f32" */
 
+/* `tsc explain --arch`: the launches of a graph for these sizes (one for each dim of the plan, -1: not given) by a device's checked plan, and
+ * its workspace. False after reporting. */
+bool ts_explain_plan(TsCtx *cx, const TsPlanHeader *plan, uint32_t entry, const int64_t *dims, FILE *to);
+
 /* The runtime objects carried inside tsc; the second one goes into artifacts with code for GPUs alone. */
 extern const unsigned char ts_rtlib_begin[], ts_rtlib_end[], ts_rtlib_cuda_begin[], ts_rtlib_cuda_end[];

@@ -90,6 +90,23 @@ static void add_map(Formulas *k, const TsTileMap *m)
 
 /* ---- kernels ---- */
 
+/* Parameters of one form that a kernel has. */
+static uint32_t params(const TsTree *kernel, TsTForm form)
+{
+	const TsTree *list = kernel->kid[0]->kid[0];
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < list->n; i++) n += ts_tinfo(list->kid[i]) && ts_tinfo(list->kid[i])->type.form == form;
+	return n;
+}
+
+/* A launch gives a kernel what it declares: the number of CTAs is a persistent one's last integer, which the runtime adds. */
+static void check_launch(TsPlanWriter *w, const TsStep *st, const TsChoice *c)
+{
+	const TsTree *k = w->device->kernels[c->kernel];
+	if (params(k, TS_TT_MEM) != st->ptr.n || params(k, TS_TT_IDX) != st->num.n + (c->per_sm > 0))
+		ts_bug(w->m->cx, st->at, "plan: kernel '%s' takes other arguments than its launch has", w->s->kernels.p[c->kernel].name);
+}
+
 /* Is kernel `id` persistent? All choices that run it say the same. */
 static bool persistent(TsPlanWriter *w, uint32_t id)
 {
@@ -100,6 +117,7 @@ static bool persistent(TsPlanWriter *w, uint32_t id)
 			for (uint32_t c = 0; c < st->choices.n; c++) {
 				int is = st->choices.p[c].per_sm > 0;
 				if (st->choices.p[c].kernel != id) continue;
+				check_launch(w, st, &st->choices.p[c]);
 				if (found >= 0 && found != is) ts_bug(w->m->cx, st->at, "plan: kernel '%s' is persistent in one place only", w->s->kernels.p[id].name);
 				found = is;
 			}

@@ -1,17 +1,19 @@
 /* tsc explain: what a model does for given sizes. The artifact itself decides, by the guards of its plan, and says so. */
 #include "tsc/commands.h"
+#include "tsc/explain_arch.h"
 #include "tsc/loader.h"
 #include "tsc/model_file.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIMS = 1, THREADS, DEVICE, CPU, HELP };
+enum { DIMS = 1, THREADS, DEVICE, ARCH, CPU, HELP };
 
 static const TsArgSpec spec[] = {
 	{ DIMS, "--dims", NULL, "B=1,S=128", "the sizes (repeatable); those of the graph's symbolic dims" },
 	{ THREADS, "--threads", NULL, "N", "threads that compute (as many as the process may use)" },
 	{ DEVICE, "--device", NULL, "NAME", "auto (the first GPU that the model has code for, else the CPU), cpu, cuda or cuda:N" },
+	{ ARCH, "--arch", NULL, "NAME", "what a GPU of this architecture (sm_90) would do; none is needed" },
 	{ CPU, "--cpu", NULL, "LEVEL", "code for v2, v3 or v4 of x86-64 (the best that the machine has)" },
 	TS_OPTIONS_SHARED,
 	{ HELP, "--help", "-h", NULL, "this" },
@@ -53,6 +55,15 @@ static bool take_dims(Explain *x, TsArgs *a)
 	}
 }
 
+/* One GPU; its code is planned, not made. */
+static bool take_arch(Explain *x, TsArgs *a)
+{
+	if (!ts_options_arch(&x->compile, a)) return false;
+	if (x->compile.n_gpus != 1 || x->compile.cpu_named) return ts_usage_error(x->cx, "--arch is one GPU architecture here: sm_80, sm_90 ..."), false;
+	x->compile.ptxas = "none";
+	return true;
+}
+
 static bool take(Explain *x, TsArgs *a, int id)
 {
 	static const char *const levels[] = { "v2", "v3", "v4" };
@@ -64,6 +75,7 @@ static bool take(Explain *x, TsArgs *a, int id)
 		x->model = a->value;
 		return true;
 	case DIMS: return take_dims(x, a);
+	case ARCH: return take_arch(x, a);
 	case THREADS: return ts_args_int(a, 1, 4096, &x->threads);
 	case DEVICE: return ts_args_device(a, &x->device, &x->device_id);
 	case CPU: return (x->cpu = 1 + ts_args_word(a, "level of x86-64", a->value, levels, 3)) != 0;
@@ -92,23 +104,32 @@ static bool bind_dims(Explain *x, const TsLoader *l, int64_t *dims)
 	return !ts_error_count(x->cx);
 }
 
-static void print_reply(const Explain *x, const char *graph, const TsLoadReply *r)
+static void print_sizes(const Explain *x, const char *graph)
 {
 	printf("graph %s", graph);
 	for (uint32_t i = 0; i < x->sizes.n; i++) printf("%s %s = %lld", i ? "," : ":", x->sizes.p[i].name, (long long)x->sizes.p[i].size);
 	putchar('\n');
+}
+
+static void print_reply(const Explain *x, const char *graph, const TsLoadReply *r)
+{
+	print_sizes(x, graph);
 	for (uint32_t i = 0; i < r->n_lines; i++) puts(r->lines[i]);
 	if (*r->device) printf("workspace: %lld bytes on %s\n", (long long)r->workspace, r->device);
 	else printf("workspace: %lld bytes for %lld threads, x86-64-v%lld\n", (long long)r->workspace, (long long)r->threads, (long long)r->cpu + 1);
 	if (r->external) printf("external weights: %lld bytes packed when opened\n", (long long)r->external);
 }
 
-static void explain_graph(Explain *x, TsLoader *l, uint32_t graph)
+static void explain_graph(Explain *x, TsLoader *l, const char *path, uint32_t graph)
 {
 	int64_t *dims = TS_NEW_N(ts_arena(x->cx), int64_t, l->n_dims + 1);
 	TsLoadRequest q = { .graph = graph, .runs = 1, .threads = (int)x->threads, .cpu = x->cpu, .device = x->device, .device_id = x->device_id, .dims = dims, .weights = x->compile.weights_dir };
 	TsLoadReply reply;
-	if (bind_dims(x, l, dims) && ts_loader_explain(l, &q, &reply)) print_reply(x, l->graph[graph].name, &reply);
+	if (!bind_dims(x, l, dims)) return;
+	if (x->compile.n_gpus) {
+		print_sizes(x, l->graph[graph].name);
+		ts_explain_arch(x->cx, path, x->model, x->compile.gpus[0], graph, dims);
+	} else if (ts_loader_explain(l, &q, &reply)) print_reply(x, l->graph[graph].name, &reply);
 }
 
 int ts_cmd_explain(TsCtx *cx, const TsArgList *args)
@@ -126,7 +147,7 @@ int ts_cmd_explain(TsCtx *cx, const TsArgList *args)
 	if (!ts_model_open(cx, x.model, &x.compile, &m)) return ts_exit_code(cx);
 	if (ts_loader_open(cx, m.path, x.model, &l)) {
 		int graph = ts_loader_graph(&l, x.compile.graph);
-		if (graph >= 0) explain_graph(&x, &l, (uint32_t)graph);
+		if (graph >= 0) explain_graph(&x, &l, m.path, (uint32_t)graph);
 		ts_loader_close(&l);
 	}
 	ts_model_close(&m);

@@ -138,7 +138,7 @@ static bool add_arch(TsOptions *o, TsArgs *a, const char *name)
 	return true;
 }
 
-static bool take_arch(TsOptions *o, TsArgs *a)
+bool ts_options_arch(TsOptions *o, TsArgs *a)
 {
 	o->clones = TS_CLONE_ALL;
 	o->cpu_named = false;
@@ -183,7 +183,7 @@ static bool take(TsOptions *o, TsArgs *a, int id, TsAsk *ask)
 		if ((i = ts_args_word(a, "place for weights", a->value, where, 2)) < 0) return false;
 		o->external_weights = i == 1;
 		return true;
-	case ARCH: return take_arch(o, a);
+	case ARCH: return ts_options_arch(o, a);
 	case NO_CPU:
 		ts_usage_error(a->cx, "--no-cpu: the CPU's code is a part of every artifact in this release");
 		return false;

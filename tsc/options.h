@@ -44,6 +44,7 @@ void ts_options_init(TsOptions *o);
 typedef enum { TS_ASK_NOTHING, TS_ASK_HELP, TS_ASK_VERSION, TS_ASK_OPS } TsAsk;
 bool ts_options_parse(TsCtx *cx, const TsArgList *args, TsOptions *o, TsAsk *ask);
 void ts_options_help(FILE *to);
+bool ts_options_arch(TsOptions *o, TsArgs *a); /* --arch LIST. False after reporting */
 
 /* Options of the compiler proper that run, test and explain share: rows for their table, and the function that takes them.
  * ts_options_take returns false after reporting; *known false: the id is another's. */

@@ -191,6 +191,19 @@ def artifacts(ctx, ptxas):
     loads = ctx.run([ctx.tsc, "explain", "a.so", "--dims", "B=3"], cwd=folder)
     yield "artifact/loads", loads.code == 0 and "softmax" in loads.out, loads.out + loads.err
 
+    asked = ctx.run([ctx.tsc, "explain", "a.so", "--arch", "sm_90", "--dims", "B=3"], cwd=folder)
+    good = asked.code == 0 and re.search(r"softmax_\d+, 1 cells, \d+ threads", asked.out) and re.search(r"workspace: 320 bytes on sm_90a; weights: 3840 bytes", asked.out)
+    yield "explain/arch", bool(good), asked.out + asked.err
+    same = ctx.run([ctx.tsc, "explain", "m.tg", "--arch", "sm_90", "--dims", "B=3"], cwd=folder)
+    yield "explain/arch-of-text", same.out == asked.out, same.out + same.err
+    for name, words, text in (
+        ("no-code", ["--arch", "sm_120", "--dims", "B=3"], "'a.so' has no code for sm_120\n  hint: it has sm_80, sm_90a"),
+        ("no-size", ["--arch", "sm_80"], "depends on a dim that --dims does not give"),
+        ("no-such-size", ["--arch", "sm_80", "--dims", "B=0"], "B cannot be 0"),
+    ):
+        r = ctx.run([ctx.tsc, "explain", "a.so", *words], cwd=folder)
+        yield "explain/" + name, r.code == 1 and text in r.err, "%d %s" % (r.code, r.err)
+
     alone, ptx_only = make("p.so", "--arch", "sm_80", "--ptxas", "none")
     text = ctx.run([ctx.tsc, "inspect", "p.so"], cwd=folder).out
     good = not alone.code and all(c is None and p for c, p in modules_of(text, "sm_80")) and "the driver compiles them when the model is loaded" in text

@@ -1,0 +1,93 @@
+/* What a device's plan does for given sizes, without the device: its expressions are evaluated as the runtime does it. */
+#include "emit/emit.h"
+#include "rtlib/expr.c"
+#include <inttypes.h>
+
+enum { MOST_LINES = 100000 };
+typedef struct { TsCtx *cx; const TsPlanHeader *p; TsEval v; FILE *to; uint32_t lines; } Explain;
+
+static bool value(Explain *x, uint32_t e, const char *step, const char *what, int64_t *out)
+{
+	*out = e == TS_NONE ? 1 : x->v.value[e];
+	if (e == TS_NONE || x->v.ok[e]) return true;
+	ts_error(x->cx, (TsSpan){ 0 }, "E_NO_DIM", "%s: %s depends on a dim that --dims does not give, or is beyond 2^63", step, what);
+	return false;
+}
+
+static bool launch(Explain *x, const TsPlanStep *st)
+{
+	const TsPlanHeader *p = x->p;
+	const TsPlanChoice *c = TS_PLAN_TABLE(p, TsPlanChoice, choices) + st->choice;
+	const char *step = ts_plan_str(p, st->name);
+	int64_t holds, cells;
+	for (uint32_t i = 0; i < st->n_choices; i++, c++) {
+		if (!value(x, c->guard, step, "a guard", &holds)) return false;
+		if (!holds) continue;
+		if (!value(x, c->cells, step, "the number of cells", &cells)) return false;
+		const TsPlanKernel *k = TS_PLAN_TABLE(p, TsPlanKernel, kernels) + c->kernel;
+		const char *label = ts_plan_str(p, c->label);
+		fprintf(x->to, "%s: %s%s, kernel %s, %" PRId64 " cells", step, *label ? "variant " : "one variant", label, ts_plan_str(p, k->name), cells);
+		if (c->per_sm) fprintf(x->to, " by %u CTA%s for each multiprocessor", c->per_sm, c->per_sm > 1 ? "s" : "");
+		if (k->cluster > 1) fprintf(x->to, ", clusters of %u", k->cluster);
+		fprintf(x->to, ", %u threads", k->threads);
+		if (k->shared_bytes) fprintf(x->to, ", %u bytes shared", k->shared_bytes);
+		fputc('\n', x->to);
+		return ++x->lines < MOST_LINES;
+	}
+	fprintf(x->to, "%s: %s\n", step, st->flags & TS_STEP_OPTIONAL ? "not run" : "no variant serves these sizes");
+	return ++x->lines < MOST_LINES;
+}
+
+/* steps [i, end) */
+static bool steps(Explain *x, uint32_t i, uint32_t end)
+{
+	const TsPlanStep *st = TS_PLAN_TABLE(x->p, TsPlanStep, steps);
+	for (; i < end; i++) {
+		int64_t lo, hi;
+		if (st[i].kind == TS_STEP_LAUNCH) {
+			if (!launch(x, &st[i])) return false;
+			continue;
+		}
+		if (!value(x, st[i].lo, "a loop", "its first turn", &lo) || !value(x, st[i].hi, "a loop", "its last turn", &hi)) return false;
+		x->v.set |= 1u << st[i].var;
+		for (int64_t turn = lo; turn < hi && st[i].match > i + 1; turn++) {
+			x->v.loop[st[i].var] = turn;
+			ts_eval_loop(&x->v, st[i].var);
+			if (!steps(x, i + 1, st[i].match)) return false;
+		}
+		x->v.set &= ~(1u << st[i].var);
+		ts_eval_loop(&x->v, st[i].var);
+		i = st[i].match;
+	}
+	return true;
+}
+
+static bool dims_fit(TsCtx *cx, const TsPlanHeader *p, const int64_t *dims)
+{
+	const TsPlanDim *d = TS_PLAN_TABLE(p, TsPlanDim, dims);
+	for (uint32_t i = 0; i < p->dims.n; i++)
+		if (dims[i] >= 0 && (dims[i] < d[i].min || (d[i].max && dims[i] > d[i].max) || dims[i] % d[i].multiple_of)) {
+			ts_error(cx, (TsSpan){ 0 }, "E_SIZE", "%s cannot be %" PRId64, ts_plan_str(p, d[i].name), dims[i]);
+			return false;
+		}
+	return true;
+}
+
+bool ts_explain_plan(TsCtx *cx, const TsPlanHeader *p, uint32_t entry, const int64_t *dims, FILE *to)
+{
+	TsArena *a = ts_arena(cx);
+	const TsPlanEntry *en = TS_PLAN_TABLE(p, TsPlanEntry, entries) + entry;
+	Explain x = { .cx = cx, .p = p, .to = to, .v = { .ex = TS_PLAN_TABLE(p, TsPlanExpr, exprs), .n = p->exprs.n, .dims = dims, .value = TS_NEW_N(a, int64_t, p->exprs.n + 1),
+		.ok = TS_NEW_N(a, uint8_t, p->exprs.n + 1), .deps = TS_NEW_N(a, uint8_t, p->exprs.n + 1) } };
+	int64_t bytes;
+	if (!dims_fit(cx, p, dims)) return false;
+	ts_eval_deps(&x.v);
+	ts_eval_dims(&x.v);
+	if (!steps(&x, en->step, en->step + en->n_steps)) {
+		if (x.lines >= MOST_LINES) fprintf(to, "and more launches\n");
+		return x.lines >= MOST_LINES;
+	}
+	if (!value(&x, en->workspace, "the workspace", "its size", &bytes)) return false;
+	fprintf(to, "workspace: %" PRId64 " bytes on %s; weights: %" PRIu64 " bytes\n", bytes, ts_plan_str(p, p->target), p->device_bytes);
+	return true;
+}
