@@ -134,6 +134,8 @@ static void shapes(Header *h, const char **names, Names *n)
 		ts_buf_fmt(&h->out, "\tDLTensor tessera_tensor%u = tessera_tensor((void *)(uintptr_t)%s, tessera_type%u, %u, tessera_shape%u);\n", i, names[i], i,
 		           h->t[i].rank, i);
 	}
+	for (uint32_t i = 0; i < h->en->n_inputs + h->en->n_outputs; i++)
+		ts_buf_fmt(&h->out, "\ttessera_tensor%u.device = session->device;\n", i);
 }
 
 static void pointers(Header *h, const char *what, uint32_t first, uint32_t n)
@@ -169,7 +171,7 @@ static void function(Header *h, uint32_t graph)
 	shapes(h, names, &(Names){ h, dims });
 	pointers(h, "in", 0, h->en->n_inputs);
 	pointers(h, "out", h->en->n_inputs, h->en->n_outputs);
-	ts_buf_fmt(&h->out, "\treturn tessera_run(session, %u, tessera_in, %u, tessera_out, %u, NULL, error);\n}\n\n", graph, h->en->n_inputs, h->en->n_outputs);
+	ts_buf_fmt(&h->out, "\treturn tessera_run(session, %u, tessera_in, %u, tessera_out, %u, session->stream, error);\n}\n\n", graph, h->en->n_inputs, h->en->n_outputs);
 }
 
 char *ts_emit_header(TsCtx *cx, TsBytes plan)

@@ -307,7 +307,7 @@ void ts_cuda_explain(const TsRtSession *s, const TsLaunch *l, TsText *t)
 	if (d->node.shared)
 		ts_text_add(t, ", %u bytes shared", (uint64_t)d->node.shared);
 	if (d->n_maps)
-		ts_text_add(t, ", %u tensor maps", (uint64_t)d->n_maps);
+		ts_text_add(t, d->n_maps == 1 ? ", a tensor map" : ", %u tensor maps", (uint64_t)d->n_maps);
 }
 
 void ts_cuda_stats(const TsRtSession *s, TesseraStats *out)

@@ -50,7 +50,7 @@ static int32_t check_pointer(TsRtSession *s, const TsPlanEntry *en, uint32_t i, 
 {
 	static const int32_t what[3] = { TS_CU_POINTER_TYPE, TS_CU_POINTER_MANAGED, TS_CU_POINTER_DEVICE };
 	TsCudaSession *c = ts_cuda_session(s);
-	int32_t type = 0, managed = 0, device = -1, want = s->where.device_id;
+	int32_t type = 0, managed = 0, device = -1, want = s->head.device.device_id;
 	void *values[3] = { &type, &managed, &device };
 	c->count.pointers_checked++;
 	int32_t rc = ts_cuda_fail(&c->model->cu, c->model->cu.PointerGetAttributes(3, what, values, (TsCuPtr)(uintptr_t)s->args[i].lo), e,

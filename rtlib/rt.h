@@ -116,7 +116,6 @@ typedef struct TsRtSession {
 	TesseraContext *cx;
 	const TsExternal *external;
 	const struct TsDeviceOps *ops;/* NULL on the CPU */
-	DLDevice where;
 	void *device;                 /* what ops->attach made */
 	uint8_t *device_weights;
 	_Atomic uint32_t busy;

@@ -78,12 +78,12 @@ static int32_t read_args(TsRtSession *s, const TsPlanEntry *en, const DLTensor *
 	if (n_out >= 0 && n_out != (int32_t)en->n_outputs)
 		return ts_fail(e, TESSERA_INVALID, "graph '%s' gives %d outputs, %d given", name, (int64_t)en->n_outputs, (int64_t)n_out);
 	for (int32_t i = 0; i < n_in; i++) {
-		int32_t rc = ts_arg_read(s->plan, &t[i], "input", s->where, in[i], with_data, &s->args[i], e);
+		int32_t rc = ts_arg_read(s->plan, &t[i], "input", s->head.device, in[i], with_data, &s->args[i], e);
 		if (rc)
 			return rc;
 	}
 	for (int32_t i = 0; i < n_out; i++) {
-		int32_t rc = ts_arg_read(s->plan, &t[n_in + i], "output", s->where, out[i], with_data, &s->args[n_in + i], e);
+		int32_t rc = ts_arg_read(s->plan, &t[n_in + i], "output", s->head.device, out[i], with_data, &s->args[n_in + i], e);
 		if (rc)
 			return rc;
 	}

@@ -632,7 +632,7 @@ int32_t ts_session_create(const TesseraModel *m, TesseraContext *cx, const Tesse
 	s->model = m;
 	s->plan = plan;
 	s->ops = ops;
-	s->where = info.device;
+	s->head.device = info.device;
 	s->cx = cx;
 	s->self_bytes = c.n;
 	if ((rc = fill_session(s, o, e))) {

@@ -251,7 +251,11 @@ static inline int32_t tessera_session_create(const TesseraModel *m, TesseraConte
 }
 
 /* Every session starts with this, so that the wrappers find its artifact. */
-struct TesseraSession { const TesseraApi *api; };
+struct TesseraSession {
+	const TesseraApi *api;
+	DLDevice device;            /* where its tensors lie */
+	void *stream;               /* what the typed functions of a model's own header pass to tessera_run; the caller's to set, NULL at first */
+};
 
 static inline void tessera_session_destroy(TesseraSession *s)
 {

@@ -41,7 +41,8 @@ int main(int argc, char **argv)
 			a.kind = (TsArtifactKind)i;
 	if (a.kind > TS_ARTIFACT_OBJ)
 		return 2;
-	ts_emit_artifact(cx, &a, argv[2]);
+	if (ts_emit_artifact(cx, &a, argv[2]))
+		ts_emit_header_beside(cx, a.plan, argv[2]);
 	ts_diag_print(cx, stderr);
 	return ts_exit_code(cx);
 }

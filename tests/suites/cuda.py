@@ -101,23 +101,18 @@ def words(ctx, with_gpu):
 
 
 def linked(ctx, with_gpu):
-    """The object in a program of its own, on whatever device there is."""
+    """The object in a program of its own, with the model's header, on whatever device there is."""
     source = ctx.tmp / "main.c"
     source.write_text("""
-#include "tessera/tessera.h"
+#include "toy.h"
 #include <stdio.h>
-extern const TesseraModel toy_tessera;
 int main(void) {
 	TesseraContext *cx; TesseraSession *s; TesseraError e = { 0, "" }; TesseraDeviceInfo d; void *x, *y;
-	int64_t shape[2] = { 1, 8 }; float in[8] = { 0, 1, 2, 3, 4, 5, 6, 7 }, out[8] = { 0 };
-	DLDataType f32 = { kDLFloat, 32, 1 };
+	float in[8] = { 0, 1, 2, 3, 4, 5, 6, 7 }, out[8] = { 0 };
 	if (tessera_context_create(&toy_tessera, NULL, &cx, &e) || tessera_session_create(&toy_tessera, cx, NULL, &s, &e) || tessera_device_alloc(cx, 32, &x, &e) ||
 	    tessera_device_alloc(cx, 32, &y, &e) || tessera_copy(cx, x, in, 32, &e)) return puts(e.message), 1;
 	tessera_device(cx, &d);
-	DLTensor a = tessera_tensor(x, f32, 2, shape), b = tessera_tensor(y, f32, 2, shape);
-	const DLTensor *ins[1] = { &a }, *outs[1] = { &b };
-	a.device = b.device = d.device;
-	if (tessera_run(s, 1, ins, 1, outs, 1, NULL, &e) || tessera_wait(cx, NULL, &e) || tessera_copy(cx, out, y, 32, &e)) return puts(e.message), 1;
+	if (toy_one(s, 1, 8, x, y, &e) || tessera_wait(cx, NULL, &e) || tessera_copy(cx, out, y, 32, &e)) return puts(e.message), 1;
 	printf("%s: %g %g\\n", d.name, out[0], out[7]);
 	tessera_device_release(cx, x, 32, &e);
 	tessera_device_release(cx, y, 32, &e);
@@ -126,7 +121,7 @@ int main(void) {
 	return 0;
 }
 """)
-    built = ctx.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-I", ctx.root / "include", source, ctx.tmp / "toy.obj", "-o", ctx.tmp / "main", "-lpthread"])
+    built = ctx.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-I", ctx.root / "include", "-I", ctx.tmp, source, ctx.tmp / "toy.obj", "-o", ctx.tmp / "main", "-lpthread"])
     yield "obj/links", built.code == 0, built.err
     for name, env, want in (("gpu", with_gpu, "Fake GPU 0: 1 8\n"), ("cpu", without_driver(ctx), "CPU: 1 8\n")):
         done = ctx.run([ctx.tmp / "main"], env=env)
