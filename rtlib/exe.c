@@ -306,6 +306,13 @@ static int load_inputs(Program *g)
 	return 0;
 }
 
+/* what the runtime said: is it about the input, or about the machine? */
+static int refused(const TesseraError *e)
+{
+	bool machine = e->code == TESSERA_FILE || e->code == TESSERA_NO_MEMORY || e->code == TESSERA_UNSUPPORTED || e->code == TESSERA_LOST;
+	return fail(machine ? EXIT_ENVIRONMENT : EXIT_INPUT, "%s", e->message);
+}
+
 static int device_memory(Program *g, Held *h, TesseraError *e)
 {
 	h->t.device = g->on;
@@ -395,7 +402,7 @@ static int compute(Program *g, TesseraError *e)
 		int64_t start = now();
 		if (tessera_run(g->s, g->graph, g->view, (int32_t)g->en->n_inputs, g->view + g->en->n_inputs, (int32_t)g->en->n_outputs, NULL, e) ||
 		    tessera_wait(g->cx, NULL, e))
-			return fail(EXIT_INPUT, "%s", e->message);
+			return refused(e);
 		int64_t took = now() - start;
 		best = took < best ? took : best;
 	}
@@ -418,7 +425,7 @@ static int open_session(Program *g, TesseraError *e)
 		tessera_device(g->cx, &info);
 		g->on = info.device;
 	}
-	return rc ? fail(rc == TESSERA_FILE ? EXIT_ENVIRONMENT : EXIT_INPUT, "%s", e->message) : 0;
+	return rc ? refused(e) : 0;
 }
 
 static int store_outputs(Program *g)

@@ -89,8 +89,8 @@ def words(ctx, with_gpu):
         ("no-matching-code", [ctx.tsc, "run", so, "--device", "cuda:1"], with_gpu, 3, "holds code for sm_80, sm_90a, and none that runs on cuda:1 (Fake GPU 1, sm_75)"),
         ("no-such-gpu", [ctx.tsc, "run", so, "--device", "cuda:7"], with_gpu, 3, "there is no GPU cuda:7, the NVIDIA driver shows 2"),
         ("no-driver", [ctx.tsc, "run", so, "--device", "cuda"], without_driver(ctx), 3, "there is no NVIDIA driver: libcuda.so.1 can't be loaded"),
-        ("exe-no-such-gpu", [exe, "--device", "cuda:7"], with_gpu, 1, "there is no GPU cuda:7"),
-        ("exe-no-code", [ctx.tmp / "cpu.exe", "--device", "cuda"], with_gpu, 1, "model 'toy' holds no code for GPUs"),
+        ("exe-no-such-gpu", [exe, "--device", "cuda:7"], with_gpu, 3, "there is no GPU cuda:7"),
+        ("exe-no-code", [ctx.tmp / "cpu.exe", "--device", "cuda"], with_gpu, 3, "model 'toy' holds no code for GPUs"),
     ]
     for name, argv, env, code, text in cases:
         done = ctx.run(argv + ["--input", x], env=env)
