@@ -345,12 +345,17 @@ static TsAtVariant form(TsAt *w, int cap, bool wide)
 {
 	TsDtype e = w->j->at.qt->elem;
 	bool half = e == TS_F16 || e == TS_BF16;
-	if (half) return (TsAtVariant){ .form = TS_AT_MMA, .bm = 64, .bn = cap > 128 ? 32 : 64, .cap = cap, .warps = 4, .wide = wide, .copies = wide };
+	const TsGpuTuned *g = &w->j->t->gpu->entry[TS_GT_ATTENTION_MMA];
+	if (half) return (TsAtVariant){ .form = TS_AT_MMA, .bm = g->rows, .bn = cap > 128 ? g->keys_256 : g->keys, .cap = cap, .warps = g->rows / 16, .wide = wide, .copies = wide };
 	int bm = w->j->at.ct == TS_F64 ? 32 : 64;
 	return (TsAtVariant){ .form = TS_AT_FMA, .bm = bm, .bn = bm, .cap = cap, .warps = 8, .wide = wide };
 }
 
-static TsAtVariant ring_form(int cap) { return (TsAtVariant){ .form = TS_AT_WGMMA, .bm = 128, .bn = cap > 128 ? 64 : 128, .cap = cap, .warps = 8, .wide = true }; }
+static TsAtVariant ring_form(TsAt *w, int cap)
+{
+	const TsGpuTuned *g = &w->j->t->gpu->entry[TS_GT_ATTENTION_WGMMA];
+	return (TsAtVariant){ .form = TS_AT_WGMMA, .bm = 128, .bn = cap > 128 ? g->keys_256 : g->keys, .cap = cap, .warps = 8, .wide = true };
+}
 
 /* Heads of known size get the columns they need; others one of three, the largest also without wide accesses. */
 static void choose(TsAt *w)
@@ -371,7 +376,7 @@ static void choose(TsAt *w)
 			int64_t slo, shi;
 			ts_dim_range(t->d, w->j->at.S, &slo, &shi);
 			if (slo <= FEW) { w->v[w->n] = form(w, caps[i], true); w->v[w->n++].guard = ts_dim_add(t->d, ts_dim_add(t->d, mods, over), few); }
-			if (few) { w->v[w->n] = ring_form(caps[i]); w->v[w->n++].guard = ts_dim_add(t->d, ts_dim_add(t->d, mods, over), some); }
+			if (few) { w->v[w->n] = ring_form(w, caps[i]); w->v[w->n++].guard = ts_dim_add(t->d, ts_dim_add(t->d, mods, over), some); }
 		} else if (wide) {
 			w->v[w->n] = form(w, caps[i], true);
 			w->v[w->n++].guard = ts_dim_add(t->d, mods, over);

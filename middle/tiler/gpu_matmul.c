@@ -166,24 +166,30 @@ static TsDtype mma_type(const TsJob *j)
 	return out;
 }
 
+static TsMmVariant tuned(const TsMm *mm, TsGpuEntry e, const char *label)
+{
+	const TsGpuTuned *g = &mm->j->t->gpu->entry[e];
+	bool ring = !g->warps_m;
+	return (TsMmVariant){ ring ? TS_MM_WGMMA : TS_MM_MMA, g->block_m, g->block_n, g->block_k, ring ? g->block_m / 64 : g->warps_m, ring ? 1 : g->warps_n, g->stages,
+		.wide = true, .copies = !ring, .label = label };
+}
+
 /* The same instruction for any number of rows, so that a row's bits do not depend on it: narrow tiles for few, half the width where whole
  * ones would leave most multiprocessors idle. A map has no empty axis: without k, another form. */
 static void add_wgmma(TsMm *mm, TsDim mods)
 {
-	static const TsMmVariant few = { TS_MM_WGMMA, 64, 32, 64, 1, 1, 12, .wide = true, .label = "few rows, " };
-	static const TsMmVariant half = { TS_MM_WGMMA, 128, 128, 64, 2, 1, 6, .wide = true, .label = "persistent, " }, whole = { TS_MM_WGMMA, 128, 256, 64, 2, 1, 4, .wide = true, .label = "persistent, " };
 	TsTl *t = mm->j->t;
 	TsDim tiles = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(t->d, 1), mm->j->mm.m, 128), mm->j->mm.n, 256), rows = ts_over(t, mm->j->mm.m, SOME);
 	for (uint32_t i = 0; i < mm->j->mm.im; i++) tiles = ts_dim_mul(t->d, tiles, mm->j->r.size[i]);
 	TsDim some = ts_dim_add(t->d, mods, ts_over(t, ts_dim_sub(t->d, ts_dim_const(t->d, 1), mm->j->mm.k), 0)), over = ts_over(t, tiles, IDLE);
-	const TsMmVariant *shape[3] = { &few, &half, &whole };
+	const TsMmVariant shape[3] = { tuned(mm, TS_GT_MATMUL_WGMMA_FEW, "few rows, "), tuned(mm, TS_GT_MATMUL_WGMMA_HALF, "persistent, "), tuned(mm, TS_GT_MATMUL_WGMMA, "persistent, ") };
 	TsDim limit[3] = { rows, over, 0 }, size[2] = { mm->j->mm.m, tiles };
 	static const int most[2] = { SOME, IDLE };
 	for (int i = 0; i < 3; i++) {
 		int64_t lo = 0, hi;
 		if (i < 2) ts_dim_range(t->d, size[i], &lo, &hi);
 		if (i < 2 && lo > most[i]) continue;
-		mm->v[mm->n] = *shape[i];
+		mm->v[mm->n] = shape[i];
 		mm->v[mm->n++].guard = ts_dim_add(t->d, some, limit[i]);
 		if (!limit[i]) return;
 	}
@@ -191,11 +197,10 @@ static void add_wgmma(TsMm *mm, TsDim mods)
 
 static void choose_mma(TsMm *mm)
 {
-	static const TsMmVariant few = { TS_MM_MMA, 16, 128, 64, 1, 4, 4, .label = "few rows, " }, some = { TS_MM_MMA, 64, 128, 64, 2, 2, 3, .label = "some rows, " },
-		big = { TS_MM_MMA, 128, 128, 64, 2, 2, 3, .label = "" }, any = { TS_MM_MMA, 64, 64, 64, 2, 2, 2, .label = "any, " };
+	static const TsMmVariant any = { TS_MM_MMA, 64, 64, 64, 2, 2, 2, .label = "any, " };
 	TsTl *t = mm->j->t;
 	TsDim mods = ts_wide_guard(t, &mm->wide), over[3] = { ts_over(t, mm->j->mm.m, FEW), ts_over(t, mm->j->mm.m, SOME), 0 };
-	const TsMmVariant *shape[3] = { &few, &some, &big };
+	const TsMmVariant shape[3] = { tuned(mm, TS_GT_MATMUL_MMA_FEW, "few rows, "), tuned(mm, TS_GT_MATMUL_MMA_SOME, "some rows, "), tuned(mm, TS_GT_MATMUL_MMA, "") };
 	int64_t lo, hi;
 	bool wide = mm->wide.vec == 8 && mm->mma == mm->j->mm.ae && mm->mma == mm->j->mm.be && ts_operand_fast(t, &mm->a) >= 0 && ts_operand_fast(t, &mm->b) >= 0;
 	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
@@ -203,8 +208,7 @@ static void choose_mma(TsMm *mm)
 	if (wide && ring) add_wgmma(mm, mods);
 	for (int i = 0; i < 3 && wide && !ring; i++) {
 		if ((i == 0 && lo > FEW) || (i == 1 && lo > SOME)) continue;
-		mm->v[mm->n] = *shape[i];
-		mm->v[mm->n].wide = mm->v[mm->n].copies = true;
+		mm->v[mm->n] = shape[i];
 		mm->v[mm->n++].guard = ts_dim_add(t->d, mods, over[i]);
 		if (!over[i]) break;
 	}

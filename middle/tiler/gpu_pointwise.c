@@ -245,7 +245,7 @@ static void choose(Pw *w)
 void ts_gpu_pointwise(TsJob *j)
 {
 	if (j->r.niter == 1 && !j->r.nodes.p[j->leaf].coef[0]) j->r.nodes.p[j->leaf].coef[0] = ts_dim_const(j->t->d, 1); /* one element is a tile too */
-	Pw w = { .j = j, .fast = fast_dim(j), .warps = 4, .elements = 16 };
+	Pw w = { .j = j, .fast = fast_dim(j), .warps = j->t->gpu->entry[TS_GT_POINTWISE].warps, .elements = j->t->gpu->entry[TS_GT_POINTWISE].elements };
 	w.wide.vec = ts_wide_vec(j->t, &j->r, w.fast);
 	ts_wide_region(j->t, &w.wide, &j->r, w.fast);
 	if (ts_dtype_bits(j->r.nodes.p[j->leaf].elem) < 8) add_variant(&w, FLAT, false, 0);

@@ -5,7 +5,7 @@
 #include "middle/tiler/gpu.h"
 #include <string.h>
 
-enum { LONG = 4096, WIDEST = 16384, THREAD_ELEMENTS = 16 };
+enum { LONG = 4096 /* a tile of rows that are walked */, SHORT = 1024, MOST_WARPS = 16 };
 
 typedef struct { int cols, rows, warps; bool loop; bool wide; TsDim guard; const char *label; } Variant;
 typedef struct {
@@ -361,16 +361,18 @@ static bool runs_along(TsTl *t, const TsRegion *r, uint32_t dim)
 static Variant shape(Row *w, int cols, bool loop)
 {
 	bool arg = w->j->n->op == TS_OP_argmax;
-	Variant v = { .cols = cols, .rows = 1, .warps = 4, .loop = loop, .label = loop ? "long rows" : "rows in registers" };
+	const TsGpuTuned *g = &w->j->t->gpu->entry[TS_GT_ROW];
+	int each = TS_LANES * g->elements;
+	Variant v = { .cols = cols, .rows = 1, .warps = g->warps, .loop = loop, .label = loop ? "long rows" : "rows in registers" };
 	int64_t kept;
-	if (arg || cols <= TS_LANES * THREAD_ELEMENTS) { /* a warp, or part of one, for each row */
-		v.rows = v.warps * TS_LANES * THREAD_ELEMENTS / cols;
+	if (arg || cols <= each) { /* a warp, or part of one, for each row */
+		v.rows = v.warps * each / cols;
 		if (v.rows < v.warps) v.rows = v.warps;
 		if (ts_dim_is_const(w->j->t->d, w->j->r.size[w->kd], &kept))
 			while (v.rows > v.warps && v.rows / 2 >= kept) v.rows /= 2;
 		return v;
 	}
-	while (v.warps < 16 && v.warps * TS_LANES * THREAD_ELEMENTS < cols) v.warps *= 2;
+	while (v.warps < MOST_WARPS && v.warps * each < cols) v.warps *= 2;
 	return v;
 }
 
@@ -388,7 +390,7 @@ static void choose_along(Row *w)
 	TsDim size = w->j->r.size[w->rd], mods = ts_wide_guard(t, &w->wide);
 	int64_t n, lo, hi;
 	bool wide = w->wide.vec > 1, arg = w->j->n->op == TS_OP_argmax;
-	int most = arg ? 1024 : WIDEST, walk_cols = arg ? 1024 : LONG;
+	int each = TS_LANES * t->gpu->entry[TS_GT_ROW].elements, most = arg ? SHORT : t->gpu->entry[TS_GT_ROW].longest, walk_cols = arg ? SHORT : LONG;
 	if (ts_dim_is_const(t->d, size, &n)) {
 		bool loop = n > most;
 		int cols = loop ? walk_cols : ts_pow2(n);
@@ -396,7 +398,7 @@ static void choose_along(Row *w)
 		if (!wide || mods) add(w, cols, loop, false, 0);
 		return;
 	}
-	static const int steps[] = { TS_LANES * THREAD_ELEMENTS, LONG };
+	const int steps[] = { each, LONG };
 	ts_dim_range(t->d, size, &lo, &hi);
 	for (int i = 0; i < 2 && wide && steps[i] <= most; i++)
 		if (lo <= steps[i]) add(w, steps[i], false, true, ts_dim_add(t->d, mods, ts_over(t, size, steps[i])));

@@ -436,11 +436,13 @@ TsSched *ts_schedule(TsModule *m, const TsSchedTarget *target)
 	TsSched *s = TS_NEW(m->arena, TsSched);
 	s->m = m;
 	s->target = target;
-	const TsTuneDb *tune = ts_tune_load(m->cx);
-	if (!tune) return NULL;
+	bool cpu = target->family == TS_FAMILY_CPU;
+	const TsTuneDb *tune = cpu ? ts_tune_load(m->cx) : NULL;
+	const TsGpuTune *gpu = cpu ? NULL : ts_tune_load_gpu(m->cx, target->tune);
+	if (!tune && !gpu) return NULL;
 	for (uint32_t i = 0; i < m->graphs.n; i++) {
 		TsEntry e = { .graph = m->graphs.p[i] };
-		TsTl t = { .s = s, .m = m, .cx = m->cx, .a = m->arena, .d = m->dims, .g = e.graph, .e = &e, .target = target, .tune = tune };
+		TsTl t = { .s = s, .m = m, .cx = m->cx, .a = m->arena, .d = m->dims, .g = e.graph, .e = &e, .target = target, .tune = tune, .gpu = gpu };
 		if (!schedule_graph(&t)) return NULL;
 		ts_push(m->arena, &s->entries, e);
 	}

@@ -16,7 +16,8 @@ typedef struct {
 	TsGraph *g;
 	TsEntry *e;
 	const TsSchedTarget *target;
-	const TsTuneDb *tune;    /* CPU families */
+	const TsTuneDb *tune;    /* of the CPU's families, or NULL */
+	const TsGpuTune *gpu;    /* of a GPU, or NULL */
 	TsReal *real;            /* per value */
 	uint32_t *place;         /* per value: where its node stands in the text */
 	TsNode **consumer;       /* per value: its only consumer in its own block, or NULL */

@@ -113,6 +113,56 @@ static void too_large(void)
 	ts_ctx_free(cx);
 }
 
+/* GPU files: what is carried reads, and each way of being wrong is refused. */
+static const char *const FILE_SM80 =
+	"architecture: sm_80\n"
+	"schedules:\n"
+	"- {op: attention, schedule: {name: attention_mma, rows: 64, keys: 64, keys_256: 32}}\n"
+	"- {op: matmul, schedule: {name: matmul_mma, block_m: 128, block_n: 128, block_k: 64, stages: 3, warps_m: 2, warps_n: 2}}\n"
+	"- {op: matmul, schedule: {name: matmul_mma_few, block_m: 16, block_n: 128, block_k: 64, stages: 4, warps_m: 1, warps_n: 4}}\n"
+	"- {op: matmul, schedule: {name: matmul_mma_some, block_m: 64, block_n: 128, block_k: 64, stages: 3, warps_m: 2, warps_n: 2}}\n"
+	"- {op: pointwise, schedule: {name: pointwise_tiles, warps: 4, elements: 16}}\n"
+	"- {op: row, schedule: {name: row_tiles, warps: 4, elements: 16, longest: 16384}}\n";
+static const struct { const char *name, *from, *to, *message; } gpu_wrong[] = {
+	{ "gpu-key", "rows: 64", "row: 64", "this schedule has no key 'row'" },
+	{ "gpu-missing", "rows: 64, ", "", "this schedule lacks 'rows'" },
+	{ "gpu-architecture", "sm_80", "sm_81", "architecture: unknown 'sm_81'" },
+	{ "gpu-order", "matmul_mma_few", "matmul_mma_some", "name: unknown 'matmul_mma_some'" },
+	{ "gpu-power", "block_n: 128", "block_n: 96", "this must be a power of two" },
+	{ "gpu-range", "elements: 16", "elements: 128", "elements is 128; it must be from 4 to 64" },
+	{ "gpu-warps", "block_m: 16, block_n: 128, block_k: 64, stages: 4, warps_m: 1", "block_m: 16, block_n: 128, block_k: 64, stages: 4, warps_m: 2", "not made of 16 rows" },
+	{ "gpu-shared", "stages: 3", "stages: 8", "the stages do not fit shared memory" },
+	{ "gpu-blocks", "keys_256: 32", "keys_256: 128", "the blocks of queries, keys and values do not fit" },
+	{ "gpu-few", "- {op: row, schedule: {name: row_tiles, warps: 4, elements: 16, longest: 16384}}\n", "", "an entry is missing" },
+	{ "gpu-many", "longest: 16384}}\n", "longest: 16384}}\n- {op: row, schedule: {name: row_tiles, warps: 4, elements: 16, longest: 16384}}\n", "an entry too many" },
+};
+
+static void gpus(void)
+{
+	static const char *const arch[] = { "sm_80", "sm_86", "sm_90a" };
+	TsCtx *cx = ts_ctx_new();
+	TsGpuTune g;
+	for (int i = 0; i < 3; i++) check(arch[i], ts_tune_load_gpu(cx, arch[i]) != NULL, "the file that tsc carries is refused");
+	check("gpu-good", ts_tune_read_gpu(cx, ts_source_add(cx, "t.yaml", FILE_SM80, strlen(FILE_SM80)), "sm_80", &g), "the unchanged text is refused");
+	ts_diag_print(cx, stdout);
+	ts_ctx_free(cx);
+	for (size_t i = 0; i < sizeof gpu_wrong / sizeof *gpu_wrong; i++) {
+		TsBuf text = { 0 }, said = { 0 };
+		const char *at = strstr(FILE_SM80, gpu_wrong[i].from);
+		cx = ts_ctx_new();
+		if (!at) abort();
+		ts_buf_add(&text, FILE_SM80, (size_t)(at - FILE_SM80));
+		ts_buf_str(&text, gpu_wrong[i].to);
+		ts_buf_str(&text, at + strlen(gpu_wrong[i].from));
+		bool ok = ts_tune_read_gpu(cx, ts_source_add(cx, "t.yaml", text.p, text.n), "sm_80", &g);
+		ts_diag_text(cx, &said);
+		check(gpu_wrong[i].name, !ok && said.p && strstr(said.p, gpu_wrong[i].message) && ts_error_count(cx) == 1, said.p ? said.p : "accepted");
+		ts_buf_free(&text);
+		ts_buf_free(&said);
+		ts_ctx_free(cx);
+	}
+}
+
 int main(void)
 {
 	TsCtx *cx = ts_ctx_new();
@@ -128,6 +178,7 @@ int main(void)
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) refused(i);
 	shared();
 	too_large();
+	gpus();
 	if (!failed) printf("ok tune (%d checks)\n", passed);
 	ts_ctx_free(cx);
 	return failed;
