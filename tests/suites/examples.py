@@ -108,17 +108,19 @@ def mlp(ctx, artifact):
 
 
 def kernels(ctx):
-    """Kernel texts: each verifies and prints to itself; those for this target become objects, the others are refused by name."""
+    """Kernel texts: each verifies and prints to itself; those for the CPU and for NVIDIA GPUs compile, the others are refused by name."""
     for path in sorted((ctx.root / "examples" / "kernels").glob("*.tile")):
         one = ctx.run([ctx.tsc, path, "--emit", "tile"])
         (ctx.tmp / path.name).write_text(one.out)
         two = ctx.run([ctx.tsc, ctx.tmp / path.name, "--emit", "tile"])
         yield f"{path.name}: verifies and prints to itself", one.code == two.code == 0 and one.out == two.out != "", failed(one) + failed(two)
         target = re.search(r'target = "([^"]*)"', path.read_text()).group(1)
-        r = ctx.run([ctx.tsc, path, "--emit", "asm"])
-        compiles = r.code == 0 and ".text" in r.out
+        nvidia = target.startswith("sm_")
+        r = ctx.run([ctx.tsc, path, "--emit", "ptx" if nvidia else "asm"])
+        compiles = r.code == 0 and (".visible .entry" if nvidia else ".text") in r.out
         refused = r.code == 1 and "E_TARGET" in r.err and f"'{target}'" in r.err and not r.out
-        yield f"{path.name}: {'compiles' if target == 'cpu' else 'is refused by its target'}", compiles if target == "cpu" else refused, failed(r)
+        here = nvidia or target == "cpu"
+        yield f"{path.name}: {'compiles' if here else 'is refused by its target'}", compiles if here else refused, failed(r)
 
 
 def test_blocks(ctx, tools):

@@ -1,0 +1,201 @@
+"""Graphs compiled by tsc on a GPU, against PyTorch by turns in one process: right first (float64), then timed.
+
+    python bench/gpu/models.py TSC [CLASS,CLASS…] [SECONDS]
+
+TSC: the compiler. Classes: matmul gelu attention norm softmax chain layer block."""
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from artifact import Artifact
+from driver import alternate
+
+TSC = sys.argv[1]
+CLASSES = sys.argv[2].split(",") if len(sys.argv) > 2 and sys.argv[2] != "all" else None
+SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 0.5
+ARCH = "sm_90"
+FOLDER = Path(tempfile.mkdtemp(prefix="tessera-bench-"))
+BF16 = torch.bfloat16
+
+
+def rand(*shape, dtype=BF16, scale=1.0):
+    return (torch.randn(*shape, device="cuda", dtype=torch.float32) * scale).to(dtype)
+
+
+def empty(*shape, dtype=BF16):
+    return torch.full(shape, float("nan"), device="cuda", dtype=dtype)
+
+
+def compiled(name, text):
+    source = FOLDER / (name + ".tg")
+    source.write_text("tessera 1\n" + text)
+    subprocess.run([TSC, str(source), "-o", str(source.with_suffix(".so")), "--arch", ARCH], check=True)
+    return Artifact(str(source.with_suffix(".so")))
+
+
+def report(cls, what, got, want, bound, timed=None, unit="TFLOP/s", amount=0.0):
+    err = ((got.double() - want.double()).norm() / want.double().norm().clamp_min(1e-300)).item() if want is not None else 0.0
+    line = "%-9s %-34s error %.1e%s" % (cls, what, err, "" if err < bound else "  WRONG")
+    if timed:
+        ours, peer, ratio = timed
+        line += "  ours %9.4f ms  peer %9.4f ms  ratio %.3f  %.0f %s (peer %.0f)" % (ours, peer, ratio, amount / ours, unit, amount / peer)
+    print(line, flush=True)
+
+
+def matmul():
+    shapes = [(4096,) * 3, (8192,) * 3, (8192, 6144, 4096), (8192, 4096, 14336), (8192, 14336, 4096), (2048,) * 3, (1024,) * 3, (1, 14336, 4096), (16, 14336, 4096),
+              (64, 4096, 4096), (128, 14336, 4096), (1000, 3000, 2000), (3000, 1000, 4096), (257, 4096, 4096)]
+    forms = {"nt": ("b: bf16[N, K]", "a @ b.T", (0, 1)), "nn": ("b: bf16[K, N]", "a @ b", (0, 0)), "tn": ("b: bf16[K, N]", "a.T @ b", (1, 0)), "tt": ("b: bf16[N, K]", "a.T @ b.T", (1, 1))}
+    for form, (b_text, expr, (ta, tb)) in forms.items():
+        art = compiled("matmul_" + form, "dims M, N, K\n\ngraph f(a: bf16[%s], %s) -> (c: bf16[M, N]) {\n  c = %s\n}\n" % ("K, M" if ta else "M, K", b_text, expr))
+        for m, n, k in shapes if form in ("nt", "nn") else shapes[:2]:
+            a, b, c = rand(*((k, m) if ta else (m, k))), rand(*((n, k) if tb else (k, n))), empty(m, n)
+            at, bt = a.T if ta else a, b.T if tb else b
+            run = art.bind([a, b], [c])
+            run()
+            few = slice(0, min(m, 512))
+            report("matmul", "%s %dx%dx%d" % (form, m, n, k), c[few], at[few].double() @ bt.double() if n * k <= 1 << 26 else None, 4e-3,
+                   alternate(run, lambda: torch.matmul(at, bt, out=c), SECONDS), "TFLOP/s", 2e-9 * m * n * k)
+
+
+def gelu():
+    art = compiled("linear_gelu", "dims M, N, K\n\ngraph f(x: bf16[M, K], w: bf16[N, K], b: bf16[N]) -> (y: bf16[M, N]) {\n  y = gelu(x @ w.T + b, approximate = \"tanh\")\n}\n")
+    for m, n, k in [(8192, 14336, 4096), (4096, 4096, 4096), (512, 4096, 4096)]:
+        x, w, b, y = rand(m, k), rand(n, k), rand(n), empty(m, n)
+        run = art.bind([x, w, b], [y])
+        run()
+        report("gelu", "%dx%dx%d" % (m, n, k), y[:256], F.gelu(x[:256].double() @ w.double().T + b.double(), approximate="tanh"), 4e-3,
+               alternate(run, lambda: F.gelu(torch.addmm(b, x, w.T), approximate="tanh"), SECONDS), "TFLOP/s", 2e-9 * m * n * k)
+
+
+def attention():
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    for causal in (False, True):
+        art = compiled("attention_%d" % causal, "dims B, H, S, D <= 256\n\ngraph f(q: bf16[B, H, S, D], k: bf16[B, H, S, D], v: bf16[B, H, S, D]) -> (o: bf16[B, H, S, D]) {\n"
+                       "  o = attention(q, k, v, causal = %s)\n}\n" % str(causal).lower())
+        for b, h, s, d in [(4, 16, 512, 128), (4, 16, 1024, 128), (4, 16, 2048, 128), (4, 16, 4096, 128), (1, 16, 16384, 128), (4, 16, 4096, 64), (4, 16, 4096, 256), (2, 4, 1000, 128)]:
+            q, k, v = (rand(b, h, s, d) for _ in range(3))
+            o = torch.full_like(q, float("nan"))
+            run = art.bind([q, k, v], [o])
+            run()
+            one = slice(0, 1)
+            want = F.scaled_dot_product_attention(q[one, one].double(), k[one, one].double(), v[one, one].double(), is_causal=causal) if s <= 4096 else None
+
+            def peer():
+                with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+                    F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+            report("attention", "B%d H%d S%d D%d%s" % (b, h, s, d, " causal" if causal else ""), o[one, one], want, 1e-2, alternate(run, peer, SECONDS), "TFLOP/s",
+                   (2e-9 if causal else 4e-9) * b * h * s * s * d)
+
+
+def rows(name, text, peer_of, want_of, weights):
+    art = compiled(name, text)
+    for r, n in [(65536, 256), (65536, 1024), (65536, 4096), (16384, 16384), (4096, 65536), (1000, 777)]:
+        sets = [(rand(r, n), empty(r, n)) for _ in range(2)]
+        ws = [rand(n) for _ in range(weights)]
+        runs = [art.bind([x] + ws, [y]) for x, y in sets]
+        runs[0]()
+        turn = [0, 0]
+
+        def ours():
+            turn[0] ^= 1
+            runs[turn[0]]()
+
+        def peer():
+            turn[1] ^= 1
+            peer_of(sets[turn[1]][0], n, *ws)
+
+        report(name, "%dx%d" % (r, n), sets[0][1][:256], want_of(sets[0][0][:256].double(), n, *[w.double() for w in ws]), 5e-3, alternate(ours, peer, SECONDS), "GB/s", 4e-6 * r * n)
+
+
+def norm():
+    def layer(x, n, w, b):
+        return F.layer_norm(x, (n,), w, b)
+
+    def rms(x, n, w):
+        return F.rms_norm(x, (n,), w, 1e-5)
+
+    rows("layer_norm", "dims R, N\n\ngraph f(x: bf16[R, N], w: bf16[N], b: bf16[N]) -> (y: bf16[R, N]) {\n  y = layer_norm(x, w, b, eps = 1e-5)\n}\n", layer, layer, 2)
+    rows("rms_norm", "dims R, N\n\ngraph f(x: bf16[R, N], w: bf16[N]) -> (y: bf16[R, N]) {\n  y = rms_norm(x, w, eps = 1e-5)\n}\n", rms, rms, 1)
+
+
+def softmax():
+    def peer(x, n):
+        return F.softmax(x, -1)
+
+    rows("softmax", "dims R, N\n\ngraph f(x: bf16[R, N]) -> (y: bf16[R, N]) {\n  y = softmax(x, axis = -1)\n}\n", peer, peer, 0)
+
+
+def chain():
+    art = compiled("chain", "dims R, N\n\ngraph f(x: bf16[R, N], z: bf16[R, N]) -> (y: bf16[R, N]) {\n  y = silu(x) * z + x\n}\n")
+    for r, n in [(16384, 8192), (1001, 999)]:
+        sets = [(rand(r, n), rand(r, n), empty(r, n)) for _ in range(2)]
+        runs = [art.bind([x, z], [y]) for x, z, y in sets]
+        runs[0]()
+        x, z, y = sets[0]
+        best = torch.compile(lambda x, z: F.silu(x) * z + x)
+        turn = [0, 0]
+
+        def ours():
+            turn[0] ^= 1
+            runs[turn[0]]()
+
+        def peer():
+            turn[1] ^= 1
+            best(sets[turn[1]][0], sets[turn[1]][1])
+
+        report("chain", "%dx%d" % (r, n), y, F.silu(x.double()) * z.double() + x.double(), 5e-3, alternate(ours, peer, SECONDS), "GB/s", 6e-6 * r * n)
+
+
+LAYER = """dims B, S, D multiple_of 16
+numerics { accum = f32, deterministic = true }
+
+fn heads(t: bf16[B, S, D]) -> (r: bf16[B, 16, S, D//16]) {
+  r = t.reshape([B, S, 16, D//16]).transpose([0, 2, 1, 3])
+}
+
+graph transformer_layer(x: bf16[B, S, D], w_qkv: bf16[D, 3*D], w_out: bf16[D, D], w_mlp: bf16[D, 4*D]) -> (y: bf16[B, S, D]) {
+  q, k, v = split(x @ w_qkv, 3, axis = -1)
+  a = attention(heads(q), heads(k), heads(v), causal = true)
+  o = a.transpose([0, 2, 1, 3]).reshape([B, S, D]) @ w_out
+  h = layer_norm(x + o, eps = 1e-5)
+  y = h + gelu(h @ w_mlp, approximate = "tanh") @ w_mlp.T
+}
+"""
+
+
+def layer():
+    art = compiled("layer", LAYER)
+
+    def plain(x, w_qkv, w_out, w_mlp):
+        b, s, d = x.shape
+        q, k, v = (t.reshape(b, s, 16, d // 16).transpose(1, 2) for t in (x @ w_qkv).split(d, -1))
+        o = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, s, d) @ w_out
+        h = F.layer_norm(x + o, (d,))
+        return h + F.gelu(h @ w_mlp, approximate="tanh") @ w_mlp.T
+
+    best = torch.compile(plain)
+    for b, s, d in [(4, 2048, 4096), (8, 1024, 512), (1, 128, 4096), (2, 100, 512)]:
+        x = rand(b, s, d)
+        ws = [rand(d, 3 * d, scale=d ** -0.5), rand(d, d, scale=d ** -0.5), rand(d, 4 * d, scale=d ** -0.5)]
+        y = torch.full_like(x, float("nan"))
+        run = art.bind([x] + ws, [y])
+        run()
+        want = plain(x[:1].float(), *[w.float() for w in ws])
+        for name, peer in (("eager", plain), ("compile", best)):
+            report("layer", "B%d S%d D%d against %s" % (b, s, d, name), y[:1], want, 2e-2, alternate(run, lambda: peer(x, *ws), SECONDS), "TFLOP/s",
+                   2e-9 * b * s * d * d * 12 + 2e-9 * b * s * s * d)
+    s = art.stats()
+    print("layer: %d launches, %d graph runs, %d plain runs, workspace %d MB" % (s.launches, s.graph_runs, s.plain_runs, s.workspace_bytes >> 20))
+
+
+for name in ("matmul", "gelu", "attention", "norm", "softmax", "chain", "layer"):
+    if CLASSES is None or name in CLASSES:
+        try:
+            globals()[name]()
+        except Exception as e:
+            print("%s: FAILED: %s: %s" % (name, type(e).__name__, str(e)[:300]), flush=True)
