@@ -1,6 +1,7 @@
 #include "tests/fakecuda/fakecuda.h"
 #include "rtlib/cuda_driver.h"
 #include <dlfcn.h>
+#include <elf.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ enum { INVALID_CONTEXT = 201, INVALID_HANDLE = 400, CAPTURE_UNSUPPORTED = 900 };
 typedef struct { const char *name; uint32_t ptrs, nums, maps; FakeKernel run; } Kernel;
 typedef struct Context { int32_t device, held; bool primary; } Context;
 typedef struct { Context *context; bool capturing; } Stream;
-typedef struct { Context *context; bool live; } Module;
+typedef struct { Context *context; const char *image; bool live; } Module;
 typedef struct { Context *context; const Kernel *kernel; int32_t shared; } Function;
 typedef struct { uint8_t *p; size_t n; Context *context; } Block;
 typedef struct Node { Function *function; FakeLaunch l; struct Node *after; } Node;
@@ -30,7 +31,7 @@ static struct {
 	int64_t live;
 	uint64_t calls, fail_at, logged, captured_n;
 	int32_t fail_code, lost;
-	bool failing, refuse;
+	bool failing, refuse, loud;
 	const char *name[NAMES], *misuse;
 	FakeLaunch *log, *captured;
 	uint64_t n_log, room_log, room_captured;
@@ -39,6 +40,8 @@ static _Thread_local Context *current;
 
 static int32_t misuse(const char *what, int32_t code)
 {
+	if (!g.misuse && g.loud)
+		fprintf(stderr, "fakecuda: %s\n", what);
 	if (!g.misuse)
 		g.misuse = what;
 	return code;
@@ -195,7 +198,7 @@ static int32_t CtxSynchronize(void)
 
 /* ---- code ---- */
 
-/* "cubin 90a" runs on 9.0 alone, "cubin 80" on 8.x; ".version" begins PTX; an ELF file is believed */
+/* "cubin 90a" runs on 9.0 alone, "cubin 80" on 8.x; PTX begins with ".version" or a comment; an ELF file is believed */
 static int32_t image_fits(const char *image, const int32_t *options, void **values, uint32_t n)
 {
 	int32_t sm = g.sm[current->device], of;
@@ -204,7 +207,7 @@ static int32_t image_fits(const char *image, const int32_t *options, void **valu
 		return g.refuse ? TS_CU_NO_BINARY_FOR_GPU : 0;
 	if (sscanf(image, "cubin %d%c", &of, &a) >= 1)
 		return !g.refuse && (of == sm || (a != 'a' && of / 10 == sm / 10 && of < sm)) ? 0 : TS_CU_NO_BINARY_FOR_GPU;
-	if (memcmp(image, ".version", 8))
+	if (memcmp(image, ".version", 8) && memcmp(image, "//", 2))
 		return TS_CU_INVALID_IMAGE;
 	if (!strstr(image, "broken"))
 		return 0;
@@ -220,7 +223,7 @@ static int32_t ModuleLoadDataEx(TsCuHandle *module, const void *image, uint32_t 
 	if ((rc = image_fits(image, options, values, n)))
 		END(rc);
 	Module *m = calloc(1, sizeof *m);
-	*m = (Module){ current, true };
+	*m = (Module){ current, image, true };
 	g.live++;
 	*module = m;
 	END(0);
@@ -236,6 +239,50 @@ static int32_t ModuleUnload(TsCuHandle module)
 	g.live--;
 	END(rc);
 }
+/* What a kernel takes, as its own code says: parameters of 8 bytes, and tensor maps behind them. */
+static bool params_of_elf(const char *image, const char *name, Kernel *k)
+{
+	const uint8_t *p = (const uint8_t *)image;
+	const Elf64_Ehdr *h = (const Elf64_Ehdr *)(const void *)p;
+	const Elf64_Shdr *s = (const Elf64_Shdr *)(const void *)(p + h->e_shoff);
+	const char *names = image + s[h->e_shstrndx].sh_offset;
+	for (int i = 0; i < h->e_shnum; i++) {
+		if (strncmp(names + s[i].sh_name, ".nv.info.", 9) || strcmp(names + s[i].sh_name + 9, name))
+			continue;
+		const uint8_t *at = p + s[i].sh_offset, *end = at + s[i].sh_size;
+		while (at < end) { /* form, kind, 16 bits of value or size */
+			uint32_t size = at[0] == 4 ? at[2] | at[3] << 8 : 0, word;
+			if (at[0] == 4 && at[1] == 0x17) { /* a parameter: the size in the upper bits of its third word */
+				memcpy(&word, at + 12, 4);
+				*(word >> 18 == 128 ? &k->maps : &k->nums) += 1;
+			}
+			at += 4 + size;
+		}
+		return true;
+	}
+	return false;
+}
+static bool params_of_ptx(const char *image, const char *name, Kernel *k)
+{
+	size_t n = strlen(name);
+	for (const char *p = image; (p = strstr(p, ".entry ")); p += 7) {
+		if (strncmp(p + 7, name, n) || p[7 + n] != '(')
+			continue;
+		for (const char *q = p; *q && *q != ')'; q++)
+			if (!strncmp(q, ".param", 6)) {
+				size_t line = strcspn(q, "\n");
+				*(memmem(q, line, "[128]", 5) ? &k->maps : &k->nums) += 1;
+			}
+		return true;
+	}
+	return false;
+}
+static const Kernel *compiled_kernel(const char *image, const char *name)
+{
+	Kernel *k = calloc(1, sizeof *k);
+	k->name = strdup(name);
+	return (memcmp(image, "\177ELF", 4) ? params_of_ptx : params_of_elf)(image, name, k) && k->nums < FAKE_PARAMS && k->maps < FAKE_PARAMS ? k : NULL;
+}
 static int32_t ModuleGetFunction(TsCuHandle *function, TsCuHandle module, const char *name)
 {
 	Module *m = module;
@@ -250,7 +297,10 @@ static int32_t ModuleGetFunction(TsCuHandle *function, TsCuHandle module, const 
 			*function = f;
 			END(0);
 		}
-	END(TS_CU_NOT_FOUND);
+	Function *f = calloc(1, sizeof *f);
+	*f = (Function){ current, compiled_kernel(m->image, name), 0 };
+	*function = f;
+	END(f->kernel ? 0 : TS_CU_NOT_FOUND);
 }
 static int32_t FuncSetAttribute(TsCuHandle function, int32_t attribute, int32_t value)
 {
@@ -678,6 +728,7 @@ __attribute__((constructor)) static void setup(void)
 	void (*fill)(const Fake *) = library ? (void (*)(const Fake *))dlsym(library, "fake_setup") : NULL;
 	extern const Fake fake_cuda;
 	g.version = 13000;
+	g.loud = fill;
 	if (fill)
 		fill(&fake_cuda);
 }

@@ -16,6 +16,8 @@ void fake_setup(const Fake *fake)
 	fill_logical();
 	fake->device(0, 90, 6, 232448);
 	fake->device(1, 75, 6, 65536);
+	fake->device(2, 80, 6, 166912);
+	fake->device(3, 120, 10, 101376);
 	test_kernels();
 }
 

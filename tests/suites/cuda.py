@@ -87,7 +87,7 @@ def words(ctx, with_gpu):
     so, exe, x = ctx.tmp / "toy.so", ctx.tmp / "toy.exe", "x=%s" % (ctx.tmp / "x0.npy")
     cases = [
         ("no-matching-code", [ctx.tsc, "run", so, "--device", "cuda:1"], with_gpu, 3, "holds code for sm_80, sm_90a, and none that runs on cuda:1 (Fake GPU 1, sm_75)"),
-        ("no-such-gpu", [ctx.tsc, "run", so, "--device", "cuda:7"], with_gpu, 3, "there is no GPU cuda:7, the NVIDIA driver shows 2"),
+        ("no-such-gpu", [ctx.tsc, "run", so, "--device", "cuda:7"], with_gpu, 3, "there is no GPU cuda:7, the NVIDIA driver shows 4"),
         ("no-driver", [ctx.tsc, "run", so, "--device", "cuda"], without_driver(ctx), 3, "there is no NVIDIA driver: libcuda.so.1 can't be loaded"),
         ("exe-no-such-gpu", [exe, "--device", "cuda:7"], with_gpu, 3, "there is no GPU cuda:7"),
         ("exe-no-code", [ctx.tmp / "cpu.exe", "--device", "cuda"], with_gpu, 3, "model 'toy' holds no code for GPUs"),
@@ -128,6 +128,31 @@ int main(void) {
         yield "obj/runs-on-the-" + name, done.out == want, done.out + done.err
 
 
+MODEL = """tessera 1
+dims B
+graph f(x: bf16[B, 256], w: bf16[256, 512], v: bf16[512, 64]) -> (y: bf16[B, 64], z: f32[B]) {
+  h = softmax(x @ w, axis = -1)
+  y = h @ v
+  z = sum(cast(h, f32), axis = -1)
+}
+"""
+
+
+def compiled(ctx, with_gpu):
+    """What tsc makes: the fake reads each kernel's parameters off its code, and holds launches and tensor maps to the driver's rules."""
+    model, so = ctx.tmp / "mm.tg", ctx.tmp / "mm.so"
+    model.write_text(MODEL)
+    made = ctx.run([ctx.tsc, model, "-o", so, "--arch", "sm_80,sm_90"], timeout=120)
+    yield "compiled/made", made.code == 0, made.err
+    for device, target in (("cuda:0", "code for sm_90a"), ("cuda:2", "code for sm_80"), ("cuda:3", "compiled from PTX by the driver")):
+        for size in (1, 63, 64, 65, 128, 1000, 40000):
+            shown = ctx.run([ctx.tsc, "explain", so, "--dims", "B=%d" % size, "--device", device], env=with_gpu)
+            good = shown.code == 0 and "fakecuda" not in shown.err and target in shown.out and shown.out.count("CTAs of") == 4
+            yield "compiled/%s-%d" % (device, size), good, shown.err + shown.out
+    host = ctx.run([ctx.tsc, "explain", so, "--dims", "B=65", "--device", "cpu"], env=with_gpu)
+    yield "compiled/cpu", host.code == 0 and "CTAs" not in host.out, host.err
+
+
 def run(ctx):
     fake = ctx.build / "fakecuda"
     with_gpu = {"LD_LIBRARY_PATH": os.fspath(fake.resolve()), "FAKE_CUDA": os.fspath((fake / "toy.so").resolve())}
@@ -136,3 +161,4 @@ def run(ctx):
     yield from same_results(ctx, with_gpu)
     yield from words(ctx, with_gpu)
     yield from linked(ctx, with_gpu)
+    yield from compiled(ctx, with_gpu)
