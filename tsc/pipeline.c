@@ -266,28 +266,43 @@ static bool emit_schedule(State *s)
 	return write_text(s, &b);
 }
 
-/* Every kernel once, as a file of Tile IR; one written anew for each clone has the clone in its name. */
-static void print_tiles(State *s, TsBuf *to)
+static TsTree *tile_file(State *s)
 {
 	TsTree *file = ts_tree(s->cx, TS_TREE_FILE, (TsSpan){ 0 }, 0);
 	file->name = ts_intern(s->cx, "tile");
 	file->i = 1;
-	const TsDevice *v = shown_device(s);
-	for (uint32_t i = 0; v && i < v->sched->kernels.n; i++) {
-		TsTree *x = TS_NEW(ts_arena(s->cx), TsTree);
-		*x = *v->kernels[i];
-		x->name = v->sched->kernels.p[i].name;
-		ts_tree_add(s->cx, file, x);
+	return file;
+}
+
+static void add_kernel(State *s, TsTree *file, const TsTree *kernel, TsSym name)
+{
+	TsTree *x = TS_NEW(ts_arena(s->cx), TsTree);
+	*x = *kernel;
+	x->name = name;
+	ts_tree_add(s->cx, file, x);
+}
+
+static void print_device_tiles(State *s, const TsDevice *v, TsBuf *to)
+{
+	TsTree *file = tile_file(s);
+	for (uint32_t i = 0; i < v->sched->kernels.n; i++) add_kernel(s, file, v->kernels[i], v->sched->kernels.p[i].name);
+	ts_print_tree(file, to, false);
+}
+
+/* Every kernel once, as a file of Tile IR; one written anew for each clone has the clone in its name. */
+static void print_tiles(State *s, TsBuf *to)
+{
+	TsTree *file = tile_file(s);
+	if (shown_device(s)) {
+		print_device_tiles(s, shown_device(s), to);
+		return;
 	}
-	for (uint32_t i = 0; !v && i < s->sched->kernels.n; i++) {
+	for (uint32_t i = 0; i < s->sched->kernels.n; i++) {
 		const TsKernel *k = &s->sched->kernels.p[i];
 		bool all = k->text[0] == k->text[TS_CPU_CLONES - 1];
 		for (int c = 0; c < TS_CPU_CLONES; c++) {
 			if (c && k->text[c] == k->text[c - 1]) continue;
-			TsTree *x = TS_NEW(ts_arena(s->cx), TsTree);
-			*x = *s->kernels.p[i * TS_CPU_CLONES + (uint32_t)c];
-			x->name = all ? k->name : ts_intern_fmt(s->cx, "%s_v%d", k->name, c + 2);
-			ts_tree_add(s->cx, file, x);
+			add_kernel(s, file, s->kernels.p[i * TS_CPU_CLONES + (uint32_t)c], all ? k->name : ts_intern_fmt(s->cx, "%s_v%d", k->name, c + 2));
 		}
 	}
 	ts_print_tree(file, to, false);
@@ -525,6 +540,27 @@ static void save_code(State *s)
 	for (uint32_t i = 0; i < s->n_objects; i++) save(s, ts_printf(ts_arena(s->cx), ".%u.o", i), s->objects[i].p, s->objects[i].n);
 }
 
+/* Of each GPU: its schedule and kernels as text and the PTX, then the cubins. */
+static void save_devices(State *s, Level at)
+{
+	for (uint32_t i = 0; i < s->devices.n; i++) {
+		const TsDevice *v = &s->devices.p[i];
+		TsBuf b = { 0 };
+		if (at == LV_CODE) {
+			ts_print_schedule(v->sched, NULL, &b);
+			save(s, ts_printf(ts_arena(s->cx), ".%s.schedule.tg", v->code->name), b.p, b.n);
+			b.n = 0;
+			print_device_tiles(s, v, &b);
+			save(s, ts_printf(ts_arena(s->cx), ".%s.tile", v->code->name), b.p, b.n);
+		}
+		for (uint32_t k = 0; k < v->n_modules; k++) {
+			if (at == LV_CODE) save(s, ts_printf(ts_arena(s->cx), ".%s.%u.ptx", v->code->name, k), v->ptx[k].p, v->ptx[k].n);
+			else if (v->modules[k].cubin.n) save(s, ts_printf(ts_arena(s->cx), ".%s.%u.cubin", v->code->name, k), v->modules[k].cubin.p, v->modules[k].cubin.n);
+		}
+		ts_buf_free(&b);
+	}
+}
+
 /* What --print-after, --save-temps and -v want to see of a pass that went well. */
 static void show(State *s, const Pass *p)
 {
@@ -539,6 +575,7 @@ static void show(State *s, const Pass *p)
 	}
 	ts_buf_free(&b);
 	if (s->o->save_temps && p->to == LV_CODE) save_code(s);
+	if (s->o->save_temps && (p->to == LV_CODE || p->to == LV_CUBIN)) save_devices(s, p->to);
 }
 
 static bool make_temps_folder(State *s)

@@ -34,6 +34,7 @@ static TsTree *variant(Text *t, const TsChoice *c)
 	for (int i = 0; i < 3 && c->tile[i]; i++) ts_tree_add(t->cx, tile, number(t, c->tile[i]));
 	if (tile->n) word(t, x, "tile", tile);
 	word(t, x, "cells", size(t, c->cells));
+	if (c->per_sm) word(t, x, "per_sm", number(t, c->per_sm));
 	if (t->scratch && t->scratch[c->kernel]) word(t, x, "scratch", number(t, t->scratch[c->kernel]));
 	return x;
 }

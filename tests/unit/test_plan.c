@@ -115,6 +115,33 @@ static void damaged(TsBytes plan)
 	}
 }
 
+/* Damage anywhere: refused, or every number still leads into its table (the runtime looks at no other bounds). */
+static void random_damage(TsBytes plan)
+{
+	uint64_t seed = 88172645463325252u;
+	int taken = 0;
+	for (int k = 0; k < 100000; k++) {
+		uint8_t *copy = aligned_alloc(16, plan.n);
+		memcpy(copy, plan.p, plan.n);
+		for (int n = 1 + k % 3; n; n--) {
+			seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+			copy[seed % plan.n] ^= (uint8_t)(1u << (seed >> 32) % 8);
+		}
+		const TsPlanHeader *h = (void *)copy;
+		if (!ts_plan_check(copy, plan.n)) {
+			const TsPlanKernel *q = TS_PLAN_TABLE(h, TsPlanKernel, kernels);
+			const TsPlanMap *m = TS_PLAN_TABLE(h, TsPlanMap, maps) + q->map;
+			taken++;
+			if (q->n_maps && (TS_PLAN_TABLE(h, uint32_t, words)[m->dims] >= q->n_formulas || q->formula + q->n_formulas > h->formulas.n)) {
+				check("random_damage", false, "a map leads out of its formulas");
+				taken = -1000000;
+			}
+		}
+		free(copy);
+	}
+	check("random_damage", taken > 0, "every damaged plan was refused: names alone may change");
+}
+
 static void texts(const TsPlanHeader *h)
 {
 	const TsPlanKernel *k = TS_PLAN_TABLE(h, TsPlanKernel, kernels);
@@ -136,6 +163,7 @@ static void run(void *user)
 	check("cpu_is_no_device", ts_plan_check_device(cpu.p, cpu.p) != NULL, "the CPU's plan was taken");
 	texts(h);
 	damaged(plan);
+	random_damage(plan);
 }
 
 int main(int argc, char **argv)
