@@ -1,6 +1,8 @@
 """Artifacts with code for GPUs, as files, on the fake driver of tests/fakecuda/: a shared object, a program and an object, run on the GPU
 and on the CPU with the same results, and the same files without any driver. What the runtime does there is tested by test_cuda."""
+import json
 import os
+import random
 import re
 import struct
 
@@ -153,6 +155,40 @@ def compiled(ctx, with_gpu):
     yield "compiled/cpu", host.code == 0 and "CTAs" not in host.out, host.err
 
 
+WEIGHTS = {"up": (37, 130), "mid": (130, 130), "qkv": (130, 90), "bias": (130,)}
+LAYERS = """tessera 1
+dims B
+weights W = "w.safetensors"
+graph f(x: bf16[B, 37]) -> (y: bf16[B, 90], z: bf16[B, 130]) {
+  h = x @ W."up" + W."bias"
+  z = h @ W."mid".T
+  y = gelu(h) @ W."qkv"
+}
+"""
+
+
+def uploads(ctx, with_gpu):
+    """Weights that lie in panels inside the artifact reach the GPU as they stand in their file."""
+    rng, at, header, data = random.Random(5), 0, {}, b""
+    for name, shape in WEIGHTS.items():
+        count = shape[0] * (shape[1] if len(shape) > 1 else 1)
+        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [at, at + 2 * count]}
+        data += bytes(rng.choice((0, 60, 61, 62, 189)) if i % 2 else rng.randrange(256) for i in range(2 * count))
+        at += 2 * count
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    (ctx.tmp / "w.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + data)
+    (ctx.tmp / "layers.tg").write_text(LAYERS)
+    lines = []
+    for name, more in (("inside", []), ("beside", ["--weights", "external"])):
+        made = ctx.run([ctx.tsc, "layers.tg", "-o", name + ".so", "--arch", "sm_90"] + more, cwd=ctx.tmp, timeout=120)
+        env = dict(with_gpu, FAKE_CUDA_UPLOADS=os.fspath(ctx.tmp / (name + ".log")))
+        shown = ctx.run([ctx.tsc, "explain", ctx.tmp / (name + ".so"), "--dims", "B=5"], env=env)
+        yield "uploads/" + name, made.code == 0 and shown.code == 0 and "code for sm_90a" in shown.out, made.err + shown.err
+        lines.append(sorted((ctx.tmp / (name + ".log")).read_text().split("\n")) if shown.code == 0 else name)
+    yield "uploads/same-bytes", lines[0] == lines[1] and len(lines[0]) == len(WEIGHTS) + 1, str(lines)
+
+
 def run(ctx):
     fake = ctx.build / "fakecuda"
     with_gpu = {"LD_LIBRARY_PATH": os.fspath(fake.resolve()), "FAKE_CUDA": os.fspath((fake / "toy.so").resolve())}
@@ -162,3 +198,4 @@ def run(ctx):
     yield from words(ctx, with_gpu)
     yield from linked(ctx, with_gpu)
     yield from compiled(ctx, with_gpu)
+    yield from uploads(ctx, with_gpu)
