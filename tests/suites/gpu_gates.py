@@ -161,6 +161,77 @@ def modules_of(inspected, target):
     return found
 
 
+# matmuls read parts of the tensor, each packed for itself, and a row lookup reads it as it is in the file
+PARTS = """tessera 1
+dims B
+weights W = "w.safetensors"
+
+graph f(x: f32[B, 40], i: int64[B]) -> (y: f32[B, 24], z: f32[B, 24], v: f32[B, 40]) {
+  y = x @ W."w"
+  z = gather(W."t", i)
+  v = concat([x @ W."u"[0:40, 0:8], x @ W."u"[0:40, 8:40]], axis = 1)
+}
+"""
+
+
+def table(plan, number):
+    """(place, count) of one table of a plan: rtlib/plan.h, TsPlanHeader."""
+    return struct.unpack_from("<II", plan, 72 + 8 * number)
+
+
+def device_weights(plan, blob):
+    """Each weight of a device's plan, made of its parts as rtlib/plan.h says."""
+    (strings, _), (weights, n), (parts, _) = table(plan, 0), table(plan, 6), table(plan, 16)
+    found = {}
+    for i in range(n):
+        at = weights + 128 * i
+        (name,), (place, size), (part, n_parts) = struct.unpack_from("<I", plan, at), struct.unpack_from("<QQ", plan, at + 24), struct.unpack_from("<II", plan, at + 120)
+        data = bytearray(size)
+        for k in range(part, part + n_parts):
+            offset, count, first = struct.unpack_from("<QQq", plan, parts + 88 * k)
+            kind, elem, panel, group, batch, depth, width, sb, sk, sn = struct.unpack_from("<IIIIqqqqqq", plan, parts + 88 * k + 24)
+            if kind == 0:
+                data[:] = blob[offset : offset + count]
+                continue
+            wide = -(-width // panel)
+            for b in range(batch):
+                for c in range(width):
+                    for d in range(depth):
+                        from_ = ((b * wide + c // panel) * depth + d) * panel + c % panel
+                        to = first + b * sb + d * sk + c * sn
+                        data[to * elem : to * elem + elem] = blob[offset + from_ * elem : offset + from_ * elem + elem]
+            assert group == 1
+        text = plan[strings + name :]
+        found[text[: text.index(b"\0")].decode()] = (bytes(data), n_parts)
+    return found
+
+
+def weights(ctx):
+    """A GPU's weights are the published tensors, though the file keeps them as the CPU reads them."""
+    folder = ctx.tmp / "weights"
+    folder.mkdir()
+    shapes = {"w": (40, 24), "t": (50, 24), "u": (40, 40)}
+    tensors = {name: struct.pack("<%df" % (r * c), *((k * 37 % 1009) / 1009 + len(name) for k in range(r * c))) for name, (r, c) in shapes.items()}
+    header, data = {}, b""
+    for name, (r, c) in shapes.items():
+        header[name] = {"dtype": "F32", "shape": [r, c], "data_offsets": [len(data), len(data) + len(tensors[name])]}
+        data += tensors[name]
+    head = json.dumps(header).encode()
+    (folder / "w.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + data)
+    (folder / "m.tg").write_text(PARTS)
+    r = ctx.run([ctx.tsc, "m.tg", "-o", "m.so", "--arch", "sm_80", "--ptxas", "none"], cwd=folder)
+    yield "weights/is-made", not r.code, r.err
+    so, text = (folder / "m.so").read_bytes(), ctx.run([ctx.tsc, "inspect", "m.so"], cwd=folder).out
+    part = {m.group(1): so[int(m.group(3)) :][: int(m.group(2))] for m in SECTION.finditer(text)}
+    found = device_weights(part[".tessera.plan.sm_80"], part[".tessera.weights"])
+    yield "weights/come-back", {k: v[0] for k, v in found.items()} == tensors, str({k: (len(v[0]), v[1]) for k, v in found.items()})
+    yield "weights/in-parts", found.get("u", (0, 0))[1] == 2, str({k: v[1] for k, v in found.items()})
+    ctx.run([ctx.tsc, "m.tg", "-o", "cpu.so"], cwd=folder)
+    alone = ctx.run([ctx.tsc, "inspect", "cpu.so"], cwd=folder).out
+    size = {m.group(1): int(m.group(2)) for m in SECTION.finditer(alone)}[".tessera.weights"]
+    yield "weights/once", size == len(part[".tessera.weights"]), "%d bytes, for the CPU alone %d" % (len(part[".tessera.weights"]), size)
+
+
 def artifacts(ctx, ptxas):
     """One file for two GPUs and the CPU."""
     folder = ctx.tmp / "artifacts"
@@ -228,6 +299,7 @@ def run(ctx):
         return
     yield ("gate-sees",) + gate_itself()
     yield from artifacts(ctx, ptxas)
+    yield from weights(ctx)
     gate = Gate(ctx, ptxas, nvdisasm)
     jobs = []
     for path in sorted((ctx.root / "examples/kernels").glob("*.tile")):
