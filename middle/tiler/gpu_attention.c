@@ -354,7 +354,8 @@ static TsAtVariant form(TsAt *w, int cap, bool wide)
 static TsAtVariant ring_form(TsAt *w, int cap)
 {
 	const TsGpuTuned *g = &w->j->t->gpu->entry[TS_GT_ATTENTION_WGMMA];
-	return (TsAtVariant){ .form = TS_AT_WGMMA, .bm = 128, .bn = cap > 128 ? g->keys_256 : g->keys, .cap = cap, .warps = 8, .wide = true };
+	bool under = w->j->at.bt || w->j->at.mt; /* what lies under the scores takes registers, which wide heads have not */
+	return (TsAtVariant){ .form = TS_AT_WGMMA, .bm = 128, .bn = cap <= 128 ? g->keys : under && g->keys_256 > 32 ? g->keys_256 / 2 : g->keys_256, .cap = cap, .warps = 8, .wide = true };
 }
 
 /* Heads of known size get the columns they need; others one of three, the largest also without wide accesses. */

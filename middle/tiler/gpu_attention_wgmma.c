@@ -93,6 +93,7 @@ static void next_blocks(TsAt *w, const char *W, const TsAtSoft *first)
 	ts_kb_line(k, "sf1: f32[%d, %d]! @X = mma(zs, RQ[pq].x, RK[qk].x.T, atom = \"wgmma\", zero_if = true)", w->now->bm, w->now->bn);
 	ts_kb_line(k, "commit_mma()");
 	ts_kb_line(k, "wait(RV[qv])");
+	ts_kb_line(k, "fence_mma()");
 	ts_kb_line(k, "oy: f32[%d, %d]! @Y = mma(o, w, RV[qv].x, atom = \"wgmma\")", w->now->bm, w->now->cap);
 	ts_kb_line(k, "commit_mma()");
 	ts_kb_line(k, "s1: %s = wait_mma(1, sf1)", w->X);

@@ -74,21 +74,27 @@ static const char *load_stage(TsMm *mm, TsKb *k, const Side *s, const TsMmVarian
 	return y;
 }
 
-/* Accumulator and fragments of wm x wn warps. */
+/* Rows of the accumulator that go through the region at a time: one instruction's for each warp. */
+static int part_rows(const TsMmVariant *v) { return 16 * v->wm; }
+
+/* Accumulator and fragments of wm x wn warps, which take turns every 16 rows, so that parts of the rows are parts of the registers. */
 static void layouts(TsKb *k, const TsMmVariant *v, TsPlace *p)
 {
 	int tm = v->bm / v->wm, tn = v->bn / v->wn;
 	TsGLayout d = { .rank = 2 }, a = { .rank = 2 }, b = { .rank = 2 };
 	ts_gl_put(&d, 'l', 4, 2, 1), ts_gl_put(&d, 'l', 8, 1, 0);
-	ts_gl_put(&d, 'r', 2, 1, 1), ts_gl_put(&d, 'r', 2, 8, 0), ts_gl_put(&d, 'r', tn / 8, 8, 1), ts_gl_put(&d, 'r', tm / 16, 16, 0);
-	ts_gl_put(&d, 'w', v->wn, tn, 1), ts_gl_put(&d, 'w', v->wm, tm, 0);
+	ts_gl_put(&d, 'r', 2, 1, 1), ts_gl_put(&d, 'r', 2, 8, 0), ts_gl_put(&d, 'r', tn / 8, 8, 1);
+	ts_gl_put(&d, 'w', v->wn, tn, 1), ts_gl_put(&d, 'w', v->wm, 16, 0);
+	TsGLayout x = d;
+	ts_gl_put(&d, 'r', tm / 16, part_rows(v), 0);
 	ts_gl_put(&a, 'l', 4, 2, 1), ts_gl_put(&a, 'l', 8, 1, 0);
-	ts_gl_put(&a, 'r', 2, 1, 1), ts_gl_put(&a, 'r', 2, 8, 0), ts_gl_put(&a, 'r', 2, 8, 1), ts_gl_put(&a, 'r', tm / 16, 16, 0);
-	ts_gl_put(&a, 'w', v->wn, 0, -1), ts_gl_put(&a, 'w', v->wm, tm, 0);
+	ts_gl_put(&a, 'r', 2, 1, 1), ts_gl_put(&a, 'r', 2, 8, 0), ts_gl_put(&a, 'r', 2, 8, 1), ts_gl_put(&a, 'r', tm / 16, part_rows(v), 0);
+	ts_gl_put(&a, 'w', v->wn, 0, -1), ts_gl_put(&a, 'w', v->wm, 16, 0);
 	ts_gl_put(&b, 'l', 4, 2, 1), ts_gl_put(&b, 'l', 8, 1, 0);
 	ts_gl_put(&b, 'r', 2, 1, 1), ts_gl_put(&b, 'r', 2, 8, 1), ts_gl_put(&b, 'r', tn / 8, 8, 0);
 	ts_gl_put(&b, 'w', v->wn, tn, 0), ts_gl_put(&b, 'w', v->wm, 0, -1);
-	ts_gl_place(k, &d, "D", p);
+	ts_gl_print(k, &d, "D", 3);
+	ts_gl_place(k, &x, "X", p);
 	ts_gl_print(k, &a, "FA", 3);
 	ts_gl_print(k, &b, "FB", 3);
 }
@@ -153,6 +159,31 @@ static void through_registers(TsMm *mm, TsKb *k, const Side s[2], const TsMmVari
 	ts_kb_close(k, "");
 }
 
+/* The accumulator through the region, some rows at a time: into memory, or (turn) into the shared buffer `ob`. */
+static void write_parts(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, bool turn)
+{
+	TsJob *j = mm->j;
+	int rows = part_rows(v), n = v->bm / rows;
+	ts_kb_open(k, "for q in 0..%d", n);
+	ts_kb_line(k, "part: f32[%d, %d] @X = slice(acc, axis = 0, at = %d * q, len = %d)", rows, v->bn, rows, rows);
+	ts_kb_line(k, "m0: idx = mb + %d * q", rows);
+	if (p->valid[0]) ts_kb_line(k, "pl: idx = ml - %d * q", rows);
+	p->base[j->mm.im] = "m0";
+	p->len[0] = rows;
+	if (p->valid[0]) p->valid[0] = "pl";
+	if (turn) {
+		p->anchor = "part";
+		p->anchor_mask = 3;
+		p->anchor_elem = TS_F32;
+		TsTileVal z = ts_kb_eval(k, &j->r, j->value, p, TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n));
+		z = ts_kb_cast(k, ts_kb_spread(k, z, 3, p), j->r.nodes.p[j->leaf].elem, p);
+		ts_kb_line(k, "put(ob[%d*q:%d*q + %d, 0:%d], %s)", rows, rows, rows, v->bn, z.name);
+	} else {
+		ts_mm_epilogue(mm, k, p, "part");
+	}
+	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", n));
+}
+
 void ts_mm_mma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 {
 	TsPlace p = { 0 };
@@ -176,14 +207,10 @@ void ts_mm_mma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 	ts_kb_line(k, "zero: %s = fill(0.0)", D);
 	if (v->copies) pipeline(mm, k, s, v, D);
 	else through_registers(mm, k, s, v, D);
-	if (!turn) { ts_mm_epilogue(mm, k, &p, "acc"); return; }
-	p.anchor = "acc";
-	p.anchor_mask = 3;
-	p.anchor_elem = TS_F32;
-	TsTileVal z = ts_kb_eval(k, &j->r, j->value, &p, TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n));
-	z = ts_kb_cast(k, ts_kb_spread(k, z, 3, &p), to, &p);
-	ts_kb_line(k, "sync(\"cta\")");
-	ts_kb_line(k, "put(ob[0:%d, 0:%d], %s)", v->bm, v->bn, z.name);
+	if (turn) ts_kb_line(k, "sync(\"cta\")");
+	TsPlace q = p;
+	write_parts(mm, k, v, &q, turn);
+	if (!turn) return;
 	ts_kb_line(k, "sync(\"cta\")");
 	p.lay[3] = "GO";
 	const char *o = ts_kb_tmp(k);
