@@ -20,8 +20,9 @@ TsOperand ts_at_operand(TsAt *w, const TsReal *r, const TsType *ty, bool kv, boo
 		o.at[o.n++] = (TsAxisAt){ text, ty->dim[d], r->stride[d] };
 	}
 	for (int i = 0; i < 2; i++) {
-		o.size[turn ? 1 - i : i] = ty->dim[ty->rank - 2 + i];
-		o.stride[turn ? 1 - i : i] = r->stride[ty->rank - 2 + i];
+		int d = ty->rank - 2 + i; /* a bias may have fewer axes */
+		o.size[turn ? 1 - i : i] = d < 0 ? ts_dim_const(t->d, 1) : ty->dim[d];
+		o.stride[turn ? 1 - i : i] = d < 0 ? 0 : r->stride[d];
 	}
 	return o;
 }

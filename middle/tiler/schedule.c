@@ -357,6 +357,9 @@ static bool retarget(TsTl *t, TsVal v, const TsReal *to)
 	TsBuffer *b = &t->e->bufs.p[r->buf];
 	if (r->how != TS_REAL_VIEW || b->kind != TS_BUF_WORK || r->offset) return false;
 	if (b->count != ts_type_count(t->m, ty)) return false; /* v is a part of what its kernel writes */
+	TsKb k;
+	ts_kb_init(&k, t, NULL);
+	if (!ts_kb_is_address(&k, to->buf, to->offset) && k.gpu) return false; /* its kernels take buffers that begin where the target wants it */
 	if (memcmp(r->stride, to->stride, ty->rank * sizeof *r->stride) || t->uses[v] != 2) return false;
 	uint32_t writer = UINT32_MAX;
 	for (uint32_t i = 0; i < t->e->steps.n; i++) {
