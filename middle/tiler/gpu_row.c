@@ -19,6 +19,7 @@ typedef struct {
 	int exchanges;              /* reductions through shared memory so far: they take two buffers in turn */
 	const char *in;             /* elements of this tile that exist, as a bool tile, or NULL: all */
 	TsTileVal *memo, x;         /* single: what is read once */
+	const char *power;          /* single: the exponentials of a softmax, made once */
 	TsWide wide;
 	Variant v[8];
 	int n;
@@ -156,7 +157,9 @@ static const char *term_square(Row *w, const char *stat)
 static const char *term_exp(Row *w, const char *stat)
 {
 	TsDtype ct = w->j->row.ct;
-	return masked(w, word(w, ct, TILE, "exp(%s)", word(w, ct, TILE, "sub(%s, %s)", operand(w), spread(w, ct, stat))), "0");
+	const char *e = masked(w, word(w, ct, TILE, "exp(%s)", word(w, ct, TILE, "sub(%s, %s)", operand(w), spread(w, ct, stat))), "0");
+	if (w->single) w->power = e;
+	return e;
 }
 
 typedef struct { Pass ps; const char *(*term)(Row *w, const char *stat); const char *op; } SumPass;
@@ -238,9 +241,9 @@ static void step_normalise(Row *w, Pass *ps, const char *const *in, const char *
 	FinalPass *f = (FinalPass *)(void *)ps;
 	const char *x = operand(w), *y = x;
 	TsTileVal *memo = w->single ? w->memo : TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n);
-	if (f->stat[0]) y = word(w, ct, TILE, "sub(%s, %s)", x, spread(w, ct, f->stat[0]));
+	if (f->stat[0] && !w->power) y = word(w, ct, TILE, "sub(%s, %s)", x, spread(w, ct, f->stat[0]));
 	if (j->n->op == TS_OP_softmax) {
-		y = word(w, ct, TILE, "div(%s, %s)", word(w, ct, TILE, "exp(%s)", y), spread(w, ct, f->stat[1]));
+		y = word(w, ct, TILE, "mul(%s, %s)", w->power ? w->power : word(w, ct, TILE, "exp(%s)", y), spread(w, ct, f->stat[1]));
 	} else {
 		uint32_t extra[2] = { j->row.gamma, j->row.beta };
 		y = word(w, ct, TILE, "mul(%s, %s)", y, spread(w, ct, f->stat[1]));
@@ -259,7 +262,7 @@ static void write_normalise(Row *w)
 	FinalPass f = { .ps = { .step = step_normalise } };
 	if (w->j->n->op == TS_OP_softmax) {
 		f.stat[0] = statistic(w, term_max, "maximum", "max", lowest(ct), NULL);
-		f.stat[1] = statistic(w, term_exp, "add", "add", "0", f.stat[0]);
+		f.stat[1] = word(w, ct, STAT, "div(1.0, %s)", statistic(w, term_exp, "add", "add", "0", f.stat[0])); /* one division a row */
 	} else {
 		const char *n = count(w), *eps = number(w, ts_attr(w->k->t->m, w->j->n, "eps")->f);
 		if (w->j->n->op == TS_OP_layer_norm) f.stat[0] = word(w, ct, STAT, "div(%s, %s)", statistic(w, term_sum, "add", "add", "0", NULL), n);
@@ -325,6 +328,7 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 	w->p = (TsPlace){ .nv = 2, .vdim = { (int)w->kd, (int)w->rd }, .len = { v->rows, v->cols } };
 	w->exchanges = 0;
 	w->x = (TsTileVal){ 0 };
+	w->power = NULL;
 	w->memo = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n);
 	w->single = !v->loop && !arg && r->niter - w->j->row.split == 1;
 	k->warps = v->warps;
@@ -365,7 +369,7 @@ static Variant shape(Row *w, int cols, bool loop)
 	int each = TS_LANES * g->elements;
 	Variant v = { .cols = cols, .rows = 1, .warps = g->warps, .loop = loop, .label = loop ? "long rows" : "rows in registers" };
 	int64_t kept;
-	if (arg || cols <= each) { /* a warp, or part of one, for each row */
+	if (arg || cols <= 2 * each) { /* a warp, or part of one, for each row: no exchange between warps */
 		v.rows = v.warps * each / cols;
 		if (v.rows < v.warps) v.rows = v.warps;
 		if (ts_dim_is_const(w->j->t->d, w->j->r.size[w->kd], &kept))
@@ -398,13 +402,12 @@ static void choose_along(Row *w)
 		if (!wide || mods) add(w, cols, loop, false, 0);
 		return;
 	}
-	const int steps[] = { each, LONG };
+	const int steps[] = { each, 2 * each, LONG, most };
 	ts_dim_range(t->d, size, &lo, &hi);
-	for (int i = 0; i < 2 && wide && steps[i] <= most; i++)
-		if (lo <= steps[i]) add(w, steps[i], false, true, ts_dim_add(t->d, mods, ts_over(t, size, steps[i])));
+	for (int i = 0; i < 4 && wide && steps[i] <= most; i++)
+		if (lo <= steps[i] && !(i && steps[i] <= steps[i - 1])) add(w, steps[i], false, true, ts_dim_add(t->d, mods, ts_over(t, size, steps[i])));
 	if (wide && (w->n == 0 || w->v[w->n - 1].guard)) add(w, walk_cols, true, true, mods);
 	if (w->n && !w->v[w->n - 1].guard) return;
-	if (lo <= steps[0]) add(w, steps[0], false, false, ts_over(t, size, steps[0]));
 	if (!w->n || w->v[w->n - 1].guard) add(w, walk_cols, true, false, 0);
 }
 
