@@ -349,21 +349,25 @@ static const char *operands(Lower *w, int from, int n)
 	return s;
 }
 
-/* an access of n elements where p holds; elsewhere 0 */
-static void load_if(Lower *w, TsDtype t, Val address, Val p, int n, Val *x)
+/* an access of n elements where p holds; elsewhere pad (a constant; NULL: 0) */
+static void load_if(Lower *w, TsDtype t, Val address, Val p, int n, Val pad, Val *x)
 {
+	Val fill[MAX_GROUP], other[4];
 	Shape s = shape_of(t, n);
 	LLVMTypeRef word = s.letter == 'h' ? w->i16 : s.bits == 64 ? w->i64 : w->i32, types[4] = { word, word, word, word };
 	TsBuf text = { 0 }, names = { 0 };
 	ts_buf_fmt(&text, "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, $%d, 0;\n", s.words + 1);
 	for (int i = 0; i < s.words; i++) {
-		ts_buf_fmt(&text, "\tmov.b%d $%d, 0;\n", s.letter == 'h' ? 16 : s.bits, i);
+		ts_buf_fmt(&text, "\tmov.b%d $%d, $%d;\n", s.letter == 'h' ? 16 : s.bits, i, s.words + 2);
 		ts_buf_fmt(&names, "=&%c,", s.letter);
 	}
 	ts_buf_fmt(&text, "\t@p ld.global.%s %s, [$%d];\n}", s.type, operands(w, 0, s.words), s.words);
-	ts_buf_str(&names, "l,r,~{memory}");
-	Val args[] = { address, LLVMBuildZExt(w->b, p, w->i32, "") }, got[4];
-	Val r = lg_asm(w, text.p, names.p, s.words > 1 ? LLVMStructTypeInContext(w->lc, types, (unsigned)s.words, 0) : word, args, 2);
+	ts_buf_fmt(&names, "l,r,%c,~{memory}", s.letter);
+	for (int i = 0; i < n; i++) fill[i] = pad ? pad : LLVMConstNull(lw_elem_type(w, t));
+	lg_words(w, t, fill, n, other); /* all words are alike */
+	if (s.bits == 8) other[0] = LLVMBuildZExt(w->b, other[0], w->i16, "");
+	Val args[] = { address, LLVMBuildZExt(w->b, p, w->i32, ""), other[0] }, got[4];
+	Val r = lg_asm(w, text.p, names.p, s.words > 1 ? LLVMStructTypeInContext(w->lc, types, (unsigned)s.words, 0) : word, args, 3);
 	for (int i = 0; i < s.words; i++) {
 		got[i] = s.words > 1 ? LLVMBuildExtractValue(w->b, r, (unsigned)i, "") : r;
 		if (s.bits == 8) got[i] = LLVMBuildTrunc(w->b, got[i], w->i8, "");
@@ -429,7 +433,7 @@ static Val nibble(Access *a, int r, Val p)
 	Lower *w = a->w;
 	int64_t fixed;
 	Val at = offset_at(a, r, &fixed), byte;
-	if (p) load_if(w, TS_UINT8, address_at(a, r), p, 1, &byte);
+	if (p) load_if(w, TS_UINT8, address_at(a, r), p, 1, NULL, &byte);
 	else load_plain(w, TS_UINT8, address_at(a, r), 1, &byte);
 	Val odd = LLVMBuildTrunc(w->b, LLVMBuildAnd(w->b, lw_add(w, at, lw_i64(w, fixed)), lw_i64(w, 1), ""), w->i8, "");
 	Val shifted = LLVMBuildLShr(w->b, byte, LLVMBuildShl(w->b, odd, LLVMConstInt(w->i8, 2, 0), ""), "");
@@ -442,10 +446,11 @@ static void load_registers(Access *a, bool whole, Val pad, Frag *out)
 	for (int r = 0, n; r < out->n; r += n) {
 		Val p = whole ? NULL : inside(a, r);
 		n = group_at(a, r, whole);
-		if (lw_packed(a->view.elem) && n == 1) out->v[r] = nibble(a, r, p);
-		else if (p) load_if(w, a->view.elem, address_at(a, r), p, n, &out->v[r]);
+		bool half = lw_packed(a->view.elem) && n == 1, filled = pad && LLVMIsConstant(pad) && !half;
+		if (half) out->v[r] = nibble(a, r, p);
+		else if (p) load_if(w, a->view.elem, address_at(a, r), p, n, filled ? pad : NULL, &out->v[r]);
 		else load_plain(w, a->view.elem, address_at(a, r), n, &out->v[r]);
-		for (int i = 0; p && pad && i < n; i++) out->v[r + i] = LLVMBuildSelect(w->b, p, out->v[r + i], pad, "");
+		for (int i = 0; p && pad && !filled && i < n; i++) out->v[r + i] = LLVMBuildSelect(w->b, p, out->v[r + i], pad, "");
 	}
 }
 

@@ -18,6 +18,7 @@ typedef struct {
 	bool across;                /* the reduced axis lies over warps */
 	int exchanges;              /* reductions through shared memory so far: they take two buffers in turn */
 	const char *in;             /* elements of this tile that exist, as a bool tile, or NULL: all */
+	const char *pad;            /* what the operand is where it does not exist, when its load sees to that; NULL: anything */
 	TsTileVal *memo, x;         /* single: what is read once */
 	const char *power;          /* single: the exponentials of a softmax, made once */
 	TsWide wide;
@@ -75,14 +76,17 @@ static const char *operand(Row *w)
 {
 	if (w->single && w->x.name) return w->x.name;
 	TsTileVal *memo = w->single ? w->memo : TS_NEW_N(w->k->t->a, TsTileVal, w->j->r.nodes.n);
+	w->p.pad = w->pad;
 	TsTileVal x = full(w, ts_kb_cast(w->k, ts_kb_eval(w->k, &w->j->r, w->j->row.x, &w->p, memo), w->j->row.ct, &w->p));
+	w->p.pad = NULL;
 	w->x = x;
 	return x.name;
 }
 
+/* Elements that do not exist as `neutral`; nothing to do where they are that already. */
 static const char *masked(Row *w, const char *x, const char *neutral)
 {
-	return w->in ? word(w, w->j->row.ct, TILE, "where(%s, %s, %s)", w->in, x, neutral) : x;
+	return w->in && !(w->pad && x == w->x.name && !strcmp(w->pad, neutral)) ? word(w, w->j->row.ct, TILE, "where(%s, %s, %s)", w->in, x, neutral) : x;
 }
 
 static const char *lowest(TsDtype t) { return ts_dtype_is_float(t) ? "-inf" : t == TS_INT32 ? "-2147483648" : "-9223372036854775808"; }
@@ -154,10 +158,19 @@ static const char *term_square(Row *w, const char *stat)
 	return masked(w, word(w, ct, TILE, "mul(%s, %s)", x, x), "0");
 }
 
-static const char *term_exp(Row *w, const char *stat)
+/* exp(x - m). In f32 as 2^(x log2(e) - m log2(e)): the rounding of the second product is a factor that a row's elements share, and its sum too. */
+static const char *power(Row *w, const char *x, const char *m)
 {
 	TsDtype ct = w->j->row.ct;
-	const char *e = masked(w, word(w, ct, TILE, "exp(%s)", word(w, ct, TILE, "sub(%s, %s)", operand(w), spread(w, ct, stat))), "0");
+	if (ct != TS_F32) return word(w, ct, TILE, "exp(%s)", word(w, ct, TILE, "sub(%s, %s)", x, spread(w, ct, m)));
+	const char *scaled = word(w, ct, STAT, "mul(%s, -1.4426950408889634)", m);
+	return word(w, ct, TILE, "exp2(%s)", word(w, ct, TILE, "fma(%s, 1.4426950408889634, %s)", x, spread(w, ct, scaled)));
+}
+
+static const char *term_exp(Row *w, const char *stat)
+{
+	const char *e = power(w, operand(w), stat);
+	if (!w->pad) e = masked(w, e, "0"); /* else it is exp(-inf) */
 	if (w->single) w->power = e;
 	return e;
 }
@@ -241,9 +254,10 @@ static void step_normalise(Row *w, Pass *ps, const char *const *in, const char *
 	FinalPass *f = (FinalPass *)(void *)ps;
 	const char *x = operand(w), *y = x;
 	TsTileVal *memo = w->single ? w->memo : TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n);
-	if (f->stat[0] && !w->power) y = word(w, ct, TILE, "sub(%s, %s)", x, spread(w, ct, f->stat[0]));
-	if (j->n->op == TS_OP_softmax) {
-		y = word(w, ct, TILE, "mul(%s, %s)", w->power ? w->power : word(w, ct, TILE, "exp(%s)", y), spread(w, ct, f->stat[1]));
+	bool soft = j->n->op == TS_OP_softmax;
+	if (f->stat[0] && !soft) y = word(w, ct, TILE, "sub(%s, %s)", x, spread(w, ct, f->stat[0]));
+	if (soft) {
+		y = word(w, ct, TILE, "mul(%s, %s)", w->power ? w->power : power(w, x, f->stat[0]), spread(w, ct, f->stat[1]));
 	} else {
 		uint32_t extra[2] = { j->row.gamma, j->row.beta };
 		y = word(w, ct, TILE, "mul(%s, %s)", y, spread(w, ct, f->stat[1]));
@@ -293,6 +307,21 @@ static void write_reduce(Row *w)
 	ts_kb_store(w->k, &w->j->r, w->j->leaf, ts_kb_eval(w->k, &w->j->r, w->j->value, &p, TS_NEW_N(w->k->t->a, TsTileVal, w->j->r.nodes.n)), &p);
 }
 
+/* What the operand's load can give in place of elements that do not exist: the neutral element of the first pass over them. */
+static const char *padding(const Row *w)
+{
+	const TsRNode *n = &w->j->r.nodes.p[w->j->row.x];
+	TsDtype ct = w->j->row.ct;
+	if (n->kind != TS_R_LOAD || (n->elem != ct && n->elem != TS_F16 && n->elem != TS_BF16)) return NULL;
+	switch (w->j->n->op) {
+	case TS_OP_softmax:
+	case TS_OP_max:
+	case TS_OP_argmax: return lowest(ct);
+	case TS_OP_min: return highest(ct);
+	default: return "0";
+	}
+}
+
 /* ---- a kernel ---- */
 
 static void open_grid(Row *w, TsDim *cells)
@@ -329,6 +358,7 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 	w->exchanges = 0;
 	w->x = (TsTileVal){ 0 };
 	w->power = NULL;
+	w->pad = padding(w);
 	w->memo = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n);
 	w->single = !v->loop && !arg && r->niter - w->j->row.split == 1;
 	k->warps = v->warps;
@@ -402,7 +432,7 @@ static void choose_along(Row *w)
 		if (!wide || mods) add(w, cols, loop, false, 0);
 		return;
 	}
-	const int steps[] = { each, 2 * each, LONG, most };
+	const int steps[] = { each / 2, 2 * each, LONG, most };
 	ts_dim_range(t->d, size, &lo, &hi);
 	for (int i = 0; i < 4 && wide && steps[i] <= most; i++)
 		if (lo <= steps[i] && !(i && steps[i] <= steps[i - 1])) add(w, steps[i], false, true, ts_dim_add(t->d, mods, ts_over(t, size, steps[i])));

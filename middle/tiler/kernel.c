@@ -305,7 +305,8 @@ static TsTileVal eval_load(TsKb *k, const TsRegion *r, const TsRNode *n, const T
 	uint32_t mask = leaf_mask(n, p) | index_mask;
 	const char *t = ts_kb_tmp(k);
 	TsTileVal v = { t, mask, bits_type(n->elem) };
-	ts_kb_line(k, "%s: %s = load(%s%s)", t, ts_kb_type(k, v.elem, mask, p), access(k, r, n, p, index, index_mask), valid_text(k, mask, p));
+	const char *valid = valid_text(k, mask, p), *pad = p->pad && *valid ? ts_kb_fmt(k, ", pad = %s", p->pad) : "";
+	ts_kb_line(k, "%s: %s = load(%s%s%s)", t, ts_kb_type(k, v.elem, mask, p), access(k, r, n, p, index, index_mask), valid, pad);
 	return n->elem == TS_F16 || n->elem == TS_BF16 ? ts_kb_cast(k, v, TS_F32, p) : v;
 }
 
