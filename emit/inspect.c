@@ -235,6 +235,13 @@ static void text(const TsElfFile *e, const char *name, FILE *to)
 		fputc('\n', to);
 }
 
+/* Static ones are of type EXEC; those with code for GPUs ask for a dynamic linker. */
+static bool is_program(const TsElfFile *e)
+{
+	TsElfSection s;
+	return e->type == ET_EXEC || (e->type == ET_DYN && ts_elf_find(e, ".interp", &s));
+}
+
 bool ts_inspect(TsCtx *cx, const char *path, FILE *to)
 {
 	TsFile f;
@@ -256,7 +263,7 @@ bool ts_inspect(TsCtx *cx, const char *path, FILE *to)
 	if (wrong) {
 		ts_error(cx, (TsSpan){ 0 }, "E_PACK_BAD", "cannot read '%s' as an artifact: %s", path, wrong);
 	} else {
-		fprintf(to, "%s: %s, %" PRIu64 " bytes\n", path, e.type == 3 ? "shared object" : e.type == 2 ? "executable" : has_plan ? "object" : "pack without code", (uint64_t)f.size);
+		fprintf(to, "%s: %s, %" PRIu64 " bytes\n", path, is_program(&e) ? "executable" : e.type == 3 ? "shared object" : has_plan ? "object" : "pack without code", (uint64_t)f.size);
 		sections(&e, to);
 		if (has_plan) {
 			plan(copy, to);

@@ -1,4 +1,5 @@
 #include "tsc/model_file.h"
+#include "support/elf_read.h"
 #include "support/file.h"
 #include "support/temp.h"
 #include "tsc/pipeline.h"
@@ -9,6 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Programs with code for GPUs are linked as shared objects are, and name a dynamic linker. */
+static bool asks_for_linker(const TsFile *f)
+{
+	TsElfFile e;
+	TsElfSection s;
+	return !ts_elf_open(&e, f->p, f->size) && ts_elf_find(&e, ".interp", &s) && ts_elf_find(&e, ".tessera.plan", &s);
+}
+
 /* *shared: the file is an ELF shared object, or a program; packs and text are not. */
 static bool look(TsCtx *cx, const char *path, bool *shared)
 {
@@ -17,7 +26,7 @@ static bool look(TsCtx *cx, const char *path, bool *shared)
 	Elf64_Ehdr h = { 0 };
 	if (f.size >= sizeof h) memcpy(&h, f.p, sizeof h);
 	*shared = !memcmp(h.e_ident, ELFMAG, SELFMAG) && h.e_type != ET_REL;
-	bool program = *shared && h.e_type == ET_EXEC, object = !memcmp(h.e_ident, ELFMAG, SELFMAG) && h.e_type == ET_REL && strcmp(path + strlen(path) - 2, ".o") == 0;
+	bool program = *shared && (h.e_type == ET_EXEC || asks_for_linker(&f)), object = !memcmp(h.e_ident, ELFMAG, SELFMAG) && h.e_type == ET_REL && strcmp(path + strlen(path) - 2, ".o") == 0;
 	ts_file_unmap(&f);
 	if (!program && !object) return true;
 	ts_error(cx, (TsSpan){ 0 }, "E_ARTIFACT", "'%s' is %s", path, program ? "a program: run it as it is" : "an object file: link it into a program");

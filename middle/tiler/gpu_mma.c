@@ -165,6 +165,7 @@ static void write_parts(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, boo
 	TsJob *j = mm->j;
 	int rows = part_rows(v), n = v->bm / rows;
 	ts_kb_open(k, "for q in 0..%d", n);
+	ts_kb_line(k, "sync(\"cta\")"); /* so that what the next parts load does not lie in registers before its turn */
 	ts_kb_line(k, "part: f32[%d, %d] @X = slice(acc, axis = 0, at = %d * q, len = %d)", rows, v->bn, rows, rows);
 	ts_kb_line(k, "m0: idx = mb + %d * q", rows);
 	if (p->valid[0]) ts_kb_line(k, "pl: idx = ml - %d * q", rows);

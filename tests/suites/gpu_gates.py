@@ -286,6 +286,13 @@ def artifacts(ctx, ptxas):
     found = ctx.run([ctx.tsc, "m.tg", "-o", "v.so", "--arch", "sm_80"], cwd=folder, env=env)
     yield "artifact/ptxas-in-the-environment", not found.code and not found.err and (folder / "v.so").read_bytes() == make("v2.so", "--arch", "sm_80")[1], found.err
 
+    program, _ = make("prog", "--emit", "exe", "--arch", "sm_80", "--ptxas", "none")
+    asked = ctx.run([ctx.tsc, "inspect", "prog"], cwd=folder)
+    ran = ctx.run([ctx.tsc, "run", "prog"], cwd=folder)
+    yield "program/is-one", not program.code and asked.out.startswith("prog: executable") and "is a program: run it as it is" in ran.err, asked.out[:100] + ran.err
+    said = ctx.run([folder / "prog", "--help"])
+    yield "program/runs", said.code == 0 and "f(x: f32[B, 40]) -> (y: f32[B, 24])" in said.out, said.out + said.err
+
     cubin, bytes_ = make("k.cubin", "--arch", "sm_86")
     yield "emit/cubin", not cubin.code and bytes_.startswith(b"\x7fELF"), cubin.err
     fat, bytes_ = make("k.fatbin", "--arch", "sm_80,sm_90")
