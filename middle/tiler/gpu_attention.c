@@ -28,7 +28,7 @@ TsOperand ts_at_operand(TsAt *w, const TsReal *r, const TsType *ty, bool kv, boo
 }
 
 /* Keys that some row of this block can see: j from jlo to jhi, whole blocks counted from 0. off: the position of row 0 among the keys. */
-static void key_range(TsAt *w)
+void ts_at_key_range(TsAt *w)
 {
 	TsKb *k = w->k;
 	TsJob *j = w->j;
@@ -94,7 +94,7 @@ void ts_at_grid(TsAt *w, TsDim *cells)
 	if (ts_attr(t->m, j->n, "causal")->i) ts_kb_line(k, "qb: idx = %d * (cdiv(%s, %d) - 1 - u)", w->now->bm, S, w->now->bm); /* the longest first */
 	else ts_kb_line(k, "qb: idx = %d * u", w->now->bm);
 	ts_kb_line(k, "il: idx = %s - qb", S);
-	key_range(w);
+	ts_at_key_range(w);
 	w->p.nv = 2;
 	w->p.vdim[0] = (int)j->at.nb;
 	w->p.vdim[1] = (int)j->at.nb + 1;
@@ -394,6 +394,7 @@ void ts_gpu_attention(TsJob *j)
 	TsKb none;
 	ts_kb_init(&none, t, NULL);
 	TsAt w = { .j = j, .k = &none };
+	if (is_one(t, j->at.S)) { ts_at_one_query(j); return; }
 	w.wide.vec = 16 / ts_elem_bytes(j->at.qt->elem);
 	const TsReal *r[3] = { &j->at.q, &j->at.key, &j->at.v };
 	const TsType *ty[3] = { j->at.qt, j->at.kt, j->at.vt };

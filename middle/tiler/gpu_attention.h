@@ -21,6 +21,7 @@ typedef struct {
 /* An operand over [rows, columns] of a tensor; k and v: the head is shared by a group. `turn`: [columns, rows]. */
 TsOperand ts_at_operand(TsAt *w, const TsReal *r, const TsType *ty, bool kv, bool turn);
 void ts_at_grid(TsAt *w, TsDim *cells);           /* the grid, the rows at qb, the keys jlo..jhi */
+void ts_at_key_range(TsAt *w);
 void ts_at_scale(TsAt *w);
 /* Statements on tile `s`, scores of the rows at qb and the keys at j: scale, bias, masks; the name of the result. Forms on matrix
  * instructions work in units of log 2. */
@@ -34,4 +35,5 @@ void ts_at_finish(TsAt *w, const char *o, const char *l);
 void ts_at_fma(TsAt *w, TsChoice *c);
 void ts_at_mma(TsAt *w, TsChoice *c);
 void ts_at_wgmma(TsAt *w, TsChoice *c);
+void ts_at_one_query(TsJob *j);                   /* all of attention where there is one query row */
 bool ts_at_has_maps(TsAt *w);                     /* can TMA read q, k and v? */

@@ -178,7 +178,7 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 			shape("matmul", build_matmul, TS_OP_matmul, TS_BF16, mm[i], how + 8 * (how ^ (int)i % 4) % 32 + (how == 1 ? 4 : 0), target, seed);
 			if (how == (int)i % 4) shape("matmul", build_matmul, TS_OP_matmul, i % 2 ? TS_F32 : TS_F64, mm[i], how + (how & 1 ? 8 : 0), target, seed);
 		}
-	static const int64_t at[][3] = { { 130, 130, 64 }, { 1, 200, 128 }, { 65, 64, 80 }, { 64, 129, 40 }, { 70, 70, 256 }, { 33, 100, 32 }, { 5, 0, 64 } };
+	static const int64_t at[][3] = { { 130, 130, 64 }, { 1, 200, 128 }, { 65, 64, 80 }, { 64, 129, 40 }, { 70, 70, 256 }, { 33, 100, 32 }, { 5, 0, 64 }, { 1, 2500, 64 }, { 1, 1030, 80 }, { 1, 0, 64 }, { 1, 70, 256 } };
 	for (size_t i = 0; i < sizeof at / sizeof *at; i++)
 		for (int k = 0; k < 3; k++) shape("attention", build_attention, TS_OP_attention, k == 2 ? TS_F32 : TS_F16, at[i], (int)(i * 5 + (size_t)k * 11) % 32, target, seed);
 	static const TsOp ops[] = { TS_OP_softmax, TS_OP_layer_norm, TS_OP_rms_norm, TS_OP_sum, TS_OP_max, TS_OP_argmax };
