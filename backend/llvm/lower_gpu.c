@@ -293,13 +293,6 @@ static void map_parameter(Lower *w, unsigned i)
 	LLVMAddAttributeAtIndex(w->fn, at, LLVMCreateStringAttribute(w->lc, "nvvm.grid_constant", 18, "", 0));
 }
 
-static bool has_roles(const TsTree *kernel)
-{
-	for (uint32_t i = 0; i < kernel->kid[1]->n; i++)
-		if (kernel->kid[1]->kid[i]->kind == TS_TREE_ROLE) return true;
-	return false;
-}
-
 static void make_function(Lower *w, const TsTree *kernel, const char *symbol)
 {
 	enum { PTX_KERNEL = 71 };
@@ -316,7 +309,8 @@ static void make_function(Lower *w, const TsTree *kernel, const char *symbol)
 	LLVMSetFunctionCallConv(w->fn, PTX_KERNEL);
 	for (uint32_t i = w->first_map; i < n; i++) map_parameter(w, i);
 	lw_attr(w, w->fn, "nvvm.reqntid", number(w, w->launch.threads));
-	if (has_roles(kernel)) lw_attr(w, w->fn, "nvvm.minctasm", "1"); /* registers are moved between roles: all of them must be there */
+	/* All registers that a CTA can have: roles move them between each other, and without this word ptxas aims at more CTAs and spills for them. */
+	lw_attr(w, w->fn, "nvvm.minctasm", "1");
 	if (w->launch.cluster > 1) lw_attr(w, w->fn, "nvvm.cluster_dim", number(w, w->launch.cluster));
 	lw_attr_enum(w, w->fn, LLVMAttributeFunctionIndex, "nounwind");
 	w->entry = lw_block(w, "entry");
