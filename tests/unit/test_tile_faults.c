@@ -29,14 +29,15 @@ static const Fault faults[] = {
 	{ "sum read in flight", "linear_gelu_sm90a", "wait_mma(0, c1)", "wait_mma(1, c1)", 0, "E_SIM_RACE" },
 	{ "end without waiting for stores", "linear_gelu_sm90a", "wait_store(0)", "wait_store(9)", 0, "E_SIM_RACE" },
 	{ "tiles that overlap", "linear_gelu_sm90a", "C[128*i + 64*g:128*i + 64*g + 64", "C[64*i + 64*g:64*i + 64*g + 64", 0, "E_SIM_OVERLAP" },
-	{ "Q read without wait", "attention_sm90a", "    wait(RQ[pq])\n", "", 0, "E_SIM_RACE E_SIM_POISON" },
+	{ "Q read without wait", "attention_sm90a", "      wait(RQ[pq])\n", "", 0, "E_SIM_RACE E_SIM_POISON" },
 	{ "V read without wait", "attention_sm90a", "      wait(RV[qv])\n", "", 0, "E_SIM_RACE E_SIM_POISON" },
-	{ "K released before its product", "attention_sm90a", "      s.1: f32[128, 128] @D = wait_mma(1, s)\n      release(RK[qk])\n", "      release(RK[qk])\n      s.1: f32[128, 128] @D = wait_mma(1, s)\n", 0, "E_SIM_RACE" },
+	{ "K released before its product", "attention_sm90a", "      s.1: f32[128, 128] @D = wait_mma(1, s)\n        release(RK[qk])\n", "        release(RK[qk])\n        s.1: f32[128, 128] @D = wait_mma(1, s)\n", 0, "E_SIM_RACE" },
 	{ "scores read in flight", "attention_sm90a", "wait_mma(1, s)", "wait_mma(2, s)", 0, "E_SIM_RACE" },
-	{ "V refilled without acquire", "attention_sm90a", "        acquire(RV[qv])\n", "", 0, "E_SIM_RACE" },
-	{ "output put without fence", "attention_sm90a", "    fence_async()\n", "", 0, "E_SIM_FENCE" },
-	{ "output stored without sync", "attention_sm90a", "    sync(\"role\")\n", "", 0, "E_SIM_RACE E_SIM_FENCE" },
-	{ "output put over rows others read", "attention_sm90a", "    o3: f32[128, 128] @D = wait_mma(0, o2, hold = [w1])\n    release(RV[pv.1])\n    l2", "    o3: f32[128, 128] @D = wait_mma(0, o2, hold = [w1])\n    l2", 0, NULL },
+	{ "V refilled without acquire", "attention_sm90a", "          acquire(RV[qv])\n", "", 0, "E_SIM_RACE" },
+	{ "output put without fence", "attention_sm90a", "      fence_async()\n", "", 0, "E_SIM_FENCE" },
+	{ "output stored without sync", "attention_sm90a", "      sync(\"role\")\n", "", 0, "E_SIM_RACE E_SIM_FENCE" },
+	{ "output overwritten while it is stored", "attention_sm90a", "      one {\n        wait_store(0, read = true)\n      }\n", "", 0, "E_SIM_RACE" },
+	{ "Q never released", "attention_sm90a", "      release(RQ[pq])\n", "", 0, "E_SIM_DEADLOCK" },
 	{ "one key tile too many", "attention_sm90a", "for j in last..0 step -1 with qk", "for j in last..-1 step -1 with qk", 0, "E_SIM_DEADLOCK E_SIM_RACE E_SIM_ARRIVALS" },
 	{ "copies not waited for", "linear_gelu_sm80", "wait_copy(1)", "wait_copy(2)", 0, "E_SIM_RACE E_SIM_POISON" },
 	{ "no sync after the copies", "linear_gelu_sm80", "    sync(\"cta\")\n", "", 0, "E_SIM_RACE E_SIM_POISON" },
@@ -74,7 +75,7 @@ static void arguments(TsCtx *cx, const char *text, TsSimArgs *a, int64_t *num)
 		num[a->nnumbers++] = 5, num[a->nnumbers++] = 296, num[a->nnumbers++] = 1;
 	} else if (strstr(text, "attention")) {
 		for (int i = 0; i < 4; i++) add(cx, a, t, DIMS(1, 600, 128));
-		add(cx, a, TS_F32, 0, NULL), num[a->nnumbers++] = 1, num[a->nnumbers++] = 600;
+		add(cx, a, TS_F32, 0, NULL), num[a->nnumbers++] = 1, num[a->nnumbers++] = 600, num[a->nnumbers++] = 2;
 	} else {
 		if (strstr(text, "avx")) m = 20, n = 70, k = 9;
 		add(cx, a, t, DIMS(m, k));

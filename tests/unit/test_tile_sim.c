@@ -136,7 +136,7 @@ static void attention(int64_t heads, int64_t len, uint64_t seed)
 	Run r;
 	if (!start(&r, "attention_sm90a")) return;
 	for (int i = 0; i < 4; i++) buffer(&r, TS_BF16, DIMS(heads, len, 128), i < 3 ? 0 : NAN);
-	buffer(&r, TS_F32, 0, NULL, 1.4426950408889634 / 11.313708498984761), number(&r, heads), number(&r, len);
+	buffer(&r, TS_F32, 0, NULL, 1.4426950408889634 / 11.313708498984761), number(&r, heads), number(&r, len), number(&r, 2);
 	r.args.seed = seed;
 	bool ok = simulate(&r, "attention_sm90a");
 	for (int64_t h = 0; h < heads && ok; h++)
@@ -163,7 +163,7 @@ static void protocol(const char *name, TsDtype elem, const int64_t *shape, bool 
 		int64_t m = shape[0], n = shape[1], k = shape[2];
 		if (attn) {
 			for (int i = 0; i < 4; i++) buffer(&r, elem, DIMS(m, n, 128), 0);
-			buffer(&r, TS_F32, 0, NULL, 1), number(&r, m), number(&r, n);
+			buffer(&r, TS_F32, 0, NULL, 1), number(&r, m), number(&r, n), number(&r, 2);
 		} else {
 			buffer(&r, elem, DIMS(m, k), 0), buffer(&r, elem, DIMS(n, k), 0), buffer(&r, TS_F32, DIMS(n), 0), buffer(&r, elem, DIMS(m, n), 0);
 			number(&r, m), number(&r, n), number(&r, k);
