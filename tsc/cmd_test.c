@@ -35,6 +35,7 @@ typedef struct {
 	int64_t threads;
 	int cpu;
 	uint32_t passed, failed;
+	TS_VEC(TsSym) names;       /* of all tests, for --match */
 	TsOptions compile;
 	TsModule *m;
 	const char *path;          /* of the file at work */
@@ -179,6 +180,16 @@ static TsSemaOptions sema_options(Tests *t)
 	return (TsSemaOptions){ .weights_dir = t->compile.weights_dir, .files = files, .n_files = t->compile.n_weights_from };
 }
 
+/* The names of a file's tests; a file without any is an error: who tests it believes that something was tested. */
+static bool take_names(Tests *t, const char *path, const TsTree *file)
+{
+	uint32_t before = t->names.n;
+	for (uint32_t i = 0; i < file->n; i++)
+		if (file->kid[i]->kind == TS_TREE_TEST) ts_push(ts_arena(t->cx), &t->names, file->kid[i]->kid[0]->name);
+	if (t->names.n == before) ts_error(t->cx, (TsSpan){ 0 }, "E_TEST_EMPTY", "'%s' has no test blocks", path);
+	return t->names.n > before;
+}
+
 static bool is_chosen(const Tests *t, const TsTree *item) { return item->kind == TS_TREE_TEST && (!t->match || strstr(item->kid[0]->name, t->match)); }
 
 /* False when the file itself is bad; failed tests are counted. */
@@ -190,7 +201,7 @@ static bool run_file(Tests *t, const char *path)
 	TsSemaOptions so = sema_options(t);
 	for (uint32_t i = 0; file && i < file->n; i++) chosen += is_chosen(t, file->kid[i]);
 	t->path = path;
-	if (!file) return false;
+	if (!file || !take_names(t, path, file)) return false;
 	if (!chosen) return true;
 	t->m = ts_sema_tests_open(t->cx, file, path, &so, &tests);
 	if (!t->m || (!t->interpreter && !ts_model_open(t->cx, path, &t->compile, &t->model))) return false;
@@ -228,6 +239,11 @@ int ts_cmd_test(TsCtx *cx, const TsArgList *args)
 	if (!t.files.n) return ts_usage_error(cx, "no input: tsc test FILE.tg"), 2;
 	for (uint32_t i = 0; i < t.files.n; i++)
 		if (!run_file(&t, t.files.p[i])) return ts_exit_code(cx);
+	if (!t.passed && !t.failed) {
+		ts_error(cx, (TsSpan){ 0 }, "E_TEST_EMPTY", "--match %s: no test has this in its name", t.match);
+		ts_hint_names(cx, t.match, t.names.p, t.names.n);
+		return ts_exit_code(cx);
+	}
 	printf("%u passed, %u failed\n", t.passed, t.failed);
 	return t.failed != 0;
 }

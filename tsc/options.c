@@ -101,18 +101,25 @@ static const char *gpu_name(const char *name) { return !strcmp(name, "sm_90") ? 
 
 static int capability(const char *name) { return atoi(name + 3); }
 
-/* In order of age, each once: what is written does not depend on the order of words. */
-static void add_gpu(TsOptions *o, TsArgs *a, const char *name)
+static bool named_twice(TsArgs *a, const char *name)
+{
+	ts_usage_error(a->cx, "--arch names '%s' twice", name);
+	return false;
+}
+
+/* In order of age: what is written does not depend on the order of words. */
+static bool add_gpu(TsOptions *o, TsArgs *a, const char *name)
 {
 	const char **all = TS_NEW_N(ts_arena(a->cx), const char *, o->n_gpus + 1);
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < o->n_gpus; i++)
-		if (!strcmp(o->gpus[i], name)) return;
+		if (!strcmp(o->gpus[i], name)) return named_twice(a, name);
 	while (n < o->n_gpus && capability(o->gpus[n]) < capability(name)) all[n] = o->gpus[n], n++;
 	all[n] = name;
 	for (; n < o->n_gpus; n++) all[n + 1] = o->gpus[n];
 	o->gpus = all;
 	o->n_gpus++;
+	return true;
 }
 
 /* One word of --arch. */
@@ -131,9 +138,10 @@ static bool add_arch(TsOptions *o, TsArgs *a, const char *name)
 	}
 	int i = ts_args_word(a, "architecture", gpu_name(name), names, n);
 	if (i < 0) return false;
-	if ((uint32_t)i >= cpus) return add_gpu(o, a, names[i]), true;
+	if ((uint32_t)i >= cpus) return add_gpu(o, a, names[i]);
 	if (!o->cpu_named) o->clones = 0;
 	o->cpu_named = true;
+	if (o->clones & 1u << i) return named_twice(a, names[i]);
 	o->clones |= 1u << i;
 	return true;
 }

@@ -289,7 +289,7 @@ static void print_device_tiles(State *s, const TsDevice *v, TsBuf *to)
 	ts_print_tree(file, to, false);
 }
 
-/* Every kernel once, as a file of Tile IR; one written anew for each clone has the clone in its name. */
+/* Every kernel once, as a file of Tile IR; one written anew for each clone has the clone in its name, and is there for those asked for. */
 static void print_tiles(State *s, TsBuf *to)
 {
 	TsTree *file = tile_file(s);
@@ -301,7 +301,7 @@ static void print_tiles(State *s, TsBuf *to)
 		const TsKernel *k = &s->sched->kernels.p[i];
 		bool all = k->text[0] == k->text[TS_CPU_CLONES - 1];
 		for (int c = 0; c < TS_CPU_CLONES; c++) {
-			if (c && k->text[c] == k->text[c - 1]) continue;
+			if (all ? c > 0 : clone_for(s, c) != c) continue;
 			add_kernel(s, file, s->kernels.p[i * TS_CPU_CLONES + (uint32_t)c], all ? k->name : ts_intern_fmt(s->cx, "%s_v%d", k->name, c + 2));
 		}
 	}

@@ -419,7 +419,8 @@ bool ts_sema_test(TsSemaTests *tests, TsTree *test, const TsTestHooks *h)
 	Sema *s = &tests->s;
 	Test t = { .s = s, .h = h };
 	TsTree *block = test->kid[1];
-	bool ok = true;
+	bool ok = true, expects = false;
+	for (uint32_t i = 0; i < block->n; i++) expects |= block->kid[i]->kind == TS_TREE_EXPECT;
 	for (uint32_t i = 0; ok && i < block->n; i++) {
 		TsTree *next = i + 1 < block->n ? block->kid[i + 1] : NULL;
 		bool fails = next && next->kind == TS_TREE_EXPECT && next->i;
@@ -430,6 +431,7 @@ bool ts_sema_test(TsSemaTests *tests, TsTree *test, const TsTestHooks *h)
 		else ok = h->expect_error(h->user, next->at, next->kid[0]->name);
 		i++;
 	}
+	if (ok && !expects) ok = (ts_s_fail(s, test->at, "E_TEST_EMPTY", "test \"%s\" expects nothing: it can only pass", test->kid[0]->name), false);
 	for (uint32_t i = 0; i < t.env.n; i++) ts_tensor_free(&t.env.p[i].t);
 	return ok;
 }

@@ -20,5 +20,5 @@ typedef struct TsSemaTests TsSemaTests;
 
 /* As ts_module_from_tree, keeping what tests need to go on. The hooks see this module's graphs. */
 TsModule *ts_sema_tests_open(TsCtx *cx, TsTree *file, const char *path, const TsSemaOptions *o, TsSemaTests **out);
-/* Runs a TEST tree of the file. False when anything was reported. */
+/* Runs a TEST tree of the file; one that expects nothing is an error. False when anything was reported. */
 bool ts_sema_test(TsSemaTests *tests, TsTree *test, const TsTestHooks *h);

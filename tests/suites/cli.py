@@ -118,6 +118,9 @@ kernel k(X: f32[N], N: idx) {
 """
 
 
+KERNELS = KERNEL + "".join(KERNEL[6:].replace("kernel k", "kernel k_" + t[-2:]).replace('"cpu"', '"%s"' % t) for t in ("x86-64-v2", "x86-64-v3"))
+
+
 # ---- bad command lines -------------------------------------------------------------------------------------------------------
 @dataclass
 class Bad:
@@ -200,6 +203,10 @@ BAD = [
     Bad("cubin-for-two", "m.tg --emit cubin --arch sm_80,sm_90", 1, "E_ARCH", "--emit cubin is for one GPU architecture, as --arch sm_80 names it", {"m.tg": MODEL}),
     Bad("cubin-without-ptxas", "m.tg --emit cubin --arch sm_80 --ptxas none", 3, "E_PTXAS", "a cubin takes ptxas, which is not in PATH, CUDA_HOME or VIRTUAL_ENV", {"m.tg": MODEL}),
     Bad("ptx-of-cpu-kernels", "k.tile --emit ptx", 1, "E_LEVEL", "kernels for the CPU make neither PTX nor a cubin", {"k.tile": KERNEL}),
+    Bad("kernels-for-several", "k.tile --emit asm", 1, "E_TARGET", "the kernels here are for cpu, x86-64-v2, x86-64-v3; code is made for one target at a time", {"k.tile": KERNELS}, "name it with --arch"),
+    Bad("kernels-for-several-asked-for", "k.tile --emit llvm --arch x86-64-v3,x86-64-v2", 1, "E_TARGET",
+        "the kernels here are for cpu, x86-64-v2, x86-64-v3; code is made for one target at a time", {"k.tile": KERNELS}, "name it with --arch"),
+    Bad("kernels-for-none-asked-for", "k.tile --emit ptx --arch sm_90", 1, "E_TARGET", "no kernel here is for what --arch names: they are for cpu, x86-64-v2, x86-64-v3", {"k.tile": KERNELS}),
     Bad("input-is-an-object", "m.tsr -o m.so", 1, "E_PACK_BAD", "cannot read 'm.tsr' as an artifact: it is no ELF file", {"m.tsr": b"\x7fELF"}),
     # what the model does not have
     Bad("unknown-graph", "m.tg --graph digits -o m.so", 1, "E_NO_GRAPH", "no graph named 'digits'", {"m.tg": MODEL}, "there is f"),
@@ -236,6 +243,10 @@ BAD = [
     # eval and test
     usage("eval-nothing", "eval", "no input: tsc eval MODEL.tg"),
     Bad("eval-missing", "eval no.tg", 3, "E_FILE", "cannot open 'no.tg': No such file or directory"),
+    usage("cpu-twice", "m.tg --arch x86-64-v2,x86-64-v2", "--arch names 'x86-64-v2' twice"),
+    usage("gpu-twice", "m.tg --arch sm_90,sm_80,sm_90a", "--arch names 'sm_90a' twice"),
+    Bad("test-without-tests", "test m.tg", 1, "E_TEST_EMPTY", "'m.tg' has no test blocks", {"m.tg": MODEL}),
+    Bad("test-matches-none", "test m.tg --match zzz", 1, "E_TEST_EMPTY", "--match zzz: no test has this in its name", {"m.tg": MODEL + 'test "one" {\n  expect f([[1.0, 2.0, 3.0, 4.0]]) == 1.0\n}\n'}, "there is one"),
     usage("test-nothing", "test", "no input: tsc test FILE.tg"),
     Bad("test-missing", "test no.tg", 3, "E_FILE", "cannot open 'no.tg': No such file or directory"),
     # fmt
@@ -581,6 +592,8 @@ BAD_DIMS = [
     ("defined", "dims D = 4", "E_TEST", "a test gives a dim of the file its size"),
     ("twice", "dims N = 4, N = 4", "E_ASSIGNED_TWICE", "'N' has its size already"),
     ("not-known", "dims N = K", "E_CONST", "known at compile time"),
+    ("expects-nothing", "dims N = 8\n  y = double([[1.0]].broadcast([N, 1]))", "E_TEST_EMPTY", 'bad" expects nothing: it can only pass'),
+    ("empty", "", "E_TEST_EMPTY", 'empty.tg:17:1: error[E_TEST_EMPTY]: test "bad" expects nothing: it can only pass'),
 ]
 FAILING = """
 test "differs" {

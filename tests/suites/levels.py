@@ -222,17 +222,41 @@ def kernels(t, text, *options):
     return wrong if lost else wrong + ["no kernel stores anything"]
 
 
+def whole_tile(t, text):
+    """The printed kernels as one file: whole and for one CPU they are the code that the graph makes; without --arch they are too many."""
+    wrong, tile = [], t.emit("tile", text)
+    clones = sorted(set(re.findall(r'target = "(x86-64-v\d)"', tile or "")))
+    for v in ("x86-64-v2", "x86-64-v3", "x86-64-v4"):
+        arch = ("--arch", v)
+        one = t.emit("tile", text, *arch)
+        wrong.append(same(one, t.emit("tile", tile, *arch, ending=".tile"), "--emit tile --arch " + v + " of the whole text"))
+        if one is None or set(re.findall(r'target = "(.*)"', one)) - {"cpu", v}:
+            wrong.append("--emit tile --arch %s prints other targets: %s" % (v, t.error))
+        for kind in ("asm", "llvm"):
+            want = t.emit(kind, text, *arch)
+            for source, options in ((tile, arch), (one, arch), (one, () if clones else arch)):
+                got = t.emit(kind, source or "", *options, ending=".tile")
+                got = got and re.sub(r"(_\d+)_v%s\b" % v[-1], r"\1", got)
+                if want is None or got is None or got != want:
+                    wrong.append("--emit %s %s of the whole text differs %s" % (kind, " ".join(options), t.error))
+    alone = t.emit("asm", tile or "", ending=".tile")
+    if (alone is None) != bool(clones) or re.findall(r"x86-64-v\d", t.error.split(";")[0]) != clones:
+        wrong.append("without --arch: " + t.error)
+    return [w for w in wrong if w]
+
+
 def compiled(ctx):
     paths = [p for p in files(ctx, ".tg") if str(p.parent) in COMPILED]
 
     def one(path):
         text = (ctx.root / path).read_text()
         folder = ctx.tmp / ("so_" + path.stem)
-        return path.stem, artifacts(Texts(ctx, folder / "a"), text), kernels(Texts(ctx, folder / "k"), text)
+        return path.stem, artifacts(Texts(ctx, folder / "a"), text), kernels(Texts(ctx, folder / "k"), text), whole_tile(Texts(ctx, folder / "t"), text)
 
-    for name, a, k in ctx.map(one, paths):
+    for name, a, k, w in ctx.map(one, paths):
         yield "artifact/" + name, not a, "\n".join(a)
         yield "kernels/" + name, not k, "\n".join(k)
+        yield "whole-tile/" + name, not w, "\n".join(w)
     yield "goldens-found", len(paths) > 8 or bool(ctx.match), "only %d" % len(paths)
 
 
