@@ -250,6 +250,9 @@ bool ts_inspect(TsCtx *cx, const char *path, FILE *to)
 	if (!ts_file_map(cx, path, &f))
 		return false;
 	const char *wrong = ts_elf_open(&e, f.p, f.size);
+	const char *cut = wrong ? NULL : ts_elf_cut_off(&e);
+	if (cut)
+		wrong = ts_printf(ts_arena(cx), "it is cut off, section %s is not all there", cut);
 	if (!wrong && !ts_elf_find(&e, ".tessera.ops", &s) && !ts_elf_find(&e, ".tessera.plan", &s))
 		wrong = "it holds neither a graph nor a plan";
 	bool has_plan = !wrong && ts_elf_find(&e, ".tessera.plan", &s) && s.size;

@@ -198,6 +198,8 @@ static int load(const TsPlanHeader *p, const TsPlanTensor *spec, const char *pat
 	const char *wrong = ts_npy_read(file, n, &npy);
 	if (wrong)
 		return fail(EXIT_INPUT, "input '%s': cannot read '%s': %s", name, path, wrong);
+	if (npy.offset + npy.bytes != n)
+		return fail(EXIT_INPUT, "input '%s': '%s' has %u bytes behind its data", name, path, n - npy.offset - npy.bytes);
 	if (!ts_npy_fits(&npy, spec->dtype))
 		return fail(EXIT_INPUT, "input '%s': '%s' holds elements '%s', wanted %s", name, path, npy.descr, ts_plan_dtype_name(spec->dtype));
 	int64_t step = 1;

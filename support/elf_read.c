@@ -45,6 +45,16 @@ bool ts_elf_at(const TsElfFile *e, uint32_t i, TsElfSection *out)
 	return true;
 }
 
+const char *ts_elf_cut_off(const TsElfFile *e)
+{
+	Elf64_Shdr h;
+	TsElfSection s;
+	for (uint32_t i = 1; i < e->n; i++)
+		if (!ts_elf_at(e, i, &s))
+			return header_at(e, i, &h) && h.sh_name < e->names_size ? (const char *)e->p + e->names + h.sh_name : "without a name";
+	return NULL;
+}
+
 bool ts_elf_find(const TsElfFile *e, const char *name, TsElfSection *out)
 {
 	for (uint32_t i = 1; i < e->n; i++)

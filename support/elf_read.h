@@ -11,4 +11,6 @@ typedef struct { const uint8_t *p; uint64_t size; uint16_t type, machine; uint32
 const char *ts_elf_open(TsElfFile *e, const void *p, uint64_t size);
 /* Section i of e->n; false when its header or its bytes lie outside the file. name is always terminated. */
 bool ts_elf_at(const TsElfFile *e, uint32_t i, TsElfSection *out);
+/* The name of the first section whose bytes end behind the file, of a file that was cut off; NULL when all are there. */
+const char *ts_elf_cut_off(const TsElfFile *e);
 bool ts_elf_find(const TsElfFile *e, const char *name, TsElfSection *out);

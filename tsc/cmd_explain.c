@@ -26,7 +26,7 @@ static const char usage[] =
 typedef struct { TsSym name; int64_t size; } Size;
 typedef struct {
 	TsCtx *cx;
-	const char *model;
+	const char *model, *weights;
 	TS_VEC(Size) sizes;
 	int64_t threads;
 	int cpu, device, device_id;
@@ -123,7 +123,7 @@ static void print_reply(const Explain *x, const char *graph, const TsLoadReply *
 static void explain_graph(Explain *x, TsLoader *l, const char *path, uint32_t graph)
 {
 	int64_t *dims = TS_NEW_N(ts_arena(x->cx), int64_t, l->n_dims + 1);
-	TsLoadRequest q = { .graph = graph, .runs = 1, .threads = (int)x->threads, .cpu = x->cpu, .device = x->device, .device_id = x->device_id, .dims = dims, .weights = x->compile.weights_dir };
+	TsLoadRequest q = { .graph = graph, .runs = 1, .threads = (int)x->threads, .cpu = x->cpu, .device = x->device, .device_id = x->device_id, .dims = dims, .weights = x->weights };
 	TsLoadReply reply;
 	if (!bind_dims(x, l, dims)) return;
 	if (x->compile.n_gpus) {
@@ -145,7 +145,7 @@ int ts_cmd_explain(TsCtx *cx, const TsArgList *args)
 	}
 	if (!x.model) return ts_usage_error(cx, "no model: tsc explain MODEL --dims B=1"), 2;
 	if (!ts_model_open(cx, x.model, &x.compile, &m)) return ts_exit_code(cx);
-	if (ts_loader_open(cx, m.path, x.model, &l)) {
+	if (ts_model_weights(&m, &x.compile, &x.weights) && ts_loader_open(cx, m.path, x.model, &l)) {
 		int graph = ts_loader_graph(&l, x.compile.graph);
 		if (graph >= 0) explain_graph(&x, &l, m.path, (uint32_t)graph);
 		ts_loader_close(&l);

@@ -32,7 +32,7 @@ typedef TS_VEC(Binding) Bindings;
 
 typedef struct {
 	TsCtx *cx;
-	const char *model, *check, *all; /* all: --output without a name */
+	const char *model, *check, *weights, *all; /* all: --output without a name */
 	Bindings in, out;
 	TsTolerance tolerance;
 	int64_t bench, threads;
@@ -223,8 +223,7 @@ static bool run_graph(Run *r, TsLoader *l, uint32_t graph)
 	bool *wanted = TS_NEW_N(ts_arena(r->cx), bool, g->n_out + 1);
 	TsLoadReply reply = { 0 };
 	for (uint32_t i = 0; i < g->n_out; i++) wanted[i] = r->all || r->check || !r->bench || find(&r->out, g->tensor[g->n_in + i].name);
-	TsLoadRequest q = { .graph = graph, .threads = (int)r->threads, .cpu = r->cpu, .device = r->device, .device_id = r->device_id, .runs = r->bench + 1, .in = in, .wanted = wanted, .weights = r->compile.weights_dir };
-	if (r->compile.n_weights_from && !r->compile.weights_from->name) q.weights = r->compile.weights_from->path;
+	TsLoadRequest q = { .graph = graph, .threads = (int)r->threads, .cpu = r->cpu, .device = r->device, .device_id = r->device_id, .runs = r->bench + 1, .in = in, .wanted = wanted, .weights = r->weights };
 	bool ok = check_names(r, &r->in, g, g->tensor, g->n_in, "input") && check_names(r, &r->out, g, g->tensor + g->n_in, g->n_out, "output") &&
 	          read_inputs(r, g, in) && ts_loader_run(l, &q, &reply) && deliver(r, g, in, &reply);
 	for (uint32_t i = 0; i < g->n_in; i++) ts_tensor_free(&in[i]);
@@ -246,7 +245,7 @@ int ts_cmd_run(TsCtx *cx, const TsArgList *args)
 	if (!r.model) return ts_usage_error(cx, "no model: tsc run MODEL --input x=x.npy"), 2;
 	if (!check_outputs(&r)) return 2;
 	if (!ts_model_open(cx, r.model, &r.compile, &m)) return ts_exit_code(cx);
-	if (ts_loader_open(cx, m.path, r.model, &l)) {
+	if (ts_model_weights(&m, &r.compile, &r.weights) && ts_loader_open(cx, m.path, r.model, &l)) {
 		int graph = ts_loader_graph(&l, r.compile.graph);
 		if (graph >= 0) run_graph(&r, &l, (uint32_t)graph);
 		ts_loader_close(&l);

@@ -1,4 +1,7 @@
 #include "tsc/model_file.h"
+#include "frontend/graph_pack/tsr.h"
+#include "frontend/graph_text/parse.h"
+#include "rtlib/plan.h"
 #include "support/elf_read.h"
 #include "support/file.h"
 #include "support/temp.h"
@@ -57,6 +60,56 @@ bool ts_model_open(TsCtx *cx, const char *input, TsOptions *o, TsModelFile *out)
 	ts_compile(cx, o);
 	if (!ts_error_count(cx)) return true;
 	ts_model_close(out);
+	return false;
+}
+
+/* ---- external weights ---- */
+
+/* Does the text in an artifact name the set? Without a name there has to be one set alone. */
+static bool names_set(TsCtx *cx, const char *path, const TsTree *file, const TsWeightsFrom *from)
+{
+	TsSym *names = TS_NEW_N(ts_arena(cx), TsSym, file->n + 1);
+	uint32_t n = 0, k = 0;
+	for (uint32_t i = 0; i < file->n; i++)
+		if (file->kid[i]->kind == TS_TREE_WEIGHTS) names[n++] = file->kid[i]->name;
+	while (from->name && k < n && names[k] != from->name) k++;
+	if (from->name ? k < n : n == 1) return true;
+	if (from->name) ts_error(cx, (TsSpan){ 0 }, "E_UNKNOWN_NAME", "--weights-file: '%s' has no weights named '%s'", path, from->name);
+	else ts_error(cx, (TsSpan){ 0 }, "E_UNKNOWN_NAME", "--weights-file %s: '%s' has %u sets of weights, name one: --weights-file W=FILE", from->path, path, n);
+	if (from->name) ts_hint_names(cx, from->name, names, n);
+	return false;
+}
+
+/* The files that are opened when the artifact is loaded; its plan says also of weights inside where they came from. */
+static uint32_t count_files(TsCtx *cx, const TsTsr *t)
+{
+	TsPlanHeader *p = t->plan ? ts_memdup(ts_arena(cx), t->plan, t->plan_size) : NULL;
+	if (!p || ts_plan_check(p, t->plan_size)) return 0;
+	for (uint32_t i = 0; i < p->weights.n; i++)
+		if (TS_PLAN_TABLE(p, TsPlanWeight, weights)[i].where == TS_WEIGHT_EXTERNAL) return p->files.n;
+	return 0;
+}
+
+bool ts_model_weights(const TsModelFile *m, const TsOptions *o, const char **path)
+{
+	TsTsr t;
+	bool ok = true;
+	*path = o->weights_dir;
+	if (m->folder || !o->n_weights_from) return true; /* what was compiled here has read them */
+	if (!ts_tsr_open(m->cx, m->path, &t)) return false;
+	uint32_t files = count_files(m->cx, &t);
+	TsTree *text = t.text_size <= INT32_MAX ? ts_parse(m->cx, ts_source_add(m->cx, m->path, t.text, t.text_size)) : NULL;
+	ts_tsr_close(&t);
+	for (uint32_t i = 0; text && ok && i < o->n_weights_from; i++) ok = names_set(m->cx, m->path, text, &o->weights_from[i]);
+	if (!text || !ok) return false;
+	*path = o->weights_from[0].path;
+	if (files == 1 && o->n_weights_from == 1) return true;
+	if (!files) {
+		ts_error(m->cx, (TsSpan){ 0 }, "E_WEIGHTS_INSIDE", "--weights-file %s: '%s' holds its weights", *path, m->path);
+	} else {
+		ts_error(m->cx, (TsSpan){ 0 }, "E_WEIGHTS_FOLDER", "--weights-file: '%s' opens %u weight files, which lie in one folder under their own names", m->path, files);
+		ts_hint(m->cx, "name the folder with --weights-dir");
+	}
 	return false;
 }
 

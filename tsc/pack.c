@@ -3,6 +3,8 @@
 #include "emit/version.h"
 #include "frontend/graph_pack/tsr.h"
 #include "frontend/graph_text/print.h"
+#include "rtlib/sha256.h"
+#include "support/file.h"
 #include "tsc/safetensors_header.h"
 #include <elf.h>
 #include <stdlib.h>
@@ -24,7 +26,22 @@ static TsSym meta_value(TsCtx *cx, const char *p, size_t n, const char *key)
 	return NULL;
 }
 
-bool ts_pack_read(TsCtx *cx, const char *path, uint32_t *source, TsSym *name)
+/* The lines `file NAME.NUMBER: SIZE HASH`. */
+static void read_files(TsCtx *cx, const char *p, size_t n, TsPackFiles *files)
+{
+	TsSym where = meta_value(cx, p, n, "weights");
+	files->external = where && !strcmp(where, "external");
+	for (const char *end = p + n; p < end;) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p)), *stop = nl ? nl : end, *colon = memchr(p, ':', (size_t)(stop - p));
+		if (colon && stop - colon > 2 && colon - p > 5 && !memcmp(p, "file ", 5)) {
+			TsPackFile f = { ts_intern_n(cx, p + 5, (size_t)(colon - p) - 5), ts_intern_n(cx, colon + 2, (size_t)(stop - colon) - 2) };
+			ts_push(ts_arena(cx), &files->list, f);
+		}
+		p = stop + 1;
+	}
+}
+
+bool ts_pack_read(TsCtx *cx, const char *path, uint32_t *source, TsSym *name, TsPackFiles *files)
 {
 	TsTsr t;
 	if (!ts_tsr_open(cx, path, &t)) return false;
@@ -32,6 +49,7 @@ bool ts_pack_read(TsCtx *cx, const char *path, uint32_t *source, TsSym *name)
 	if (ok) {
 		*source = ts_source_add(cx, path, t.text, t.text_size);
 		*name = t.meta ? meta_value(cx, t.meta, t.meta_size, "name") : NULL;
+		if (t.meta) read_files(cx, t.meta, t.meta_size, files);
 	} else {
 		ts_error(cx, (TsSpan){ 0 }, "E_PACK_BAD", "'%s' is compiled already: its weights are laid out for its code", path);
 		ts_hint(cx, "compile from the text or from a pack (--emit tsr)");
@@ -47,6 +65,54 @@ TsSemaOptions ts_pack_weights(TsCtx *cx, const char *path, const TsTree *file)
 	for (uint32_t i = 0; i < file->n; i++)
 		if (file->kid[i]->kind == TS_TREE_WEIGHTS) files[n++] = (TsSemaFile){ file->kid[i]->name, ts_intern(cx, path) };
 	return (TsSemaOptions){ .files = files, .n_files = n };
+}
+
+/* ---- weight files that stay outside ---- */
+
+/* Size and SHA-256 of a file, as text; NULL after reporting. */
+static TsSym identity(TsCtx *cx, const char *path)
+{
+	uint8_t hash[32];
+	TsSha256 h;
+	TsBuf b = { 0 };
+	TsFile f;
+	if (!ts_file_map(cx, path, &f)) return NULL;
+	ts_sha256_init(&h);
+	ts_sha256_add(&h, f.p, f.size);
+	ts_sha256_end(&h, hash);
+	ts_buf_fmt(&b, "%llu ", (unsigned long long)f.size);
+	for (int i = 0; i < 32; i++) ts_buf_fmt(&b, "%02x", hash[i]);
+	ts_file_unmap(&f);
+	TsSym text = ts_intern_n(cx, b.p, b.n);
+	ts_buf_free(&b);
+	return text;
+}
+
+static bool add_identities(TsModule *m, const TsWeights *w, TsBuf *meta)
+{
+	for (uint32_t i = 0; i < w->files.n; i++) {
+		TsSym text = identity(m->cx, w->files.p[i]);
+		if (!text) return false;
+		ts_buf_fmt(meta, "file %s.%u: %s\n", w->name, i, text);
+	}
+	return true;
+}
+
+bool ts_pack_check_files(TsModule *m, const TsPackFiles *files)
+{
+	for (uint32_t i = 0; files->external && i < m->weights.n; i++) {
+		const TsWeights *w = &m->weights.p[i];
+		for (uint32_t k = 0; k < w->files.n; k++) {
+			TsSym key = ts_intern_fmt(m->cx, "%s.%u", w->name, k), have = identity(m->cx, w->files.p[k]);
+			uint32_t at = 0;
+			while (at < files->list.n && files->list.p[at].key != key) at++;
+			if (!have) return false;
+			if (at < files->list.n && files->list.p[at].value == have) continue;
+			ts_error(m->cx, w->at, "E_PACK_WEIGHTS", "'%s' is not the file that this pack was made with: its size or SHA-256 is another", w->files.p[k]);
+			return false;
+		}
+	}
+	return true;
 }
 
 /* ---- writing ---- */
@@ -93,16 +159,16 @@ static void print_text(TsModule *m, const TsTree *tree, TsBuf *to)
 	ts_print_tree(&copy, to, false);
 }
 
-bool ts_pack_write(TsModule *m, const TsTree *tree, const char *path)
+bool ts_pack_write(TsModule *m, const TsTree *tree, bool external, const char *path)
 {
 	TsBuf text = { 0 }, meta = { 0 };
 	uint32_t room = 0;
 	for (uint32_t i = 0; i < m->weights.n; i++) room += m->weights.p[i].tensors.n + 1;
 	Images im = { .piece = TS_NEW_N(m->arena, TsWeightPiece, room + 1), .meta = &meta };
-	ts_buf_fmt(&meta, "producer: tsc %s\nname: %s\n", TS_VERSION, m->name);
+	ts_buf_fmt(&meta, "producer: tsc %s\nname: %s\nweights: %s\n", TS_VERSION, m->name, external ? "external" : "embedded");
 	bool ok = true;
 	for (uint32_t i = 0; ok && i < m->weights.n; i++)
-		if (m->weights.p[i].files.n) ok = add_image(m, &m->weights.p[i], &im);
+		if (m->weights.p[i].files.n) ok = external ? add_identities(m, &m->weights.p[i], &meta) : add_image(m, &m->weights.p[i], &im);
 	print_text(m, tree, &text);
 	TsArtifact a = { .kind = TS_ARTIFACT_TSR, .name = m->name, .ops = { text.p, text.n }, .meta = { meta.p, meta.n }, .weights = im.piece, .n_weights = im.n, .weight_bytes = im.at };
 	ok = ok && ts_emit_artifact(m->cx, &a, path);

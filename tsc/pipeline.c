@@ -28,6 +28,7 @@ typedef struct {
 	const char *path;
 	bool is_pack;                     /* the input is a .tsr */
 	TsSym name;                       /* of the model, as the pack has it */
+	TsPackFiles pack_files;
 	TsTree *tree;                     /* of the input */
 	TsModule *module;
 	TsSched *sched;
@@ -58,7 +59,7 @@ static bool read_source(State *s)
 		ts_hint(s->cx, "give the .tg or .tile that it was made from");
 		return false;
 	}
-	if (!(s->is_pack ? ts_pack_read(s->cx, s->path, &source, &s->name) : ts_read_source(s->cx, s->path, &source))) return false;
+	if (!(s->is_pack ? ts_pack_read(s->cx, s->path, &source, &s->name, &s->pack_files) : ts_read_source(s->cx, s->path, &source))) return false;
 	s->tree = ts_parse(s->cx, source);
 	return s->tree != NULL;
 }
@@ -66,7 +67,7 @@ static bool read_source(State *s)
 static TsSemaOptions weight_files(const State *s)
 {
 	TsSemaFile *files = TS_NEW_N(ts_arena(s->cx), TsSemaFile, s->o->n_weights_from);
-	if (s->is_pack) return ts_pack_weights(s->cx, s->path, s->tree);
+	if (s->is_pack && !s->pack_files.external) return ts_pack_weights(s->cx, s->path, s->tree);
 	for (uint32_t i = 0; i < s->o->n_weights_from; i++) files[i] = (TsSemaFile){ s->o->weights_from[i].name, s->o->weights_from[i].path };
 	return (TsSemaOptions){ .weights_dir = s->o->weights_dir, .files = files, .n_files = s->o->n_weights_from };
 }
@@ -82,6 +83,10 @@ static bool check_weight_files(State *s)
 		TsSym want = s->o->weights_from[i].name;
 		uint32_t k = 0;
 		while (want && k < n && names[k] != want) k++;
+		if (s->is_pack && !s->pack_files.external) {
+			ts_error(s->cx, (TsSpan){ 0 }, "E_WEIGHTS_INSIDE", "--weights-file %s: '%s' holds its weights", s->o->weights_from[i].path, s->path);
+			return false;
+		}
 		if (want ? k < n : n == 1) continue;
 		if (want) ts_error(s->cx, (TsSpan){ 0 }, "E_UNKNOWN_NAME", "--weights-file: '%s' has no weights named '%s'", s->path, want);
 		else ts_error(s->cx, (TsSpan){ 0 }, "E_UNKNOWN_NAME", "--weights-file %s: '%s' has %u sets of weights, name one: --weights-file W=FILE", s->o->weights_from[i].path, s->path, n);
@@ -116,7 +121,7 @@ static bool read_graph(State *s)
 	if (!s->module) return false;
 	if (s->name) s->module->name = s->name;
 	if (s->o->name) s->module->name = ts_intern(s->cx, s->o->name);
-	return spares_weights(s) && ts_verify(s->module, "read-graph");
+	return spares_weights(s) && ts_pack_check_files(s->module, &s->pack_files) && ts_verify(s->module, "read-graph");
 }
 
 /* Graph to graph by the rules.  keeps: results, names of results. */
@@ -602,7 +607,7 @@ static bool finish(State *s)
 	case TS_EMIT_OBJ: return emit_artifact(s, TS_ARTIFACT_OBJ);
 	case TS_EMIT_SO: return emit_artifact(s, TS_ARTIFACT_SO);
 	case TS_EMIT_EXE: return emit_artifact(s, TS_ARTIFACT_EXE);
-	case TS_EMIT_TSR: return ts_pack_write(s->module, s->tree, s->o->output);
+	case TS_EMIT_TSR: return ts_pack_write(s->module, s->tree, s->o->external_weights, s->o->output);
 	case TS_EMIT_HEADER: return emit_header(s);
 	}
 	return false;

@@ -9,6 +9,9 @@ bool ts_tsr_open(TsCtx *cx, const char *path, TsTsr *out)
 	if (!ts_file_map(cx, path, &out->file))
 		return false;
 	const char *wrong = ts_elf_open(&elf, out->file.p, out->file.size);
+	const char *cut = wrong ? NULL : ts_elf_cut_off(&elf);
+	if (cut)
+		wrong = ts_printf(ts_arena(cx), "it is cut off, section %s is not all there", cut);
 	if (!wrong && !ts_elf_find(&elf, ".tessera.ops", &s))
 		wrong = "it holds no graph (section .tessera.ops)";
 	if (wrong) {

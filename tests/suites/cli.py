@@ -631,6 +631,80 @@ def test_blocks(ctx):
         yield "test-dims-" + name, bad.code == 1 and "error[%s]" % code in bad.err and words in bad.err, bad.out + bad.err
 
 
+def outside(ctx):
+    """Weights that stay in their files: a pack and a shared object take them by size and hash alone, from where the options say."""
+    folder, x = ctx.tmp / "outside", ["--input", "x=x.npy"]
+    two = WITH_WEIGHTS.replace("\n\n", '\nweights V = "v.safetensors"\n\n', 1).replace('W."b"', 'W."b" + V."b"')
+
+    def weights(values):
+        return safetensors({"b": tensor((2,), (0, 8))}, struct.pack("<2f", *values))
+
+    put(folder, {"m.tg": WITH_WEIGHTS, "w.safetensors": weights([1, 2]), "x.npy": npy_of([1, 2], (1, 2)), "two.tg": two, "v.safetensors": weights([3, 4]),
+                 "x_more.npy": npy_of([1, 2], (1, 2)) + b"more", "wrong.safetensors": weights([1, 3]), "longer.safetensors": weights([1, 2]) + b"\0"})
+
+    def tsc(*words, env=None):
+        return ctx.run([ctx.tsc, *words], cwd=folder, env=env)
+
+    made = [tsc(m + ".tg", "-o", "%s_%s%s" % (m, place, end), "--weights", place, "--name", m)
+            for m in ("m", "two") for place in ("embedded", "external") for end in (".tsr", ".so")]
+    yield "outside/made", not any(r.code for r in made), "".join(r.err for r in made)
+    shown = tsc("inspect", "m_external.tsr")
+    yield "outside/pack-names-files", re.search(r"(?m)^  file W.0: %d [0-9a-f]{64}$" % len(weights([1, 2])), shown.out) and "weights: external" in shown.out, shown.out
+    sizes = [(folder / name).stat().st_size for name in ("m_external.tsr", "m_embedded.tsr")]
+    yield "outside/pack-holds-none", b"\0\0\x80?\0\0\0@" not in (folder / "m_external.tsr").read_bytes() and sizes[0] != sizes[1], str(sizes)
+    for name, again in (("m_external", "m_embedded"), ("two_external", "two_embedded")):
+        r = tsc(name + ".tsr", "-o", "again.so", "--name", name.split("_")[0])
+        a, b = (tsc("run", so, *x) for so in ("again.so", again + ".so"))
+        yield "outside/pack-compiles-" + name, not r.code and not a.code and a.out == b.out, r.err + a.out + a.err
+    (folder / "w.safetensors").rename(folder / "there.safetensors")
+    cases = [  # words, what comes of it
+        (["m_external.so"], "E_RUN", "weight file '"),
+        (["m_external.so", "--weights-file", "W=there.safetensors"], "", "[[2.0, 4.0]]"),
+        (["m_external.so", "--weights-file", "there.safetensors"], "", "[[2.0, 4.0]]"),
+        (["m_external.so", "--weights-file", "W=nowhere"], "E_RUN", "weight file 'nowhere' can't be read"),
+        (["m_external.so", "--weights-file", "W=wrong.safetensors"], "E_RUN", "has another SHA-256"),
+        (["m_external.so", "--weights-file", "V=there.safetensors"], "E_UNKNOWN_NAME", "has no weights named 'V'"),
+        (["m_embedded.so", "--weights-file", "W=nowhere"], "E_WEIGHTS_INSIDE", "holds its weights"),
+        (["m_embedded.so", "--weights-file", "nowhere"], "E_WEIGHTS_INSIDE", "holds its weights"),
+        (["two_external.so", "--weights-file", "V=v.safetensors"], "E_WEIGHTS_FOLDER", "opens 2 weight files"),
+        (["two_external.so", "--weights-file", "v.safetensors"], "E_UNKNOWN_NAME", "has 2 sets of weights, name one"),
+        (["m_external.tsr"], "E_FILE", "cannot open 'w.safetensors'"),
+        (["m_external.tsr", "--weights-file", "W=there.safetensors"], "", "[[2.0, 4.0]]"),
+        (["m_external.tsr", "--weights-file", "W=wrong.safetensors"], "E_PACK_WEIGHTS", "its size or SHA-256 is another"),
+        (["two_external.tsr", "--weights-file", "W=there.safetensors"], "", "[[5.0, 8.0]]"),
+        (["two_external.tsr", "--weights-file", "W=there.safetensors", "--weights-file", "V=wrong.safetensors"], "E_PACK_WEIGHTS", "'wrong.safetensors'"),
+        (["m_embedded.tsr", "--weights-file", "W=there.safetensors"], "E_WEIGHTS_INSIDE", "holds its weights"),
+        (["m_embedded.tsr"], "", "[[2.0, 4.0]]"),
+    ]
+    for words, code, text in cases:
+        r = tsc("run", *words, *x)
+        ok = r.code == (3 if code in ("E_FILE", "E_RUN") else 1) and "error[%s]" % code in r.err and text in r.err if code else not r.code and text in r.out
+        yield "outside/" + " ".join(words), ok, r.out + r.err
+    r = tsc("explain", "m_external.so", "--dims", "B=1", "--weights-file", "W=there.safetensors")
+    yield "outside/explain", not r.code and "8 bytes packed when opened" in r.out, r.out + r.err
+    tsc("m.tg", "--weights-file", "there.safetensors", "-o", "m", "--emit", "exe")
+    r = ctx.run(["./m", "--input", "x=x_more.npy"], cwd=folder)
+    yield "outside/npy-with-more-bytes", r.code == 1 and "'x_more.npy' has 4 bytes behind its data" in r.err, r.out + r.err
+    r = tsc("run", "m_embedded.so", "--input", "x=x_more.npy")
+    yield "outside/npy-with-more-bytes-in-tsc", r.code == 1 and "error[E_NPY]" in r.err, r.out + r.err
+
+
+def cut_off(ctx):
+    """An artifact whose end is missing is none: at every size from nothing up."""
+    folder = ctx.tmp / "cut"
+    put(folder, {"m.tg": WITH_WEIGHTS, "w.safetensors": safetensors({"b": tensor((2,), (0, 8))}, struct.pack("<2f", 1, 2))})
+    for name in ("m.tsr", "m.so", "m.o", "m"):
+        kind = {"m.o": ["--emit", "obj"], "m": ["--emit", "exe"]}.get(name, [])
+        ctx.run([ctx.tsc, "m.tg", "-o", name, *kind], cwd=folder)
+        whole, wrong = (folder / name).read_bytes(), []
+        for n in {0, 3, 40, 64, 200, len(whole) // 3, len(whole) // 2, len(whole) - 4097, len(whole) - 9, len(whole) - 1} - set(range(-5000, 0)):
+            (folder / "cut").write_bytes(whole[:n])
+            r = ctx.run([ctx.tsc, "inspect", "cut"], cwd=folder)
+            if r.code != 1 or r.out or "error[E_PACK_BAD]: cannot read 'cut' as an artifact: " not in r.err:
+                wrong.append("%d of %d: status %d, %s" % (n, len(whole), r.code, r.err))
+        yield "cut-off/" + name, not wrong, "\n".join(wrong)
+
+
 def helpers(temp):
     """Processes that run something below a folder."""
     found = []
@@ -740,6 +814,8 @@ def run(ctx):
     yield from artifacts_that_fail(ctx)
     yield from bad_command_lines(ctx)
     yield from hostile_weights(ctx)
+    yield from outside(ctx)
+    yield from cut_off(ctx)
     yield from full_disks(ctx)
     yield from odd_files(ctx)
     yield from links(ctx)
