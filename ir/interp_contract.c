@@ -73,7 +73,7 @@ bool ref_matmul(TsRef *r)
 	return ok;
 }
 
-/* One attention row. */
+/* One attention row. Columns that do not count are left out, whatever v holds there; compiled code may give them the weight 0. */
 typedef struct { TsRef *r; const TsNum *q, *k, *v, *mask, *bias; int64_t mask_stride[4], bias_stride[4]; int64_t offset, window; bool causal; double scale; double *p, *o; bool *counts; } Attention;
 
 static bool visible(const Attention *a, int64_t b, int64_t h, int64_t i, int64_t j)

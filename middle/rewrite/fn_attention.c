@@ -2,19 +2,29 @@
  * masks, is q @ k^T. */
 #include "mask.h"
 #include "poly.h"
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 enum { MAX_PEEL = 24 };
-/* A literal this low, also after scaling, takes a column out of a softmax. */
-static const double low = -1e4, low_scaled = -1e3;
+
+/* A mask or a bias on the scores: where(v, s, x), flipped: where(v, x, s); or s + v, flipped: s - v. */
+typedef struct {
+	bool fill, flipped;
+	TsVal v;
+	double x, scale;           /* scale: what lies further out multiplies it with */
+	bool taken;                /* the band says it */
+} Layer;
 
 typedef struct {
 	TsMatch *m;
 	TsVal q, k, v, bias;
 	double scale;
+	TsDtype compute;           /* of the scores inside attention */
+	double low, largest;       /* a finite fill lies between -largest and low, scaled */
+	Layer layer[MAX_PEEL];     /* the outermost first */
+	int nlayers;
 	TsBand band;
-	double fill;               /* what masked scores become: -inf, or the largest finite one met */
 } Attention;
 
 static bool is_one(const TsMatch *m, TsDim d) { int64_t v; return ts_dim_is_const(m->rw->m->dims, d, &v) && v == 1; }
@@ -64,10 +74,18 @@ static bool leads_to_scores(TsMatch *m, TsVal v)
 	return reaches_matmul(m, v, &budget);
 }
 
-static bool add_fill(Attention *a, double x)
+static double largest_of(TsDtype t) { return t == TS_F64 ? DBL_MAX : t == TS_F32 ? FLT_MAX : t == TS_BF16 ? 0x1.fep127 : t == TS_F16 ? 65504 : 0; }
+
+/* Attention adds its mask to the scores where the text replaces them. With -inf that is the same; with a finite c it is where s + c = c
+ * for every score. The spacing of f32 at -1e30 and below is 2^76 and more, of f64 at -1e40 2^80: scores up to 2^75 vanish. A fill nearer
+ * to zero can meet real scores and is left alone, and so is one that a type further out cannot hold. */
+static bool is_low(const Attention *a, double x) { return x == -INFINITY || (x * a->scale <= a->low && -x * a->scale <= a->largest); }
+
+static bool push(Attention *a, Layer l)
 {
-	if (!(x <= low) || !(x * a->scale <= low_scaled)) return false;
-	if (!isinf(x)) a->fill = isinf(a->fill) ? x * a->scale : fmax(a->fill, x * a->scale);
+	if (a->nlayers == MAX_PEEL) return false;
+	l.scale = a->scale;
+	a->layer[a->nlayers++] = l;
 	return true;
 }
 
@@ -75,51 +93,13 @@ static bool add_fill(Attention *a, double x)
 static bool peel_where(Attention *a, const TsNode *n, TsVal *s)
 {
 	TsMatch *m = a->m;
-	TsVal c = ts_rw_in(m, n, 0);
 	double x;
 	for (uint32_t at = 1; at <= 2; at++) {
-		if (!ts_rw_uniform(m, ts_rw_in(m, n, at), &x) || !add_fill(a, x)) continue;
+		if (!ts_rw_uniform(m, ts_rw_in(m, n, at), &x) || !is_low(a, x)) continue;
 		*s = ts_rw_in(m, n, 3 - at);
-		return ts_band_add(m, &a->band, c, at == 1);
+		return push(a, (Layer){ .fill = true, .flipped = at == 1, .v = ts_rw_in(m, n, 0), .x = x });
 	}
 	return false;
-}
-
-/* An additive mask where(c, 0, low), or a table of such, with nothing else in it is a mask when every row keeps a column, or when low
- * is -inf. */
-static bool bias_is_mask(Attention *a, TsVal b)
-{
-	TsMatch *m = a->m;
-	TsNode *n;
-	double x, zero;
-	b = strip_float_cast(m, b);
-	TsBand band = a->band;
-	if (ts_band_add_table(m, &band, b, fmin(low, low_scaled / a->scale)) && ts_band_has_every_row(&band)) return a->band = band, true;
-	while (ts_rw_is(m, b, TS_OP_broadcast, &n) || ts_rw_is(m, b, TS_OP_reshape, &n)) {
-		TsVal in = ts_rw_in(m, n, 0);
-		if (n->op == TS_OP_reshape && !ts_rw_broadcasts(m, ts_rw_type(m, in), ts_rw_type(m, b))) return false;
-		b = in;
-	}
-	if (!ts_rw_is(m, b, TS_OP_where, &n)) return false;
-	for (uint32_t at = 1; at <= 2; at++) {
-		band = a->band;
-		if (!ts_rw_uniform(m, ts_rw_in(m, n, at), &x) || !ts_rw_uniform(m, ts_rw_in(m, n, 3 - at), &zero) || zero != 0 || !(x <= low) || !(x * a->scale <= low_scaled)) continue;
-		if (!ts_band_add(m, &band, ts_rw_in(m, n, 0), at == 1)) continue;
-		if (!isinf(x) && !ts_band_has_every_row(&band)) continue;
-		a->band = band;
-		return true;
-	}
-	return false;
-}
-
-static bool add_bias(Attention *a, TsVal b, bool negated)
-{
-	TsMatch *m = a->m;
-	if (!negated && bias_is_mask(a, b)) return true;
-	if (negated) b = ts_rw_op(m, TS_OP_neg, 1, &b, NULL);
-	if (a->scale != 1) b = ts_rw_op(m, TS_OP_mul, 2, (TsVal[]){ b, ts_rw_scalar(m, ts_rw_type(m, b)->elem, a->scale) }, NULL);
-	a->bias = a->bias ? ts_rw_op(m, TS_OP_add, 2, (TsVal[]){ a->bias, b }, NULL) : b;
-	return true;
 }
 
 /* One layer off the scores; false when it is none that attention knows. */
@@ -127,6 +107,7 @@ static bool peel(Attention *a, TsVal *s)
 {
 	TsMatch *m = a->m;
 	TsNode *n = ts_rw_def(m, *s);
+	a->largest = fmin(a->largest, largest_of(ts_rw_type(m, *s)->elem) * a->scale);
 	if (peel_scale(m, s, &a->scale)) return true;
 	switch ((int)n->op) {
 	case TS_OP_cast:
@@ -137,12 +118,12 @@ static bool peel(Attention *a, TsVal *s)
 	case TS_OP_sub: {
 		TsVal b = ts_rw_in(m, n, 1);
 		*s = ts_rw_in(m, n, 0);
-		return leads_to_scores(m, *s) && add_bias(a, b, true);
+		return leads_to_scores(m, *s) && push(a, (Layer){ .flipped = true, .v = b });
 	}
 	case TS_OP_add: {
 		uint32_t at = leads_to_scores(m, ts_rw_in(m, n, 0)) ? 0 : 1;
 		*s = ts_rw_in(m, n, at);
-		return leads_to_scores(m, *s) && add_bias(a, ts_rw_in(m, n, !at), false);
+		return leads_to_scores(m, *s) && push(a, (Layer){ .v = ts_rw_in(m, n, !at) });
 	}
 	default: return false;
 	}
@@ -185,6 +166,8 @@ static bool read_scores(Attention *a, TsVal p)
 	for (int i = 0; !ts_rw_is(m, s, TS_OP_matmul, &n); i++)
 		if (i == MAX_PEEL || !ts_rw_def(m, s) || !peel(a, &s)) return false;
 	if (!same_shape(ts_rw_type(m, s), &shape)) return false;
+	a->band.rows = shape.dim[shape.rank - 2];
+	a->band.cols = shape.dim[shape.rank - 1];
 	TsVal kt = ts_rw_in(m, n, 1);
 	a->q = ts_rw_in(m, n, 0);
 	while (peel_scale(m, &a->q, &a->scale)) {}
@@ -262,16 +245,98 @@ static TsVal conjunction(TsMatch *m, const TsBand *b)
 	return all;
 }
 
-/* Masks with a finite fill stay additive: a row without any column keeps the mean it had, where a mask would give 0. */
-static void finite_masks(Attention *a, TsVal *mask)
+/* An additive mask where(c, 0, x), or a table of such, as a band. x is -inf, or as low as a fill where a finite one will do. */
+static bool bias_is_mask(const Attention *a, const Layer *l, bool finite, TsBand *band)
 {
 	TsMatch *m = a->m;
-	*mask = conjunction(m, &a->band);
-	if (isinf(a->fill) || !*mask) return;
-	TsDtype t = ts_rw_type(m, a->q)->elem;
-	TsVal b = ts_rw_op(m, TS_OP_where, 3, (TsVal[]){ *mask, ts_rw_scalar(m, t, 0), ts_rw_scalar(m, t, a->fill) }, NULL);
-	*mask = 0;
-	a->bias = a->bias ? ts_rw_op(m, TS_OP_add, 2, (TsVal[]){ a->bias, b }, NULL) : b;
+	TsNode *n;
+	double x, zero, lowest = finite ? a->low / l->scale : -INFINITY;
+	if (l->flipped) return false;
+	TsVal b = strip_float_cast(m, l->v);
+	const TsBand was = *band;
+	if (ts_band_add_table(m, band, b, lowest)) return true;
+	while (ts_rw_is(m, b, TS_OP_broadcast, &n) || ts_rw_is(m, b, TS_OP_reshape, &n)) {
+		TsVal in = ts_rw_in(m, n, 0);
+		if (n->op == TS_OP_reshape && !ts_rw_broadcasts(m, ts_rw_type(m, in), ts_rw_type(m, b))) return false;
+		b = in;
+	}
+	if (!ts_rw_is(m, b, TS_OP_where, &n)) return false;
+	for (uint32_t at = 1; at <= 2; at++) {
+		*band = was;
+		if (!ts_rw_uniform(m, ts_rw_in(m, n, at), &x) || !ts_rw_uniform(m, ts_rw_in(m, n, 3 - at), &zero) || zero != 0 || !(x <= lowest)) continue;
+		if (ts_band_add(m, band, ts_rw_in(m, n, 0), at == 1)) return true;
+	}
+	*band = was;
+	return false;
+}
+
+/* All there is on the scores is one band in which every row keeps a column: then it does not matter what the other columns hold. */
+static bool only_a_band(Attention *a)
+{
+	TsBand band = a->band;
+	for (int i = 0; i < a->nlayers; i++) {
+		const Layer *l = &a->layer[i];
+		if (l->fill ? !ts_band_add(a->m, &band, l->v, l->flipped) : !bias_is_mask(a, l, true, &band)) return false;
+	}
+	if (!ts_band_has_every_row(a->m, &band)) return false;
+	a->band = band;
+	for (int i = 0; i < a->nlayers; i++) a->layer[i].taken = true;
+	return true;
+}
+
+/* Masks of -inf become the band and the boolean mask, but not under a finite fill, which takes their place where both hold. */
+static bool read_masks(Attention *a)
+{
+	const Layer *over = NULL;
+	if (only_a_band(a)) return true;
+	for (int i = 0; i < a->nlayers; i++) {
+		Layer *l = &a->layer[i];
+		if (l->fill && isfinite(l->x)) {
+			if (over && over->scale != l->scale) return false; /* which of the two is lower hangs on roundings */
+			over = l;
+		} else if (!over && l->fill) {
+			if (!ts_band_add(a->m, &a->band, l->v, l->flipped)) return false;
+			l->taken = true;
+		} else if (!over) l->taken = bias_is_mask(a, l, false, &a->band);
+	}
+	return true;
+}
+
+static TsVal as_type(TsMatch *m, TsVal v, TsDtype t)
+{
+	if (ts_rw_type(m, v)->elem == t) return v;
+	TsAttr *at = ts_rw_attrs(m, TS_OP_cast);
+	ts_rw_attr_of(m, TS_OP_cast, at, "dtype")->t = t;
+	return ts_rw_op(m, TS_OP_cast, 1, &v, at);
+}
+
+static TsVal scaled_bias(TsMatch *m, const Layer *l)
+{
+	TsVal b = l->v;
+	if (l->flipped) b = ts_rw_op(m, TS_OP_neg, 1, &b, NULL);
+	if (l->scale != 1) b = ts_rw_op(m, TS_OP_mul, 2, (TsVal[]){ b, ts_rw_scalar(m, ts_rw_type(m, b)->elem, l->scale) }, NULL);
+	return b;
+}
+
+/* What is no band, as one bias, from the innermost on. Finite fills stay numbers: a row of nothing else keeps the mean it had, where a
+ * mask would give 0. */
+static void finite_masks(Attention *a)
+{
+	TsMatch *m = a->m;
+	TsVal b = 0;
+	for (int i = a->nlayers - 1; i >= 0; i--) {
+		const Layer *l = &a->layer[i];
+		if (l->taken) continue;
+		if (l->fill) {
+			TsVal in = b ? as_type(m, b, a->compute) : ts_rw_scalar(m, a->compute, 0), x = ts_rw_scalar(m, a->compute, l->x * l->scale);
+			b = ts_rw_op(m, TS_OP_where, 3, (TsVal[]){ l->v, l->flipped ? x : in, l->flipped ? in : x }, NULL);
+			continue;
+		}
+		TsVal c = scaled_bias(m, l);
+		if (b && ts_rw_type(m, b)->elem != ts_rw_type(m, c)->elem) b = as_type(m, b, a->compute), c = as_type(m, c, a->compute);
+		b = b ? ts_rw_op(m, TS_OP_add, 2, (TsVal[]){ c, b }, NULL) : c;
+	}
+	a->bias = b;
 }
 
 static bool set_band(Attention *a, TsAttr *at, TsVal *offset)
@@ -279,7 +344,6 @@ static bool set_band(Attention *a, TsAttr *at, TsVal *offset)
 	TsMatch *m = a->m;
 	const TsBand *b = &a->band;
 	*offset = 0;
-	if (!isinf(a->fill) && !ts_band_has_every_row(&(TsBand){ .causal = b->causal, .offset = b->offset, .dynamic = b->dynamic, .windowed = b->windowed, .lower = b->lower })) return false;
 	if (b->windowed && b->dynamic) return false;
 	int64_t shift = b->causal ? b->offset : 0, width = shift + b->lower + 1;
 	if (b->causal) ts_rw_attr_of(m, TS_OP_attention, at, "causal")->i = 1;
@@ -310,8 +374,9 @@ static TsVal build(Attention *a)
 	TsVal mask, offset, alone;
 	TsAttr *at = ts_rw_attrs(m, TS_OP_attention);
 	if (rank < 2 || rank > 5 || ts_rw_type(m, a->k)->rank != rank || ts_rw_type(m, a->v)->rank != rank) return 0;
-	if (!set_band(a, at, &offset)) return 0;
-	finite_masks(a, &mask);
+	if (!read_masks(a) || !set_band(a, at, &offset)) return 0;
+	mask = conjunction(m, &a->band);
+	finite_masks(a);
 	a->q = narrowed(m, a->q, ts_rw_type(m, a->v)->elem);
 	a->k = narrowed(m, a->k, ts_rw_type(m, a->v)->elem);
 	if ((alone = unrepeated(m, a->k))) {
@@ -331,7 +396,8 @@ static TsVal build(Attention *a)
 
 RW_VALUE(spelled_attention)
 {
-	Attention at = { .m = m, .v = a[1].v, .scale = 1, .fill = -INFINITY };
+	TsDtype t = ts_rw_type(m, a[1].v)->elem == TS_F64 ? TS_F64 : TS_F32;
+	Attention at = { .m = m, .v = a[1].v, .scale = 1, .compute = t, .low = t == TS_F64 ? -1e40 : -1e30, .largest = largest_of(t) };
 	return read_scores(&at, a[0].v) ? build(&at) : 0;
 }
 

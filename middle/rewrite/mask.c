@@ -129,7 +129,7 @@ static bool keeps_places(TsMatch *m, const TsNode *view)
 	return ts_rw_broadcasts(m, from, to) || (view->op == TS_OP_reshape && ts_rw_broadcasts(m, to, from));
 }
 
-/* A literal table [.., S, T] in which row i counts exactly the columns j <= i + offset. */
+/* A literal table [.., S, T] in which row i counts exactly the columns j <= i + offset. One row for all rows is no such table. */
 static bool table(TsMatch *m, TsBand *b, TsVal v, bool flipped, double lowest)
 {
 	TsNode *n;
@@ -139,6 +139,7 @@ static bool table(TsMatch *m, TsBand *b, TsVal v, bool flipped, double lowest)
 	if (!ts_rw_is(m, v, TS_OP_const, &n) || t->rank < 2 || !(t->elem == TS_BOOL || ts_dtype_is_float(t->elem)) || ts_dtype_bits(t->elem) % 8) return false;
 	for (int i = 0; i < t->rank - 2; i++)
 		if (!is_one(m, t->dim[i])) return false;
+	if (t->dim[t->rank - 2] != b->rows || t->dim[t->rank - 1] != b->cols) return false;
 	for (int i = 0; i < 2; i++)
 		if (!ts_dim_is_const(m->rw->m->dims, t->dim[t->rank - 2 + i], &size[i]) || size[i] < 1 || size[i] > 1 << 12) return false;
 	while (first < size[1] && table_entry(n, t->elem, first, lowest) == !flipped) first++;
@@ -179,9 +180,13 @@ bool ts_band_add(TsMatch *m, TsBand *b, TsVal mask, bool flipped) { return add(m
 
 bool ts_band_add_table(TsMatch *m, TsBand *b, TsVal bias, double lowest) { return table(m, b, bias, false, lowest); }
 
-bool ts_band_has_every_row(const TsBand *b)
+bool ts_band_has_every_row(const TsMatch *m, const TsBand *b)
 {
+	int64_t lo, beyond;
 	if (b->nrest || b->dynamic) return false;
 	if (b->causal && b->offset < 0) return false;
-	return !b->windowed || (b->lower >= 0 && (!b->causal || b->offset + b->lower >= 0));
+	if (!b->windowed) return true;
+	/* the last row's window begins at column rows - 1 - lower */
+	ts_dim_range(m->rw->m->dims, ts_dim_sub(m->rw->m->dims, b->rows, b->cols), &lo, &beyond);
+	return b->lower >= 0 && beyond <= b->lower && (!b->causal || b->offset + b->lower >= 0);
 }

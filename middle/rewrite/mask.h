@@ -4,7 +4,8 @@
 
 /* j <= i + offset (+ dynamic), and j > i + offset - window; the rest that is no such band stays a mask. */
 typedef struct {
-	bool causal, has_offset;
+	TsDim rows, cols;          /* S and T, set before the first mask */
+	bool causal;
 	int64_t offset;
 	TsVal dynamic;             /* one integer, 0: none */
 	int64_t lower;             /* j >= i - lower, when windowed */
@@ -17,5 +18,5 @@ typedef struct {
 bool ts_band_add(TsMatch *m, TsBand *b, TsVal mask, bool flipped);
 /* The same for a literal table to be added: 0 where a column counts, at most `lowest` where not. */
 bool ts_band_add_table(TsMatch *m, TsBand *b, TsVal bias, double lowest);
-/* Every row surely has a column: the band alone, offset known and >= 0. */
-bool ts_band_has_every_row(const TsBand *b);
+/* Every row surely has a column: the band alone, with a known offset. */
+bool ts_band_has_every_row(const TsMatch *m, const TsBand *b);

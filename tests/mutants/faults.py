@@ -85,6 +85,12 @@ FAULTS = [
     # rewriting
     ("cse-any-order", "middle/rewrite/cse.c", ("if (info->flags & TS_F_COMM && n->nin == 2)", "bool crossed = info->flags & TS_F_COMM && "), ("if (n->nin == 2)", "bool crossed = "), ["test_rewrite_passes", "test_rewrite_random"]),
     ("rule-sub-neg", "middle/rewrite/algebra.rules", "(sub x (neg y))                                     => (add x y)", "(sub x (neg y))                                     => (sub x y)", ["test_rewrite", "test_rewrite_random"]),
+    ("finite-fills-lost", "middle/rewrite/fn_attention.c", "for (int i = a->nlayers - 1; i >= 0; i--) {", "for (int i = a->nlayers - 1; i >= a->nlayers; i--) {", ["test_rewrite_values"]),
+    ("finite-fills-as-masks", "middle/rewrite/fn_attention.c", "if (l->fill && isfinite(l->x)) {", "if (l->fill && isnan(l->x)) {", ["test_rewrite_values"]),
+    ("rows-without-a-column", "middle/rewrite/fn_attention.c", "if (!ts_band_has_every_row(a->m, &band)) return false;", "", ["test_rewrite_values"]),
+    ("fills-that-meet-scores", "middle/rewrite/fn_attention.c", ".low = t == TS_F64 ? -1e40 : -1e30,", ".low = -1e4,", ["test_rewrite_values"]),
+    ("window-past-the-columns", "middle/rewrite/mask.c", "return b->lower >= 0 && beyond <= b->lower &&", "(void)beyond; return b->lower >= 0 &&", ["test_rewrite_values"]),
+    ("table-of-one-row", "middle/rewrite/mask.c", "if (t->dim[t->rank - 2] != b->rows || t->dim[t->rank - 1] != b->cols) return false;", "", ["test_rewrite_values"]),
     # the runtime
     ("last-cell", "rtlib/run.c", "int64_t to = l->cells - from < l->chunk ? l->cells : from + l->chunk;", "int64_t to = l->cells - from < l->chunk ? l->cells - 1 : from + l->chunk;", [SOME]),
 ]

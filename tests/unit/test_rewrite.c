@@ -333,11 +333,13 @@ static void test_tables(void)
 {
 	double seen[24], bias[24], hole[24];
 	for (int i = 0; i < 4; i++)
-		for (int j = 0; j < 6; j++) seen[i * 6 + j] = j <= i + 2, bias[i * 6 + j] = j <= i + 2 ? 0 : -1e9;
+		for (int j = 0; j < 6; j++) seen[i * 6 + j] = j <= i + 2, bias[i * 6 + j] = j <= i + 2 ? 0 : -1e30;
 	memcpy(hole, seen, sizeof hole);
 	hole[6] = 0;
 	table_case("table-causal", "4 6", "shape=1,1,4,6", seen, false, "(attention q k v _ _ 2 causal=1)");
 	table_case("table-causal-bias", "1 1 4 6", "shape=4,6", bias, true, "(attention q k v _ _ 2 causal=1)");
+	bias[23] = -1e9;
+	table_case("table-not-so-low", "1 1 4 6", "shape=4,6", bias, true, "(attention q k v _ 0)");
 	table_case("table-with-a-hole", "4 6", "shape=1,1,4,6", hole, false, "(attention q k v ");
 	table_case("table-with-a-hole-is-a-mask", "4 6", "shape=4,6", hole, false, "(attention q k v 1");
 	table_case("table-of-other-rows", "6 4", "shape=4,6", seen, false, "(attention q k v 1");
@@ -350,8 +352,8 @@ static void test_attention(void)
 	becomes("attention-scale", NEAR, qkv, "(matmul (softmax (matmul (mul q 0.5) (transpose k))) v)", "(attention q k v scale=0.5)");
 	becomes("attention-mask", NEAR, qkv, "(matmul (softmax (where m (mul (matmul q (transpose k)) 0.25) -inf)) v)", "(attention q k v m)");
 	becomes("attention-bias", NEAR, qkv, "(matmul (softmax (add b (mul (matmul q (transpose k)) 0.25))) v)", "(attention q k v _ b)");
-	becomes("attention-finite-mask", NEAR, qkv, "(matmul (softmax (where m (mul (matmul q (transpose k)) 0.25) -1e9)) v)", "(attention q k v _ (where m 0 -1e+09))");
-	becomes("attention-causal", NEAR, "q f32 1 2 S 4; k f32 1 2 S 4; v f32 1 2 S 4", "(matmul (softmax (where (ge (reshape (iota n=S) shape=S,1) (iota n=S)) (mul (matmul q (transpose k)) 0.5) -1e9)) v)", "(attention q k v causal=1)");
+	becomes("attention-finite-mask", NEAR, qkv, "(matmul (softmax (where m (mul (matmul q (transpose k)) 0.25) -1e30)) v)", "(attention q k v _ (where m 0 -1.00000002e+30))");
+	becomes("attention-causal", NEAR, "q f32 1 2 S 4; k f32 1 2 S 4; v f32 1 2 S 4", "(matmul (softmax (where (ge (reshape (iota n=S) shape=S,1) (iota n=S)) (mul (matmul q (transpose k)) 0.5) -1e30)) v)", "(attention q k v causal=1)");
 	test_tables();
 	becomes("attention-softmax-other-axis", NEAR, qkv, "(matmul (softmax (matmul q (transpose k)) axis=2) v)", "(matmul (softmax (matmul q (transpose k perm=0,1,3,2)) axis=2) v)");
 	becomes("attention-rank-3", NEAR, "q f32 B S 16; k f32 B T 16; v f32 B T 8", "(matmul (softmax (div (matmul q (transpose k)) 4)) v)", "(reshape (attention (reshape q shape=B,1,S,16) (reshape k shape=B,1,T,16) (reshape v shape=B,1,T,8)) shape=B,S,8)");
