@@ -1,4 +1,4 @@
-/* Fuzz target: what sema accepts, rewritten and scheduled. A schedule's kernels are Tile IR that reads and verifies. */
+/* Fuzz target: what sema accepts, rewritten and scheduled for the CPU and for GPUs. A schedule's kernels are Tile IR that reads and verifies. */
 #include "frontend/graph_text/parse.h"
 #include "frontend/graph_text/sema.h"
 #include "ir/tile.h"
@@ -12,7 +12,7 @@ typedef struct { TsCtx *cx; const uint8_t *p; size_t n; TsSym text; bool broken;
 static void kernels(Run *r, const TsSched *s)
 {
 	for (uint32_t i = 0; i < s->kernels.n; i++)
-		for (int c = 0; c < TS_CPU_CLONES; c++) {
+		for (uint32_t c = 0; c < ts_sched_texts(s); c++) {
 			r->text = s->kernels.p[i].text[c];
 			if (c && r->text == s->kernels.p[i].text[c - 1]) continue;
 			TsTree *t = ts_parse(r->cx, ts_source_add(r->cx, "kernel", r->text, strlen(r->text)));
@@ -28,8 +28,11 @@ static void one(void *user)
 	TsSemaOptions o = { .weights_dir = "tests/golden/tg" };
 	TsModule *m = ts_module_from_tree(r->cx, tree, "fuzz.tg", &o);
 	if (!m || !ts_rewrite(m, NULL)) return;
-	TsSched *s = ts_schedule(m, ts_sched_target("cpu"));
-	if (s) kernels(r, s);
+	static const char *const targets[] = { "cpu", "sm_80", "sm_90a" };
+	for (int i = 0; i < 3 && !r->broken; i++) {
+		const TsSched *s = ts_schedule(m, ts_sched_target(targets[i]));
+		if (s) kernels(r, s);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
