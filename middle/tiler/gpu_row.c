@@ -312,7 +312,7 @@ static const char *padding(const Row *w)
 {
 	const TsRNode *n = &w->j->r.nodes.p[w->j->row.x];
 	TsDtype ct = w->j->row.ct;
-	if (n->kind != TS_R_LOAD || (n->elem != ct && n->elem != TS_F16 && n->elem != TS_BF16)) return NULL;
+	if (n->kind != TS_R_LOAD || !n->coef[w->rd] || (n->elem != ct && n->elem != TS_F16 && n->elem != TS_BF16)) return NULL;
 	switch (w->j->n->op) {
 	case TS_OP_softmax:
 	case TS_OP_max:

@@ -111,8 +111,14 @@ static TsVal build_matmul(Build *b, Case *c, const int64_t *s, int how, bool sym
 
 static TsVal build_rows(Build *b, Case *c, const int64_t *s, int how, bool sym)
 {
-	TsDim d[2] = { build_dim(b, s[0], sym), build_dim(b, s[1], sym && s[1] != s[0]) };
-	TsVal x = build_param(b, c->elem, 2, d), in[3] = { x, 0, 0 };
+	TsDim d[2] = { build_dim(b, s[0], sym && !(how & 2)), build_dim(b, s[1], sym && s[1] != s[0]) };
+	TsVal x = build_param(b, c->elem, how & 2 ? 1 : 2, how & 2 ? d + 1 : d), in[3] = { 0 };
+	if (how & 2) { /* the same row again and again */
+		TsAttr *to = build_attrs(b, TS_OP_broadcast);
+		attr_dims(b, &to[0], 2, d);
+		x = build_op(b, TS_OP_broadcast, to, 1, &x);
+	}
+	in[0] = x;
 	const TsOpInfo *info = ts_op_info(b->cx, c->op);
 	TsAttr *a = build_attrs(b, c->op);
 	int64_t axis = how & 1 ? 0 : 1;
@@ -178,14 +184,16 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 			shape("matmul", build_matmul, TS_OP_matmul, TS_BF16, mm[i], how + 8 * (how ^ (int)i % 4) % 32 + (how == 1 ? 4 : 0), target, seed);
 			if (how == (int)i % 4) shape("matmul", build_matmul, TS_OP_matmul, i % 2 ? TS_F32 : TS_F64, mm[i], how + (how & 1 ? 8 : 0), target, seed);
 		}
-	static const int64_t at[][3] = { { 130, 130, 64 }, { 1, 200, 128 }, { 65, 64, 80 }, { 64, 129, 40 }, { 70, 70, 256 }, { 33, 100, 32 }, { 5, 0, 64 }, { 1, 2500, 64 }, { 1, 1030, 80 }, { 1, 0, 64 }, { 1, 70, 256 } };
-	for (size_t i = 0; i < sizeof at / sizeof *at; i++)
-		for (int k = 0; k < 3; k++) shape("attention", build_attention, TS_OP_attention, k == 2 ? TS_F32 : TS_F16, at[i], (int)(i * 5 + (size_t)k * 11) % 32, target, seed);
+	static const int64_t attn[][3] = { { 130, 130, 64 }, { 1, 200, 128 }, { 65, 64, 80 }, { 64, 129, 40 }, { 70, 70, 256 }, { 33, 100, 32 }, { 5, 0, 64 }, { 1, 2500, 64 }, { 1, 1030, 80 }, { 1, 0, 64 }, { 1, 70, 256 } };
+	for (size_t i = 0; i < sizeof attn / sizeof *attn; i++)
+		for (int k = 0; k < 3; k++) shape("attention", build_attention, TS_OP_attention, k == 2 ? TS_F32 : TS_F16, attn[i], (int)(i * 5 + (size_t)k * 11) % 32, target, seed);
 	static const TsOp ops[] = { TS_OP_softmax, TS_OP_layer_norm, TS_OP_rms_norm, TS_OP_sum, TS_OP_max, TS_OP_argmax };
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		for (int k = 0; k < 6; k++) {
+			int at = ts_op_attr_index(ts_op_info(names, ops[k]), "axis");
 			shape(ts_op_info(names, ops[k])->name, build_rows, ops[k], k % 2 ? TS_BF16 : TS_F32, rows[i], 0, target, seed);
 			if (k == 0 || k > 2) shape(ts_op_info(names, ops[k])->name, build_rows, ops[k], k % 2 ? TS_F32 : TS_BF16, rows[i], 1, target, seed);
+			if (at >= 0 && i % 4 == 0) shape(ts_op_info(names, ops[k])->name, build_rows, ops[k], TS_F32, rows[i], 3, target, seed);
 		}
 	for (size_t i = 0; i < sizeof pw / sizeof *pw; i++)
 		for (int how = 0; how < 4; how++) shape("pointwise", build_pointwise, TS_OP_add, i % 2 ? TS_BF16 : TS_F32, pw[i], how, target, seed);
