@@ -145,7 +145,8 @@ def readme(ctx):
     for path in (ctx.root / "examples" / "mlp" / "mlp.tg", *(ctx.tmp / "mlp-build" / "mlp" / n for n in ("digits.safetensors", "x.npy"))):
         shutil.copy(path, folder)
     (folder / "use.c").write_text(program.group(1))
-    env = {**os.environ, "PATH": f"{ctx.build}:{os.environ['PATH']}", "C_INCLUDE_PATH": str(ctx.root / "include")}
+    env = {**os.environ, "PATH": f"{ctx.build}:{os.environ['PATH']}"}
+    (folder / "include").symlink_to(ctx.root / "include")
     for line in (l.split("#")[0].strip() for l in block.group(1).splitlines()):
         r = ctx.run(["bash", "-c", line], cwd=folder, env=env, timeout=120)
         yield f"README: {line}", r.code == 0, failed(r)
