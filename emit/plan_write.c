@@ -116,7 +116,9 @@ static void launch(Writer *w, const TsEntry *e, const TsStep *st)
 	uint32_t *nums = TS_NEW_N(w->a, uint32_t, st->num.n);
 	for (uint32_t i = 0; i < st->ptr.n; i++) args[i] = plan_arg(w, e, &st->ptr.p[i]);
 	for (uint32_t i = 0; i < st->num.n; i++) nums[i] = size_expr(w, st->num.p[i]);
-	TsPlanStep ps = { .kind = TS_STEP_LAUNCH, .name = ts_plan_add_str(w->b, st->what), .n_choices = st->choices.n, .n_args = st->ptr.n, .n_nums = st->num.n };
+	bool named = st->what && *st->what; /* a value that the compiler made has no name: its kernel's tells more than none */
+	const char *what = named || !st->choices.n ? st->what : w->s->kernels.p[st->choices.p[0].kernel].name;
+	TsPlanStep ps = { .kind = TS_STEP_LAUNCH, .name = ts_plan_add_str(w->b, what), .n_choices = st->choices.n, .n_args = st->ptr.n, .n_nums = st->num.n };
 	ps.num = ts_plan_add_words(w->b, nums, st->num.n);
 	ps.choice = ts_plan_next_choice(w->b);
 	ps.var = ps.lo = ps.hi = ps.match = TS_NONE;

@@ -1,5 +1,8 @@
 /* A context: memory hooks, the thread pool, and what the sessions of one model share. Workers sleep on a futex when nothing runs. A run
- * takes the pool if it is free and else computes on its own thread; workers that wake late join late, nobody waits for them. */
+ * takes the pool if it is free and else computes on its own thread; workers that wake late join late, nobody waits for them.
+ *
+ * A forked child has a copy of the context and none of its threads: there the pool's words say what was true of the parent at that moment,
+ * so nothing there waits on them. */
 #include "rtlib/device.h"
 #include "rtlib/sys.h"
 #include <stdatomic.h>
@@ -19,13 +22,14 @@ typedef struct Context {
 	TesseraAllocator mem;
 	const TsThreadOps *ops;
 	size_t bytes;
+	int64_t process;           /* that made it, and has its threads */
 	int32_t threads, cpu, started;
 	const char *weights;
 	const TsDeviceOps *device_ops;
 	void *device;              /* of device_ops; NULL on the CPU */
 	TesseraDeviceInfo info;
-	TsLock lock;               /* of the shared list */
-	Shared *shared;
+	TsLock lock, child_lock;   /* of the shared list; a child of a fork may find the first taken by a thread that it hasn't got */
+	Shared *_Atomic shared;
 	/* the pool */
 	_Atomic uint32_t taken;    /* a run owns the pool */
 	_Atomic uint32_t job;      /* counts jobs; workers sleep on it */
@@ -39,6 +43,7 @@ typedef struct Context {
 } Context;
 
 static Context *context(TesseraContext *cx) { return (Context *)(void *)cx; }
+static bool forked(const Context *c) { return c->process != ts_process(); }
 
 /* ---- the pool ---- */
 
@@ -91,7 +96,7 @@ static void parallel(TesseraContext *cx, int32_t want, void (*body)(void *, int3
 	Context *c = context(cx);
 	if (want > c->started + 1)
 		want = c->started + 1;
-	if (want <= 1 || atomic_exchange(&c->taken, 1)) {
+	if (want <= 1 || forked(c) || atomic_exchange(&c->taken, 1)) {
 		body(arg, 0);
 		return;
 	}
@@ -146,7 +151,8 @@ static void *shared(TesseraContext *cx, const void *key, void *(*make)(TesseraCo
 {
 	Context *c = context(cx);
 	void *value = NULL;
-	ts_lock(&c->lock);
+	TsLock *lock = forked(c) ? &c->child_lock : &c->lock;
+	ts_lock(lock);
 	Shared *s = c->shared;
 	while (s && s->key != key)
 		s = s->next;
@@ -161,7 +167,7 @@ static void *shared(TesseraContext *cx, const void *key, void *(*make)(TesseraCo
 			ctx_release(cx, s, sizeof *s);
 		}
 	}
-	ts_unlock(&c->lock);
+	ts_unlock(lock);
 	return value;
 }
 
@@ -171,7 +177,17 @@ static const char *ctx_weights(TesseraContext *cx) { return context(cx)->weights
 
 /* ---- the device ---- */
 
-static void ctx_device(TesseraContext *cx, TesseraDeviceInfo *out) { *out = context(cx)->info; }
+static void ctx_device(TesseraContext *cx, TesseraDeviceInfo *out)
+{
+	if (out)
+		*out = context(cx)->info;
+}
+
+/* a driver's handles are of one process */
+static int32_t reachable(const Context *c, TesseraError *e)
+{
+	return !c->device || !forked(c) ? TESSERA_OK : ts_fail(e, TESSERA_LOST, TS_FORKED);
+}
 
 static int32_t device_alloc(TesseraContext *cx, uint64_t bytes, void **out, TesseraError *e)
 {
@@ -180,7 +196,7 @@ static int32_t device_alloc(TesseraContext *cx, uint64_t bytes, void **out, Tess
 		return ts_fail(e, TESSERA_INVALID, "argument 'out' is NULL");
 	*out = NULL;
 	if (c->device)
-		return c->device_ops->alloc(c->device, bytes ? bytes : 1, out, e);
+		return reachable(c, e) ? TESSERA_LOST : c->device_ops->alloc(c->device, bytes ? bytes : 1, out, e);
 	*out = ctx_alloc(cx, bytes ? bytes : 1, 256);
 	return *out ? TESSERA_OK : ts_fail(e, TESSERA_NO_MEMORY, "no memory for %u bytes", bytes);
 }
@@ -188,6 +204,8 @@ static int32_t device_alloc(TesseraContext *cx, uint64_t bytes, void **out, Tess
 static int32_t device_release(TesseraContext *cx, void *memory, uint64_t bytes, TesseraError *e)
 {
 	Context *c = context(cx);
+	if (reachable(c, e)) /* asked even for no memory: session_create finds out so */
+		return TESSERA_LOST;
 	if (memory && c->device)
 		return c->device_ops->release(c->device, memory, e);
 	ctx_release(cx, memory, bytes ? bytes : 1);
@@ -197,6 +215,10 @@ static int32_t device_release(TesseraContext *cx, void *memory, uint64_t bytes, 
 static int32_t copy(TesseraContext *cx, void *to, const void *from, uint64_t bytes, TesseraError *e)
 {
 	Context *c = context(cx);
+	if (reachable(c, e))
+		return TESSERA_LOST;
+	if (bytes && (!to || !from))
+		return ts_fail(e, TESSERA_INVALID, "argument '%s' is NULL", to ? "from" : "to");
 	if (bytes && c->device)
 		return c->device_ops->copy(c->device, to, from, bytes, e);
 	memmove(to, from, bytes);
@@ -206,7 +228,7 @@ static int32_t copy(TesseraContext *cx, void *to, const void *from, uint64_t byt
 static int32_t wait_for(TesseraContext *cx, void *stream, TesseraError *e)
 {
 	Context *c = context(cx);
-	return c->device ? c->device_ops->wait(c->device, stream, e) : TESSERA_OK;
+	return reachable(c, e) ? TESSERA_LOST : c->device ? c->device_ops->wait(c->device, stream, e) : TESSERA_OK;
 }
 
 /* AUTO with nothing but CPU code is the CPU, without a word */
@@ -227,13 +249,14 @@ static void destroy(TesseraContext *cx)
 {
 	Context *c = context(cx);
 	TesseraAllocator mem = c->mem;
-	atomic_store(&c->quit, 1);
-	atomic_fetch_add(&c->job, 1);
-	ts_futex_wake(&c->job, MAX_THREADS);
-	for (int32_t i = 0; i < c->started; i++)
-		c->ops->join(&c->thread[i]);
-	while (c->shared) {
-		Shared *s = c->shared;
+	if (!forked(c)) {
+		atomic_store(&c->quit, 1);
+		atomic_fetch_add(&c->job, 1);
+		ts_futex_wake(&c->job, MAX_THREADS);
+		for (int32_t i = 0; i < c->started; i++)
+			c->ops->join(&c->thread[i]);
+	}
+	for (Shared *s; (s = c->shared);) {
 		c->shared = s->next;
 		s->drop(cx, s->value);
 		ctx_release(cx, s, sizeof *s);
@@ -287,6 +310,7 @@ int32_t ts_context_create(const TesseraModel *m, const TesseraContextOptions *o,
 		return ts_fail(e, TESSERA_NO_MEMORY, "no memory for a context of %u bytes", (uint64_t)(fixed + path));
 	memset(c, 0, fixed + path);
 	c->head.api = &context_api;
+	c->process = ts_process();
 	c->mem = mem;
 	c->ops = ops;
 	c->bytes = fixed + path;

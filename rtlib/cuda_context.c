@@ -188,7 +188,7 @@ int32_t ts_cuda_device_open(const TesseraModel *m, const TesseraContextOptions *
 void ts_cuda_device_close(TesseraContext *cx, void *device)
 {
 	TsCudaDevice *c = device;
-	if (c->retained)
+	if (c->retained && !ts_cuda_forked(&c->cu))
 		c->cu.DevicePrimaryCtxRelease(c->device);
 	cx->api->release(cx, c, sizeof *c);
 }

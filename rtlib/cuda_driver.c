@@ -1,5 +1,7 @@
 /* The driver, found at run time, and its errors by name. */
 #include "rtlib/cuda_driver.h"
+#include "rtlib/device.h"
+#include "rtlib/sys.h"
 
 enum { NOW = 2 /* RTLD_NOW, local */, WANTED = 12000 /* CUDA 12.0, the first with tensor maps */ };
 
@@ -14,7 +16,7 @@ static const char *const names[] = {
 #undef F
 };
 enum { FUNCTIONS = sizeof names / sizeof *names };
-_Static_assert(sizeof(TsCuda) == FUNCTIONS * sizeof(void *), "the table holds functions alone");
+_Static_assert(offsetof(TsCuda, process) == FUNCTIONS * sizeof(void *), "the table begins with functions alone");
 _Static_assert(sizeof(TsCuNode) == 72 && sizeof(TsCuCopy2D) == 128 && sizeof(TsCuMap) == 128, "structures of the driver");
 
 bool ts_cuda_is_lost(int32_t code)
@@ -100,6 +102,7 @@ int32_t ts_cuda_open(TsCuda *cu, TesseraError *e)
 		return ts_fail(e, TESSERA_UNSUPPORTED, "cannot ask the NVIDIA driver for its version: CUDA error %d", (int64_t)code);
 	if (version < WANTED)
 		return too_old(version, e);
+	cu->process = ts_process();
 	if ((rc = find_all(cu, library, e)))
 		return rc;
 	if ((rc = ts_cuda_fail(cu, cu->Init(0), e, "start the NVIDIA driver")) || (rc = ts_cuda_fail(cu, cu->DeviceGetCount(&n), e, "count the GPUs")))
@@ -109,11 +112,15 @@ int32_t ts_cuda_open(TsCuda *cu, TesseraError *e)
 
 /* ---- the current context ---- */
 
+bool ts_cuda_forked(const TsCuda *cu) { return cu->process != ts_process(); }
+
 int32_t ts_cuda_enter(const TsCuda *cu, TsCuHandle context, TsCuScope *scope, TesseraError *e)
 {
 	TsCuHandle current = NULL;
-	int32_t code = cu->CtxGetCurrent(&current);
 	scope->pushed = false;
+	if (ts_cuda_forked(cu))
+		return ts_fail(e, TESSERA_LOST, TS_FORKED);
+	int32_t code = cu->CtxGetCurrent(&current);
 	if (code || current != context) { /* where it can't be asked, one more does no harm */
 		code = cu->CtxPushCurrent(context);
 		scope->pushed = !code;

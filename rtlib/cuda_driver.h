@@ -90,10 +90,12 @@ typedef struct TsCuda {
 #define F(name, args) int32_t (*name) args;
 	TS_CUDA_FUNCTIONS(F)
 #undef F
+	int64_t process;              /* that opened the driver: another, a forked child, must not call it */
 } TsCuda;
 
 /* Finds and initialises the driver. TESSERA_UNSUPPORTED: there is none, or it is older than CUDA 12.0, or no GPU. */
 int32_t ts_cuda_open(TsCuda *cu, TesseraError *e);
+bool ts_cuda_forked(const TsCuda *cu); /* nothing of the driver may be called in this process */
 
 /* "cannot WHAT: CUDA_ERROR_…", with the code that fits: TESSERA_NO_MEMORY, TESSERA_LOST, else TESSERA_UNSUPPORTED. TESSERA_OK for code 0. */
 int32_t ts_cuda_fail(const TsCuda *cu, int32_t code, TesseraError *e, const char *what, ...);

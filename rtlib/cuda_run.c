@@ -10,8 +10,10 @@
 static int32_t right_context(const TsCudaModel *m, TsCuScope *scope, TesseraError *e)
 {
 	TsCuHandle current = NULL;
-	int32_t code = m->cu.CtxGetCurrent(&current);
 	scope->pushed = false;
+	if (ts_cuda_forked(&m->cu))
+		return ts_fail(e, TESSERA_LOST, TS_FORKED);
+	int32_t code = m->cu.CtxGetCurrent(&current);
 	if (code)
 		return ts_cuda_fail(&m->cu, code, e, "ask for the current CUDA context");
 	if (current && current != m->info.native)

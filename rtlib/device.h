@@ -6,6 +6,9 @@
 #define TESSERA_RTLIB_DEVICE_H
 #include "rtlib/rt.h"
 
+/* what a forked child is told of the device of its parent's context */
+#define TS_FORKED "this process is a fork of the one that opened the GPU, and CUDA can't be used across a fork: make the context after it"
+
 typedef struct TsDeviceOps {
 	/* Of a context. open: *out NULL with TESSERA_OK when the choice was left to us and no device fits (info->note says why). */
 	int32_t (*open)(const TesseraModel *m, const TesseraContextOptions *o, TesseraContext *cx, void **out, TesseraDeviceInfo *info, TesseraError *e);

@@ -37,7 +37,7 @@ static int32_t graph_outputs(const TesseraModel *m, int32_t graph)
 static int32_t tensor_info(const TesseraModel *m, int32_t graph, int32_t tensor, TesseraTensorInfo *out)
 {
 	const TsPlanEntry *en = entry_of(m, graph);
-	if (!en || tensor < 0 || (uint32_t)tensor >= en->n_inputs + en->n_outputs)
+	if (!out || !en || tensor < 0 || (uint32_t)tensor >= en->n_inputs + en->n_outputs)
 		return TESSERA_INVALID;
 	const TsPlanHeader *p = m->plan;
 	const TsPlanTensor *t = TS_PLAN_TABLE(p, TsPlanTensor, tensors) + en->tensor + tensor;
@@ -62,7 +62,7 @@ static int32_t dim_count(const TesseraModel *m)
 static int32_t dim_info(const TesseraModel *m, int32_t dim, TesseraDimInfo *out)
 {
 	const TsPlanHeader *p = plan_of(m);
-	if (!p || dim < 0 || (uint32_t)dim >= p->dims.n)
+	if (!out || !p || dim < 0 || (uint32_t)dim >= p->dims.n)
 		return TESSERA_INVALID;
 	const TsPlanDim *d = TS_PLAN_TABLE(p, TsPlanDim, dims) + dim;
 	*out = (TesseraDimInfo){ ts_plan_str(p, d->name), d->min, d->max, d->multiple_of };
@@ -131,6 +131,8 @@ static int32_t explain(TesseraSession *head, void (*line)(void *, const char *),
 static int32_t stats(TesseraSession *head, TesseraStats *out)
 {
 	TsRtSession *s = ts_session(head);
+	if (!out)
+		return TESSERA_INVALID;
 	*out = s->stats;
 	out->workspace_bytes = s->work_bytes;
 	out->plan_bytes = s->plan_bytes + s->self_bytes;

@@ -153,21 +153,39 @@ typedef struct {
 	TesseraError *e;
 } Walk;
 
+/* " for B = 0, N = 4611686018427387904": the sizes that this is about */
+static int32_t add_dims(const Walk *w)
+{
+	const TsRtSession *s = w->s;
+	const TsPlanDim *d = TS_PLAN_TABLE(s->plan, TsPlanDim, dims);
+	const char *between = " for ";
+	if (!w->e)
+		return TESSERA_RANGE;
+	TsText text = { w->e->message, strlen(w->e->message), sizeof w->e->message, true };
+	for (uint32_t i = 0; i < s->plan->dims.n; i++)
+		if (s->dims[i] >= 0) {
+			ts_text_add(&text, "%s%s = %d", between, ts_plan_str(s->plan, d[i].name), s->dims[i]);
+			between = ", ";
+		}
+	return TESSERA_RANGE;
+}
+
 static int32_t number(Walk *w, uint32_t expr, const char *step, const char *what, int64_t *out)
 {
 	*out = 0;
 	if (expr == TS_NONE)
 		return TESSERA_OK;
 	*out = w->s->eval.value[expr];
-	if (!w->s->eval.ok[expr])
-		return ts_fail(w->e, TESSERA_RANGE, "graph '%s', step '%s': its %s can't be computed within 2^63 for these sizes",
-		               ts_plan_str(w->s->plan, w->en->name), step, what);
-	return TESSERA_OK;
+	if (w->s->eval.ok[expr])
+		return TESSERA_OK;
+	ts_fail(w->e, TESSERA_RANGE, "graph '%s', step '%s': its %s can't be computed within 2^63", ts_plan_str(w->s->plan, w->en->name), step, what);
+	return add_dims(w);
 }
 
 static int32_t misfit(Walk *w, const char *step, const char *what, int64_t value)
 {
-	return ts_fail(w->e, TESSERA_RANGE, "graph '%s', step '%s': its %s is %d for these sizes", ts_plan_str(w->s->plan, w->en->name), step, what, value);
+	ts_fail(w->e, TESSERA_RANGE, "graph '%s', step '%s': its %s is %d", ts_plan_str(w->s->plan, w->en->name), step, what, value);
+	return add_dims(w);
 }
 
 /* Address of a pointer argument; INPUT and OUTPUT become a fixup instead. */
@@ -224,9 +242,10 @@ static int32_t choose(Walk *w, const TsPlanStep *st, const char *step, uint32_t 
 		}
 	}
 	*choice = TS_NONE;
-	return st->flags & TS_STEP_OPTIONAL ? TESSERA_OK
-	                                    : ts_fail(w->e, TESSERA_RANGE, "graph '%s', step '%s': no variant for these sizes",
-	                                              ts_plan_str(w->s->plan, w->en->name), step);
+	if (st->flags & TS_STEP_OPTIONAL)
+		return TESSERA_OK;
+	ts_fail(w->e, TESSERA_RANGE, "graph '%s', step '%s': no variant", ts_plan_str(w->s->plan, w->en->name), step);
+	return add_dims(w);
 }
 
 static int32_t scratch(Walk *w, const TsPlanStep *st, const char *step, uint32_t choice)
@@ -284,7 +303,7 @@ static int32_t launch(Walk *w, uint32_t at)
 	if (cells == 0 && w->mode != RESERVE)
 		return TESSERA_OK;
 	if (w->n.launches >= MAX_LAUNCHES)
-		return ts_fail(w->e, TESSERA_RANGE, "graph '%s' would run more than %d kernels", ts_plan_str(p, w->en->name), (int64_t)MAX_LAUNCHES);
+		return ts_fail(w->e, TESSERA_RANGE, "graph '%s' would run more than %d kernels", ts_plan_str(p, w->en->name), (int64_t)MAX_LAUNCHES), add_dims(w);
 	if (w->mode == FILL) {
 		TsLaunch *l = &s->launch[w->n.launches];
 		TsKernelFn fn = s->ops ? NULL : ((const TsKernelFn *)s->model->kernels)[(size_t)c->kernel * TS_CLONES + s->clone];
@@ -349,9 +368,11 @@ static int32_t tensor_bytes(TsRtSession *s, const TsPlanEntry *en, uint32_t tens
 		s->ready_shape[tensor * TS_MAX_RANK + k] = size;
 		zero |= size == 0;
 	}
-	for (uint32_t k = 0; k < t->rank && ok && !zero; k++)
-		ok = !__builtin_mul_overflow(n, s->ready_shape[tensor * TS_MAX_RANK + k], &n);
-	if (!ok || (!zero && !ts_plan_bytes(t->dtype, n, &b)) || b > INT64_MAX / 4)
+	for (uint32_t k = 0; k < t->rank && ok; k++) { /* a size of 0 excuses no other */
+		int64_t size = s->ready_shape[tensor * TS_MAX_RANK + k];
+		ok = !size || !__builtin_mul_overflow(n, size, &n);
+	}
+	if (!ok || !ts_plan_bytes(t->dtype, n, &b) || b > INT64_MAX / 4)
 		return ts_fail(e, TESSERA_RANGE, "%s '%s': its size is beyond 2^63 for these dims", kind_of(en, tensor), ts_plan_str(s->plan, t->name));
 	*bytes = zero ? 0 : (uint64_t)b;
 	return TESSERA_OK;
@@ -619,7 +640,7 @@ int32_t ts_session_create(const TesseraModel *m, TesseraContext *cx, const Tesse
 	const TsPlanHeader *plan = m->plan;
 	const TsDeviceOps *ops = NULL;
 	cx->api->device(cx, &info);
-	if (info.device.device_type != kDLCPU && (rc = device_plan(m, &info, &ops, &plan, e)))
+	if (info.device.device_type != kDLCPU && ((rc = cx->api->device_release(cx, NULL, 0, e)) || (rc = device_plan(m, &info, &ops, &plan, e))))
 		return rc;
 	carve_session(&probe, plan, &c);
 	TsRtSession *s = cx->api->alloc(cx, c.n, 64);

@@ -19,6 +19,8 @@ static inline int64_t ts_sys(int64_t n, int64_t a, int64_t b, int64_t c, int64_t
 }
 static inline int64_t ts_sys3(int64_t n, int64_t a, int64_t b, int64_t c) { return ts_sys(n, a, b, c, 0, 0, 0); }
 
+static inline int64_t ts_process(void) { return ts_sys3(TS_SYS_GETPID, 0, 0, 0); }
+
 /* private futexes: sleep while *word == seen; wake up to n sleepers */
 static inline void ts_futex_wait(const void *word, uint32_t seen) { ts_sys(TS_SYS_FUTEX, (int64_t)(intptr_t)word, 128, seen, 0, 0, 0); }
 static inline void ts_futex_wake(const void *word, int32_t n) { ts_sys3(TS_SYS_FUTEX, (int64_t)(intptr_t)word, 129, n); }

@@ -55,9 +55,10 @@ static int32_t wrong_type(const char *kind, const char *name, uint32_t want, DLD
 	               (int64_t)have.bits, (int64_t)have.lanes, dtypes[want].name);
 }
 
-static int32_t read_shape(const char *kind, const char *name, const DLTensor *t, TsArg *a, TesseraError *e)
+/* sizes, elements and bytes */
+static int32_t read_shape(const char *kind, const char *name, uint32_t dtype, const DLTensor *t, TsArg *a, TesseraError *e)
 {
-	a->count = 1;
+	int64_t rest = 1, bytes; /* without the zeros, which make no size reasonable that is beyond memory by itself */
 	bool zero = false;
 	for (uint32_t i = 0; i < a->rank; i++) {
 		a->shape[i] = t->shape[i];
@@ -65,11 +66,13 @@ static int32_t read_shape(const char *kind, const char *name, const DLTensor *t,
 			return ts_fail(e, TESSERA_INVALID, "%s '%s': axis %d has size %d", kind, name, (int64_t)i, a->shape[i]);
 		zero |= a->shape[i] == 0;
 	}
-	for (uint32_t i = 0; i < a->rank && !zero; i++)
-		if (__builtin_mul_overflow(a->count, a->shape[i], &a->count))
+	for (uint32_t i = 0; i < a->rank; i++)
+		if (a->shape[i] && __builtin_mul_overflow(rest, a->shape[i], &rest))
 			return ts_fail(e, TESSERA_RANGE, "%s '%s': its sizes multiply to more than 2^63", kind, name);
-	if (zero)
-		a->count = 0;
+	if (!ts_plan_bytes(dtype, rest, &bytes))
+		return ts_fail(e, TESSERA_RANGE, "%s '%s': it would take more than 2^63 bytes", kind, name);
+	a->count = zero ? 0 : rest;
+	a->bytes = zero ? 0 : bytes;
 	return TESSERA_OK;
 }
 
@@ -186,10 +189,8 @@ int32_t ts_arg_read(const TsPlanHeader *plan, const TsPlanTensor *spec, const ch
 		return ts_fail(e, TESSERA_INVALID, "%s '%s': shape is NULL", kind, name);
 	a->rank = spec->rank;
 	a->elem = bits == 4 ? 0 : bits / 8;
-	if ((rc = read_shape(kind, name, t, a, e)))
+	if ((rc = read_shape(kind, name, spec->dtype, t, a, e)))
 		return rc;
-	if (!ts_plan_bytes(spec->dtype, a->count, &a->bytes))
-		return ts_fail(e, TESSERA_RANGE, "%s '%s': it would take more than 2^63 bytes", kind, name);
 	read_strides(t, a);
 	if (!with_data)
 		return TESSERA_OK;

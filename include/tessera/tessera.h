@@ -13,7 +13,13 @@
  *
  * Every function that can fail returns TESSERA_OK or an error code and fills the caller's TesseraError (which may be NULL). Nothing
  * aborts, prints, or keeps a global. All functions may be called from any thread; one session runs one call at a time (a second is
- * refused with TESSERA_BUSY), different sessions run at once. The artifact that made a context must stay loaded while it lives. */
+ * refused with TESSERA_BUSY), different sessions run at once. The artifact that made a context must stay loaded while it lives.
+ *
+ * In a child of fork() that goes on without exec, a context of the parent has no threads but its caller's: its sessions run there alone,
+ * with the same results, and sessions and context are destroyed there as in the parent, whose own are not touched. A session that was
+ * inside a call of another thread when the process forked stays TESSERA_BUSY in the child and can only be destroyed. A child that wants
+ * threads makes a context of its own. A context on a GPU is of no use in a child: every call gives TESSERA_LOST without calling the
+ * driver, destroying works. A child of vfork() must call nothing here. */
 #ifndef TESSERA_TESSERA_H
 #define TESSERA_TESSERA_H
 #include <stddef.h>
@@ -37,7 +43,7 @@ enum {
 	TESSERA_UNSUPPORTED = 5, /* this machine or this build can't */
 	TESSERA_FILE = 6,        /* a weight file is missing, wrong or unreadable */
 	TESSERA_VERSION = 7,     /* artifact and context don't fit together */
-	TESSERA_LOST = 8         /* the device failed, or something on it did: no session of this context can go on; others, and the CPU, do */
+	TESSERA_LOST = 8         /* the device failed, or something on it did, or a fork cut it off: no session of this context can go on; others, and the CPU, do */
 };
 
 typedef struct TesseraError {

@@ -318,7 +318,7 @@ static void bad_arguments(const TesseraModel *m, TesseraContext *cx)
 	TesseraSession *s;
 	TesseraError e = { 0 };
 	float *x = numbers(400), y[64];
-	int64_t shape[2] = { 2, 8 }, other[2] = { 2, 12 }, huge[2] = { INT64_MAX / 2, 16 }, minus[2] = { 2, -8 }, three[3] = { 1, 2, 8 }, far[2] = { INT64_MAX / 8, 1 };
+	int64_t shape[2] = { 2, 8 }, other[2] = { 2, 12 }, huge[2] = { INT64_MAX / 2, 16 }, beside[2] = { 0, (int64_t)1 << 62 }, minus[2] = { 2, -8 }, three[3] = { 1, 2, 8 }, far[2] = { INT64_MAX / 8, 1 };
 	int64_t odd[2] = { 2, 6 }, many[2] = { 65, 4 }, none[2] = { 2, 0 };
 	tessera_session_create(m, cx, NULL, &s, &e);
 	DLTensor good = tessera_tensor(x, f32, 2, shape), gout = tessera_tensor(y, f32, 2, shape);
@@ -350,6 +350,7 @@ static void bad_arguments(const TesseraModel *m, TesseraContext *cx)
 	BAD("input-shape-null", TESSERA_INVALID, "input 'x': shape is NULL", in.shape = NULL, 1, 1);
 	BAD("input-size-negative", TESSERA_INVALID, "input 'x': axis 1 has size -8", in.shape = minus, 1, 1);
 	BAD("input-size-huge", TESSERA_RANGE, "input 'x': its sizes multiply to more than 2^63", in.shape = huge, 1, 1);
+	BAD("input-size-huge-beside-0", TESSERA_RANGE, "input 'x': it would take more than 2^63 bytes", in.shape = beside, 1, 1);
 	BAD("input-strides-huge", TESSERA_INVALID, "input 'x': strides and byte_offset reach beyond", in.strides = far, 1, 1);
 	BAD("input-offset-huge", TESSERA_INVALID, "input 'x': strides and byte_offset reach beyond", in.byte_offset = UINT64_MAX - 3, 1, 1);
 	BAD("dim-multiple", TESSERA_RANGE, "dim N is 6, wanted a multiple of 4", (in.shape = odd, out.shape = odd), 1, 1);
@@ -412,6 +413,16 @@ static void questions(const TesseraModel *m, TesseraContext *cx)
 	DLTensor x = tessera_tensor(NULL, f32, 2, in_shape);
 	const DLTensor *in[1] = { &x };
 	CHECK("output-shape", !tessera_output_shape(s, SUM, in, 1, 0, shape, &rank, &e) && rank == 1 && shape[0] == 5, "%s", e.message);
+	CHECK("nulls", tessera_stats(s, NULL) == TESSERA_INVALID && tessera_tensor_info(m, 0, 0, NULL) == TESSERA_INVALID && tessera_dim_info(m, 0, NULL) == TESSERA_INVALID,
+	      "accepted");
+	CHECK("null-shape", tessera_output_shape(s, CHAIN, NULL, 0, 0, NULL, NULL, &e) == TESSERA_INVALID && strstr(e.message, "argument 'shape' is NULL"), "%s", e.message);
+	CHECK("null-line", tessera_explain(s, NULL, NULL, &e) == TESSERA_INVALID && strstr(e.message, "argument 'line' is NULL"), "%s", e.message);
+	CHECK("null-context", tessera_context_create(m, NULL, NULL, &e) == TESSERA_INVALID && strstr(e.message, "argument 'out' is NULL"), "%s", e.message);
+	CHECK("null-session", tessera_session_create(m, cx, NULL, NULL, &e) == TESSERA_INVALID && strstr(e.message, "argument 'out' is NULL"), "%s", e.message);
+	CHECK("null-workspace", tessera_workspace(m, CHAIN, dims, 2, NULL, &e) == TESSERA_INVALID && strstr(e.message, "argument 'bytes' is NULL"), "%s", e.message);
+	CHECK("null-device-memory", tessera_device_alloc(cx, 64, NULL, &e) == TESSERA_INVALID && strstr(e.message, "argument 'out' is NULL"), "%s", e.message);
+	CHECK("null-copy", tessera_copy(cx, NULL, dims, 16, &e) == TESSERA_INVALID && strstr(e.message, "argument 'to' is NULL"), "%s", e.message);
+	tessera_device(cx, NULL);
 	CHECK("explain-before", tessera_explain(s, count_line, NULL, &e) == TESSERA_INVALID, "no error");
 	CHECK("prepare", !tessera_prepare(s, CHAIN, dims, 2, &e) && !tessera_explain(s, count_line, NULL, &e) && lines == 5, "%d lines, %s", lines, e.message);
 	dims[0] = -1;

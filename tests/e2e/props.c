@@ -3,13 +3,18 @@
  *                                                them RUNS times with small inputs and FEW times (RUNS) with larger ones
  *   props batch ARTIFACT SYMBOL [MOST [OTHER]]   row i anywhere in any batch up to MOST (dim B) has the bits of row i alone
  *   props heap ARTIFACT SYMBOL                   a run with shapes seen before makes no memory and takes no new pages
+ *   props fork ARTIFACT SYMBOL                   a forked child, of a process whose threads rest or run, runs a session, makes another,
+ *                                                destroys them and the context, and ends; the parent goes on
  * Dims other than B are OTHER, 17 if not given, or the nearest size that the model allows. Prints `ok` and what was compared, or what
  * differs. */
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "tessera/tessera.h"
 
 enum { SESSIONS = 16, MAX_TENSORS = 16, OTHER_DIMS = 17 };
@@ -319,12 +324,98 @@ static int heap(void)
 	return 0;
 }
 
+/* ---- forked children ---- */
+
+enum { CHILDREN = 20, CHILD_SECONDS = 30 };
+
+typedef struct { TesseraSession *s; const Call *like; atomic_int stop; } Runner;
+
+static void *run_on(void *user)
+{
+	Runner *r = user;
+	TesseraError e;
+	Call c;
+	make_call(&c, r->s, r->like->sizes.batch, r->like->sizes.other);
+	while (!r->stop)
+		check(run_call(&c, r->s, &e), "run of another thread", &e);
+	free_call(&c);
+	return NULL;
+}
+
+static int differs(const Call *c, const Call *want)
+{
+	int n = 0;
+	for (int i = n_in; i < n_in + n_out; i++)
+		n += memcmp(c->v[i].t.data, want->v[i].t.data, want->v[i].bytes) != 0;
+	return n;
+}
+
+/* all that a child may do with what its parent made; exit codes say which of it went wrong */
+static _Noreturn void in_child(TesseraContext *cx, TesseraSession *s, TesseraSession *other, Call *c, const Call *want)
+{
+	TesseraError e;
+	alarm(CHILD_SECONDS); /* a child that waits for threads that it hasn't got */
+	if (run_call(c, s, &e) || differs(c, want))
+		_exit(10);
+	TesseraSession *t = make_session(cx);
+	if (run_call(c, t, &e) || differs(c, want))
+		_exit(11);
+	tessera_session_destroy(t);
+	tessera_session_destroy(s);
+	tessera_session_destroy(other);
+	tessera_context_destroy(cx);
+	cx = make_context(3); /* one of its own has threads */
+	s = make_session(cx);
+	if (run_call(c, s, &e) || differs(c, want))
+		_exit(12);
+	tessera_session_destroy(s);
+	tessera_context_destroy(cx);
+	_exit(0);
+}
+
+static int forks(void)
+{
+	TesseraContext *cx = make_context(3);
+	TesseraSession *s = make_session(cx);
+	TesseraError e;
+	Call want, c;
+	make_call(&want, s, 33, OTHER_DIMS);
+	make_call(&c, s, 33, OTHER_DIMS);
+	check(run_call(&want, s, &e), "run", &e);
+	Runner r = { .s = make_session(cx), .like = &want };
+	pthread_t thread;
+	for (int i = 0; i < CHILDREN; i++) {
+		int status = 0;
+		if (i == CHILDREN / 2 && pthread_create(&thread, NULL, run_on, &r))
+			die("pthread_create", "refused");
+		pid_t child = fork();
+		if (!child)
+			in_child(cx, s, r.s, &c, &want);
+		if (child < 0 || waitpid(child, &status, 0) != child || status) {
+			printf("FAIL fork: child %d ended with exit code %d, signal %d\n", i, WEXITSTATUS(status), WTERMSIG(status));
+			return 1;
+		}
+		check(run_call(&c, s, &e), "run of the parent", &e);
+		if (differs(&c, &want))
+			die("fork", "the parent computes something else");
+	}
+	r.stop = 1;
+	pthread_join(thread, NULL);
+	free_call(&c);
+	free_call(&want);
+	tessera_session_destroy(r.s);
+	tessera_session_destroy(s);
+	tessera_context_destroy(cx);
+	printf("ok: %d children\n", CHILDREN);
+	return 0;
+}
+
 static int64_t number(int argc, char **argv, int i, int64_t otherwise) { return argc > i ? atoll(argv[i]) : otherwise; }
 
 int main(int argc, char **argv)
 {
 	if (argc < 4)
-		die("usage", "props bits|batch|heap ARTIFACT SYMBOL [N]");
+		die("usage", "props bits|batch|heap|fork ARTIFACT SYMBOL [N]");
 	void *library = dlopen(argv[2], RTLD_NOW | RTLD_LOCAL);
 	if (!library)
 		die("dlopen", dlerror());
@@ -340,5 +431,7 @@ int main(int argc, char **argv)
 		return batch(number(argc, argv, 4, 64), number(argc, argv, 5, OTHER_DIMS));
 	if (!strcmp(argv[1], "heap"))
 		return heap();
-	die("usage", "bits, batch or heap");
+	if (!strcmp(argv[1], "fork"))
+		return forks();
+	die("usage", "bits, batch, heap or fork");
 }

@@ -140,6 +140,24 @@ def executable(ctx, folder):
     yield "exe/runs-in-an-empty-root", same, alone.out + alone.err
 
 
+def sizes(ctx):
+    """Sizes beyond reason are refused with the names of what is too large, also where another size is 0."""
+    folder = ctx.tmp / "sizes"
+    folder.mkdir()
+    (folder / "m.tg").write_text("tessera 1\ndims 0 <= B, 0 <= N, 0 <= K\ngraph f(x: f32[B, K], w: f32[K, N]) -> (y: f32[B, N]) {\n  y = relu(x @ w)\n}\n")
+    made = ctx.run([ctx.tsc, "m.tg", "-o", "m.so"], cwd=folder, timeout=120)
+    yield "sizes/builds", made.code == 0, made.err
+    cases = [
+        ("bytes", (0, 0, 1 << 62), "input 'w': it would take more than 2^63 bytes"),
+        ("grid", (0, 0, 1 << 58), "graph 'f', step 'pack_0': its grid is 4503599627370496 for B = 0, N = 288230376151711744, K = 0"),
+    ]
+    for name, (b, k, n), want in cases:
+        write_npy(folder / "x.npy", (b, k), [])
+        write_npy(folder / "w.npy", (k, n), [])
+        result = ctx.run([ctx.tsc, "run", "m.so", "--input", "x=x.npy", "--input", "w=w.npy"], cwd=folder)
+        yield "sizes/" + name, result.code == 1 and want in result.err, "%d %s" % (result.code, result.err)
+
+
 def pack(ctx, folder):
     """A .tsr is a model too: compiled again it gives the same artifact."""
     again = ctx.run([ctx.tsc, "mlp.tsr", "-o", "from_tsr.so", "--name", "mlp"], cwd=folder, timeout=120)
@@ -150,7 +168,7 @@ def pack(ctx, folder):
 
 def bits(ctx, folder):
     props = ctx.build / "e2e/props"
-    for what, limit in (("bits", 300), ("batch", 120), ("heap", 60)):
+    for what, limit in (("bits", 300), ("batch", 120), ("heap", 60), ("fork", 60)):
         result = ctx.run([props, what, folder / "mlp.so", "mlp_tessera"], timeout=limit)
         yield "so/" + what, result.code == 0 and result.out.startswith("ok:"), result.out + result.err
 
@@ -170,6 +188,8 @@ def under_musl(ctx, folder):
     yield "musl-program-is-of-musl", "ld-musl" in kind, kind
     result = ctx.run([program, "bits", folder / "mlp.so", "mlp_tessera", "5"], timeout=120)
     yield "so/loads-under-musl", result.code == 0 and result.out.startswith("ok:"), result.out + result.err
+    result = ctx.run([program, "fork", folder / "mlp.so", "mlp_tessera"], timeout=120)
+    yield "so/fork-under-musl", result.code == 0 and result.out.startswith("ok:"), result.out + result.err
     helper = ctx.run(["/lib/ld-musl-x86_64.so.1", ctx.build / "tsc-load", folder / "mlp.so", "mlp_tessera"], stdin="")
     yield "tsc-load-runs-under-musl", "mlp" in helper.out, helper.err
 
@@ -250,6 +270,7 @@ def run(ctx):
     yield from shared_object(ctx, folder / "mlp.so")
     yield from executable(ctx, folder)
     yield from pack(ctx, folder)
+    yield from sizes(ctx)
     yield from bits(ctx, folder)
     yield from external(ctx, folder)
     yield from installed(ctx, folder)

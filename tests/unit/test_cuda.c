@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "rtlib/cuda.h"
 #include "rtlib/sha256.h"
@@ -616,6 +617,55 @@ static void lost(void)
 	check("lost-is-closed-without-a-crash", true, "it is");
 }
 
+/* a child gets an error from every call, the driver hears nothing of it, and the parent goes on */
+static void forked(void)
+{
+	fresh();
+	Use u = open_use(TESSERA_DEVICE_CUDA, 1, NULL);
+	float *x = memory(&u, 64), *y = memory(&u, 64);
+	void *p = NULL;
+	int64_t dims[2] = { 8, 32 };
+	int status = -1;
+	numbers(x, 64);
+	run_plain(&u, CHAIN, x, y, 4, 16, NULL);
+	pid_t child = fork();
+	if (!child) {
+		uint64_t calls = fake_cuda_p->calls();
+		TesseraSession *s = NULL;
+		int wrong = run_plain(&u, CHAIN, x, y, 4, 16, NULL) != TESSERA_LOST || !strstr(u.e.message, "is a fork of the one that opened the GPU");
+		wrong |= (tessera_prepare(u.s, CHAIN, dims, 2, &u.e) != TESSERA_LOST) << 1 | (tessera_session_create(m, u.cx, NULL, &s, &u.e) != TESSERA_LOST) << 2;
+		wrong |= (tessera_device_alloc(u.cx, 64, &p, &u.e) != TESSERA_LOST) << 3 | (tessera_copy(u.cx, y, x, 64, &u.e) != TESSERA_LOST) << 4;
+		wrong |= (tessera_wait(u.cx, NULL, &u.e) != TESSERA_LOST || tessera_device_release(u.cx, x, 64, &u.e) != TESSERA_LOST) << 5;
+		close_use(&u);
+		wrong |= (fake_cuda_p->calls() != calls) << 6;
+		_exit(wrong);
+	}
+	check("fork-gives-errors-and-calls-nothing", child > 0 && waitpid(child, &status, 0) == child && !status, "status %#x", (unsigned)status);
+	run_plain(&u, CHAIN, x, y, 4, 16, NULL);
+	check("parent-of-a-fork-goes-on", !u.rc && right(x, y, 4, 16), "%s", u.e.message);
+	give(&u, x), give(&u, y);
+	close_use(&u);
+	clean("fork-leaves-nothing");
+}
+
+static void null_pointers(void)
+{
+	fresh();
+	Use u = open_use(TESSERA_DEVICE_CUDA, 1, NULL);
+	TesseraError e = { 0 };
+	float *x = memory(&u, 64);
+	tessera_device(u.cx, NULL);
+	check("null-stats", tessera_stats(u.s, NULL) == TESSERA_INVALID, "accepted");
+	check("null-memory", tessera_device_alloc(u.cx, 64, NULL, &e) == TESSERA_INVALID && strstr(e.message, "argument 'out' is NULL"), "%s", e.message);
+	check("null-copy-to", tessera_copy(u.cx, NULL, x, 64, &e) == TESSERA_INVALID && strstr(e.message, "argument 'to' is NULL"), "%s", e.message);
+	check("null-copy-from", tessera_copy(u.cx, x, NULL, 64, &e) == TESSERA_INVALID && strstr(e.message, "argument 'from' is NULL"), "%s", e.message);
+	check("null-copy-of-nothing", !tessera_copy(u.cx, NULL, NULL, 0, &e), "%s", e.message);
+	check("null-release", !tessera_device_release(u.cx, NULL, 64, &e), "%s", e.message);
+	give(&u, x);
+	close_use(&u);
+	clean("nulls-leave-nothing");
+}
+
 static void out_of_memory(void)
 {
 	fresh();
@@ -758,6 +808,8 @@ int main(int argc, char **argv)
 	every_call_fails_once();
 	goes_on();
 	lost();
+	forked();
+	null_pointers();
 	out_of_memory();
 	threads();
 	external(cx);
