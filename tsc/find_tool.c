@@ -19,7 +19,7 @@ static const char *in_folder(TsCtx *cx, const char *folder, size_t n, const char
 	return is_program(path) ? path : NULL;
 }
 
-static const char *in_path(TsCtx *cx, const char *name)
+const char *ts_find_in_path(TsCtx *cx, const char *name)
 {
 	const char *found = NULL, *p = getenv("PATH");
 	while (p && !found) {
@@ -57,7 +57,7 @@ static const char *in_environment(TsCtx *cx, const char *name)
 
 static const char *anywhere(TsCtx *cx, const char *name)
 {
-	const char *found = in_path(cx, name);
+	const char *found = ts_find_in_path(cx, name);
 	if (!found) found = in_cuda(cx, "CUDA_HOME", name);
 	if (!found) found = in_cuda(cx, "CUDA_PATH", name);
 	return found ? found : in_environment(cx, name);

@@ -2,6 +2,7 @@
 #include "support/elf_read.h"
 #include "support/file.h"
 #include "tessera/tessera.h"
+#include "tsc/find_tool.h"
 #include "tsc/helper/protocol.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +10,9 @@
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,12 +20,22 @@ extern char **environ;
 
 /* ---- bytes ---- */
 
+enum { NO_LIBRARY = 127 }; /* glibc's and musl's loaders end so, after saying which file they lack */
+
+/* nothing of a C library is in tsc-load, and a shared object is loaded by the machine's own */
+static void no_libc(TsCtx *cx, const char *helper)
+{
+	ts_env_error(cx, "E_TOOL", "cannot start '%s': it needs a C library, and this system has none: either glibc (/lib64/ld-linux-x86-64.so.2 with libc.so.6, libdl.so.2 "
+	                           "and libpthread.so.0) or musl (/lib/ld-musl-x86_64.so.1); a program made with --emit exe needs nothing", helper);
+}
+
 /* The helper's end, told once: by a signal it is the artifact's fault, else the pipe just ended. */
 static bool lost(TsLoader *l)
 {
 	int status = 0;
 	if (l->pid > 0 && waitpid(l->pid, &status, 0) == l->pid) {
 		if (WIFSIGNALED(status)) ts_error(l->cx, (TsSpan){ 0 }, "E_ARTIFACT", "'%s' ended with signal %d (%s)", l->path, WTERMSIG(status), strsignal(WTERMSIG(status)));
+		else if (WEXITSTATUS(status) == NO_LIBRARY) no_libc(l->cx, "tsc-load");
 		else ts_error(l->cx, (TsSpan){ 0 }, "E_ARTIFACT", "'%s' ended with status %d before it answered", l->path, WEXITSTATUS(status));
 	}
 	l->pid = 0;
@@ -188,18 +201,32 @@ static const char *find_descriptor(TsCtx *cx, const char *path)
 	return found;
 }
 
+/* The file that this process runs, by what the kernel or the caller calls it: place 0 is sure where /proc is mounted, the others are what
+ * execve and argv[0] said. NULL when there is no such name. */
+static const char *own_file(TsCtx *cx, int place)
+{
+	char self[PATH_MAX];
+	const char *name = place == 1 ? (const char *)(uintptr_t)getauxval(AT_EXECFN) : program_invocation_name;
+	if (place == 0) {
+		ssize_t n = readlink("/proc/self/exe", self, sizeof self);
+		return n > 0 && n < (ssize_t)sizeof self ? ts_intern_n(cx, self, (size_t)n) : NULL;
+	}
+	if (name && !strchr(name, '/')) name = place == 2 ? ts_find_in_path(cx, name) : NULL;
+	return name && *name && realpath(name, self) ? ts_intern(cx, self) : NULL; /* links may lead into an installation */
+}
+
 /* tsc-load beside tsc, or where an installation has it. */
 static const char *find_helper(TsCtx *cx)
 {
 	static const char *const places[] = { "tsc-load", "../lib/tessera/tsc-load" };
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 	const char *first = "tsc-load";
-	for (size_t i = 0; n > 0 && i < 2; i++) {
-		self[n] = 0;
-		const char *path = ts_path_beside(ts_arena(cx), self, places[i]);
-		if (!access(path, X_OK)) return path;
-		if (!i) first = path;
+	for (int place = 0; place < 3; place++) {
+		const char *self = own_file(cx, place);
+		for (size_t i = 0; self && i < 2; i++) {
+			const char *path = ts_path_beside(ts_arena(cx), self, places[i]);
+			if (!access(path, X_OK)) return path;
+			if (!i) first = path;
+		}
 	}
 	ts_env_error(cx, "E_TOOL", "cannot find the helper '%s', which loads shared objects", first);
 	return NULL;
@@ -247,7 +274,8 @@ bool ts_loader_open(TsCtx *cx, const char *path, const char *shown, TsLoader *l)
 	l->from = up[0];
 	if (err) {
 		l->pid = 0;
-		ts_env_error(cx, "E_TOOL", "cannot start '%s': %s", helper, strerror(err));
+		if (err == ENOENT) no_libc(cx, helper);
+		else ts_env_error(cx, "E_TOOL", "cannot start '%s': %s", helper, strerror(err));
 		ts_loader_close(l);
 		return false;
 	}

@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import time
+from pathlib import Path
 
 PARALLEL = True
 TIMEOUT = 900
@@ -203,6 +204,39 @@ def helper(ctx):
     yield "helper/no-versions", "VERNEED" not in dynamic and "@" not in symbols, dynamic
 
 
+def without_proc(ctx, home, folder):
+    """The installation as a root folder of its own, where no /proc is mounted: without any C library, with half of glibc, with glibc."""
+    if os.geteuid() != 0:
+        yield "helper/found-without-proc", None, "chroot takes root"
+        return
+    for name in ("mlp.so", "x.npy"):
+        shutil.copy(folder / name, home / name)
+    (home / "tsc").symlink_to("bin/tsc")
+
+    def explain(program="/bin/tsc"):
+        return ctx.run(["/usr/sbin/chroot", home, program, "explain", "/mlp.so", "--dims", "B=2"], env={"PATH": "/bin"})
+
+    def needs(r):
+        return r.code == 3 and "error[E_TOOL]" in r.err and "it needs a C library" in r.err
+
+    none = explain()
+    yield "helper/no-libc-is-told", needs(none), none.err
+    loader = Path("/lib64/ld-linux-x86-64.so.2")
+    libraries = loader.resolve().parent
+    (home / "lib64").mkdir()
+    shutil.copy(loader, home / "lib64")
+    half = explain()
+    yield "helper/no-libc-so-is-told", needs(half), half.err
+    (home / str(libraries)[1:]).mkdir(parents=True)
+    for name in ("libc.so.6", "libdl.so.2", "libpthread.so.0"):
+        shutil.copy(libraries / name, home / str(libraries)[1:])
+    for how, program in (("path", "/bin/tsc"), ("PATH", "tsc"), ("link", "/tsc")):
+        found = explain(program)
+        yield "helper/found-without-proc-by-" + how, found.code == 0 and "workspace:" in found.out, found.err
+    result = ctx.run(["/usr/sbin/chroot", home, "/bin/tsc", "run", "/mlp.so", "--input", "x=/x.npy", "--output", "y=/y.npy"], env={})
+    yield "helper/runs-without-proc", result.code == 0 and (home / "y.npy").read_bytes() == (folder / "z.npy").read_bytes(), result.err
+
+
 def installed(ctx, folder):
     """tsc and its helper find each other where `make install` puts them, and wherever that folder is moved."""
     made = ctx.run(["scripts/install.sh", ctx.build, ctx.tmp / "prefix"], timeout=120, env=dict(os.environ, STRIP="true"))
@@ -214,6 +248,7 @@ def installed(ctx, folder):
     result = ctx.run([moved / "bin/tsc", "run", "mlp.so", "--input", "x=x.npy", "--output", "y=i.npy"], cwd=folder, env={})
     same = result.code == 0 and (folder / "i.npy").read_bytes() == (folder / "z.npy").read_bytes()
     yield "installed-tsc-runs-artifacts", same, result.err
+    yield from without_proc(ctx, moved, folder)
     (moved / "lib/tessera/tsc-load").unlink()
     alone = ctx.run([moved / "bin/tsc", "run", "mlp.so", "--input", "x=x.npy"], cwd=folder, env={})
     yield "tsc-without-its-helper-says-so", alone.code == 3 and "error[E_TOOL]" in alone.err and "tsc-load" in alone.err, alone.err
