@@ -13,6 +13,7 @@ import os
 import pathlib
 import re
 import statistics
+import struct
 import subprocess
 import sys
 import time
@@ -30,6 +31,20 @@ import quickstart  # noqa: E402
 
 MATMUL = "tessera 1\ngraph f(a: f32[1024, 1024], b: f32[1024, 1024]) -> (c: f32[1024, 1024]) {\n  c = a @ b\n}\n"
 ROWS = 'tessera 1\ndims M\nweights W = "rows.safetensors"\ngraph f(x: f32[M, 384]) -> (y: f32[M, 1536]) {\n  y = x @ W."w"\n}\n'
+PRICE = """tessera 1
+dims M
+weights W = "{name}.safetensors"
+graph f(x: f32[M, {k}]) -> (y: f32[M, {n}]) {{
+  y = x @ W."w"
+}}
+"""
+CUT = """tessera 1
+dims M
+weights W = "{name}.safetensors"
+graph f(x: f32[M, {k}]) -> (y: f32[M, {n}]) {{
+  y = slice(x, [0, 0], [M, {part}]) @ W."w0" + slice(x, [0, {part}], [M, 2 * {part}]) @ W."w1" + (slice(x, [0, 2 * {part}], [M, 3 * {part}]) @ W."w2" + slice(x, [0, 3 * {part}], [M, {k}]) @ W."w3")
+}}
+"""
 
 
 class Bench:
@@ -198,7 +213,7 @@ def matmul(b: Bench) -> None:
     x, y = (rng.standard_normal((1024, 1024), np.float32) for _ in range(2))
     call, outputs = bind(artifact.Model(b.folder / "mm.so", "mm", threads=1), "f", {"a": x, "b": y})
     out = np.empty_like(x)
-    if not np.allclose(outputs["c"], x @ y, atol=1e-3):
+    if not np.allclose(outputs["c"], x @ y, rtol=0, atol=matmul_error(1024)):
         sys.exit("bench: matmul is wrong")
     peaks, ours, theirs = [], [], []
     with threadpoolctl.threadpool_limits(1):
@@ -210,6 +225,15 @@ def matmul(b: Bench) -> None:
     b.row("matmul f32 1024^3, 1 thread: share of the FMA peak", share, "x", f"{statistics.median(ours):.0f} of {statistics.median(peaks):.0f} GFLOP/s")
     b.row("matmul f32 1024^3, 1 thread: speed over OpenBLAS", statistics.median(o / t for o, t in zip(ours, theirs)), "x",
           f"{statistics.median(ours):.0f} against {statistics.median(theirs):.0f} GFLOP/s")
+
+
+def matmul_error(k: int) -> float:
+    """How far two float32 products of standard normal matrices, sums of K terms each in any order, may be apart.
+
+    Adding term i rounds a partial sum of size about sqrt(i), the terms being independent with variance 1, by at most u = 2^-24 of it, and by
+    u / sqrt(3) in the root mean square. Independent roundings add up to u sqrt(1 + 2 + ... + K) / sqrt(3) = u K / sqrt(6). Two products differ
+    by sqrt(2) as much, and six such deviations are seen once in 10^9 elements: 6 sqrt(2) / sqrt(6) u K."""
+    return 6 * (2 / 6) ** 0.5 * k * 2**-24
 
 
 def nanoseconds(command: list, pattern: str) -> float:
@@ -240,8 +264,8 @@ def program(b: Bench, so: pathlib.Path) -> None:
 def invariance(b: Bench) -> None:
     """What the rule costs that a row has the same bits in any batch.
 
-    It forbids cutting K by the number of rows, which OpenBLAS may do. There is no switch, since no schedule breaks the rule; what is
-    measured is x[M, 384] @ W[384, 1536] on one thread beside OpenBLAS, and the few-rows kernel beside the general one at their border."""
+    It forbids cutting K by the number of rows, which OpenBLAS may do. Here x[M, 384] @ W[384, 1536] on one thread stands beside OpenBLAS,
+    and the few-rows kernel beside the general one at their border; price() measures the price itself."""
     from safetensors.numpy import save_file
 
     rng = np.random.default_rng(2)
@@ -266,6 +290,57 @@ def invariance(b: Bench) -> None:
     b.row("few-rows kernel at 16 rows over the general one at 17", border[17] / border[16], "x", "time per row; the same bits by either")
 
 
+def only_variant(so: pathlib.Path, number: int) -> tuple[pathlib.Path, str]:
+    """The artifact with one variant of its only step for every size, and that variant's label: the plan's choices become copies of one."""
+    data = bytearray(so.read_bytes())
+    plan = data.find(b"TSPLAN1\0")
+    strings, choices = (struct.unpack_from("<II", data, plan + 72 + 8 * i) for i in (0, 13))  # TsPlanHeader: spans from byte 72
+    if choices[1] != 2:
+        sys.exit(f"bench: {so.name} has {choices[1]} variants, wanted 2")
+    first = plan + choices[0]
+    chosen = bytearray(data[first + 24 * number : first + 24 * number + 24])
+    at = plan + strings[0] + struct.unpack_from("<I", chosen, 16)[0]
+    struct.pack_into("<I", chosen, 0, 0xFFFFFFFF)  # no guard
+    data[first : first + 48] = chosen * 2
+    out = so.with_suffix(f".{number}.so")
+    out.write_bytes(data)
+    return out, data[at : data.index(0, at)].decode()
+
+
+def price(b: Bench) -> None:
+    """Price of the rule: the variant that the compiler takes for so many rows against the fastest of all that it could take without it.
+
+    These are its kernel for few rows and the general one, each forced, and one that breaks the rule: K cut in four, the parts multiplied
+    side by side and added."""
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(3)
+    prices = []
+    for k, n, many in ((384, 1536, (1, 4, 16, 17, 64)), (4096, 4096, (1,))):
+        w = rng.standard_normal((k, n), np.float32)
+        whole, cut = f"price{k}", f"cut{k}"
+        for name, text, weights in ((whole, PRICE, {"w": w}), (cut, CUT, {f"w{i}": part for i, part in enumerate(w.reshape(4, k // 4, n))})):
+            save_file(weights, str(b.folder / f"{name}.safetensors"))
+            (b.folder / f"{name}.tg").write_text(text.format(name=name, k=k, n=n, part=k // 4))
+            b.tsc(b.folder / f"{name}.tg", "-o", b.folder / f"{name}.so", "--name", name)
+        (few, few_label), (general, _) = (only_variant(b.folder / f"{whole}.so", i) for i in (0, 1))
+        bound = int(re.search(r"m <= (\d+)", few_label).group(1))
+        for threads in sorted({1, min(2, len(os.sched_getaffinity(0)))}):
+            models = [artifact.Model(so, name, threads=threads) for so, name in ((few, whole), (general, whole), (b.folder / f"{cut}.so", cut))]
+            for rows in many:
+                x = rng.standard_normal((rows, k), np.float32)
+                calls, outputs = zip(*(bind(m, "f", {"x": x}) for m in models))
+                if not np.array_equal(outputs[0]["y"], outputs[1]["y"]) or not np.allclose(outputs[0]["y"], outputs[2]["y"], rtol=0, atol=matmul_error(k)):
+                    sys.exit(f"bench: the variants differ at {rows} x {k} x {n}")
+                times = alternate(list(calls), 3 if b.quick else 7, 0.01 if b.quick else 0.03)
+                chosen, best = times[rows > bound], min(times, key=statistics.median)
+                prices.append(statistics.median(c / t for c, t in zip(chosen, best)))
+                shown = ", ".join(f"{what} {statistics.median(t) * 1e6:.0f} us" for what, t in zip(("few rows", "general", "K in 4 parts"), times))
+                b.row(f"price of the rule, {rows} x {k} x {n}, {threads} thread{'s'[: threads > 1]}", prices[-1], "x", f"takes {('few rows', 'general')[rows > bound]}; {shown}")
+    b.row("price of batch invariance: chosen over fastest, at worst", max(prices), "x", f"median {statistics.median(prices):.3f}")
+    b.say(f"  price of batch invariance: {statistics.median(prices):.2f} in the median and {max(prices):.2f} at worst of {len(prices)} cases, time of the chosen variant over the fastest")
+
+
 def machine() -> str:
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     wide = " with AVX-512" if "avx512f" in pathlib.Path("/proc/cpuinfo").read_text() else ""
@@ -288,6 +363,7 @@ def main() -> None:
     program(b, so)
     matmul(b)
     invariance(b)
+    price(b)
     took = time.perf_counter() - start
     results = pathlib.Path(ROOT / "bench" / "results")
     results.mkdir(exist_ok=True)

@@ -12,7 +12,12 @@ FLOATS = ["f32", "f64", "f16", "bf16"]
 INTS = ["int64", "int32"]
 NUMPY = {"f32": np.float32, "f64": np.float64, "f16": np.float16, "bf16": np.float32, "int64": np.int64, "int32": np.int32,
          "int16": np.int16, "int8": np.int8, "uint8": np.uint8, "bool": np.bool_, "complex64": np.complex64}
-LOOSE = {"f64": 1e-12, "f32": 5e-6, "f16": 2e-3, "bf16": 1e-2, "complex64": 1e-5}  # at declared types, of the largest element
+
+# Relative to the largest element, u being half a unit in the last place of the declared type (2^-24 for f32, 2^-11 for f16, 2^-8 for bf16).
+# 16-bit types are computed in f32, whose errors vanish beside the one rounding at the end: u. f32 and f64 are computed in themselves: the
+# longest chains here (norms: mean, difference, square, mean, root, quotient, scale, shift) round eight times, each u of at most the largest
+# value, and sums of up to 64 terms are added in pairs or as chains whose roundings average out below one of these: 8 u.
+LOOSE = {"f64": 8 * 2**-53, "f32": 8 * 2**-24, "f16": 2**-11, "bf16": 2**-8, "complex64": 8 * 2**-24}
 
 
 @dataclass
