@@ -512,7 +512,7 @@ static bool check_kernel(TsVerify *v)
 	if (!v->target) return tv_fail(v, target, "E_TILE_TARGET", "no target '%s'", target->name);
 	TsTInfo *info = tv_info(v, k);
 	v->times = 1;
-	if (!check_attrs(v, attrs, "target warps cluster waves_per_eu") || !attr_int(v, attrs, "warps", 1, 32, 1, &v->warps) || !attr_int(v, attrs, "cluster", 1, 16, 1, &v->cluster)) return false;
+	if (!check_attrs(v, attrs, "target warps cluster ctas waves_per_eu") || !attr_int(v, attrs, "ctas", 1, 32, 1, &v->warps) || !attr_int(v, attrs, "warps", 1, 32, 1, &v->warps) || !attr_int(v, attrs, "cluster", 1, 16, 1, &v->cluster)) return false;
 	if (v->target->cls == TS_TG_CPU && (ts_tile_attr(attrs, "warps") || v->cluster > 1)) return tv_fail(v, k, "E_TILE_TARGET", "warps and clusters are words of GPU targets");
 	TsTType out[1], none = { .form = TS_TT_NONE };
 	uint32_t n;

@@ -309,8 +309,9 @@ static void make_function(Lower *w, const TsTree *kernel, const char *symbol)
 	LLVMSetFunctionCallConv(w->fn, PTX_KERNEL);
 	for (uint32_t i = w->first_map; i < n; i++) map_parameter(w, i);
 	lw_attr(w, w->fn, "nvvm.reqntid", number(w, w->launch.threads));
-	/* All registers that a CTA can have: roles move them between each other, and without this word ptxas aims at more CTAs and spills for them. */
-	lw_attr(w, w->fn, "nvvm.minctasm", "1");
+	/* How many CTAs the registers must leave room for. Without this word ptxas aims at more by itself, and spills for them. */
+	const TsTree *ctas = ts_tile_attr(kernel->n > 2 ? kernel->kid[2] : NULL, "ctas");
+	lw_attr(w, w->fn, "nvvm.minctasm", number(w, ctas ? ctas->i : 1));
 	if (w->launch.cluster > 1) lw_attr(w, w->fn, "nvvm.cluster_dim", number(w, w->launch.cluster));
 	lw_attr_enum(w, w->fn, LLVMAttributeFunctionIndex, "nounwind");
 	w->entry = lw_block(w, "entry");

@@ -307,6 +307,18 @@ static void write_reduce(Row *w)
 	ts_kb_store(w->k, &w->j->r, w->j->leaf, ts_kb_eval(w->k, &w->j->r, w->j->value, &p, TS_NEW_N(w->k->t->a, TsTileVal, w->j->r.nodes.n)), &p);
 }
 
+/* Nothing but the operator on one operand: then a CTA's registers leave room for a second CTA, whose loads hide the first one's sums. */
+static bool is_bare(const Row *w)
+{
+	int tiles = 0;
+	for (uint32_t i = 1; i < w->j->r.nodes.n; i++) {
+		const TsRNode *d = &w->j->r.nodes.p[i];
+		if (d->kind == TS_R_OP) return false;
+		tiles += i != w->j->leaf && d->kind == TS_R_LOAD && d->coef[w->kd] && d->coef[w->rd];
+	}
+	return tiles == 1;
+}
+
 /* What the operand's load can give in place of elements that do not exist: the neutral element of the first pass over them. */
 static const char *padding(const Row *w)
 {
@@ -362,6 +374,7 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 	w->memo = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n);
 	w->single = !v->loop && !arg && r->niter - w->j->row.split == 1;
 	k->warps = v->warps;
+	k->ctas = v->warps == MOST_WARPS && !v->loop && is_bare(w) ? 2 : 1;
 	if (v->wide) ts_kb_wide(k, &w->wide);
 	bool warps_on_rows = arg || v->rows >= v->warps;
 	if (!w->along) warps_on_rows = arg;

@@ -129,7 +129,8 @@ TsSym ts_kb_finish(TsKb *k, const char *target)
 	if (k->persistent) ts_buf_str(&b, k->params.n || k->nums.n ? ", ctas: idx" : "ctas: idx");
 	ts_buf_str(&b, ") {\n");
 	ts_buf_add(&b, k->body.p, k->body.n);
-	if (k->warps) ts_buf_fmt(&b, "} { target = \"%s\", warps = %d }\n", target, k->warps);
+	if (k->warps && k->ctas > 1) ts_buf_fmt(&b, "} { target = \"%s\", warps = %d, ctas = %d }\n", target, k->warps, k->ctas);
+	else if (k->warps) ts_buf_fmt(&b, "} { target = \"%s\", warps = %d }\n", target, k->warps);
 	else ts_buf_fmt(&b, "} { target = \"%s\" }\n", target);
 	TsSym s = ts_intern_n(k->t->cx, b.p, b.n);
 	ts_buf_free(&b);

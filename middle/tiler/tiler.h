@@ -38,6 +38,7 @@ typedef struct {
 	TS_VEC(TsDim) nums;
 	bool gpu;                   /* then: buffers begin at multiples of 16 bytes, other offsets become indices */
 	int warps;                  /* of a CTA; 0: the kernel has roles */
+	int ctas;                   /* that an SM shall have room for; 0: one */
 	int vec;                    /* what the variant's guard makes multiples of it: `multiple` */
 	TS_VEC(TsDim) multiple;
 	bool persistent;            /* the last parameter is `ctas` */
