@@ -208,7 +208,7 @@ static void fill_case(uint32_t which, const char *fill, double size, uint32_t st
 	ok = ok && ts_eval(before, before->graphs.p[0], TS_EVAL_DECLARED, in, &y) && ts_eval(after, after->graphs.p[0], TS_EVAL_DECLARED, in, &z);
 	bool found = ok && has_op(after, TS_OP_attention), want = masked[which].found == ALWAYS || isinf(x) || (masked[which].found == WHEN_LOW && x <= -1e30);
 	double d = ok ? rows_distance(&y, &z, found) : INFINITY;
-	check(name, ok && found == want && d <= (has_half(before) ? 2e-2 : 2e-5), !ok ? "not evaluated (%g)" : found != want ? "attention found or missed against the rule (%g)" : "values differ by %g", d);
+	check(name, ok && found == want && d <= (has_half(before) ? HALF_LIMIT : LIMIT), !ok ? "not evaluated (%g)" : found != want ? "attention found or missed against the rule (%g)" : "values differ by %g", d);
 	if (!ok) ts_diag_print(cx, stdout);
 	for (uint32_t i = 0; i < n; i++) ts_tensor_free(&in[i]);
 	ts_tensor_free(&y);
