@@ -22,6 +22,7 @@ int ts_pow2(int64_t n); /* the power of two at or above n, at least 1 */
 typedef struct { int vec; uint32_t n; TsDim d[48]; } TsWide;
 void ts_wide_need(TsTl *t, TsWide *w, TsDim d);
 /* All leaves of the region that run along dim `fast`. */
+bool ts_wide_holds(TsTl *t, const TsWide *w, TsDim d); /* under the guard, d is a multiple of vec */
 void ts_wide_region(TsTl *t, TsWide *w, const TsRegion *r, uint32_t fast);
 /* Their sum of remainders: 0 where they are multiples (the dim 0: always). */
 TsDim ts_wide_guard(TsTl *t, TsWide *w);

@@ -205,7 +205,9 @@ TsAtSoft ts_at_softmax(TsAt *w, const char *s, const char *m, const char *l)
 TsTileVal ts_at_value(TsAt *w, const char *o, const char *l)
 {
 	const char *nil = line(w, ts_kb_type(w->k, TS_BOOL, 1, &w->ps), "eq(%s, 0.0)", l), *n = line(w, w->R, "where(%s, 1.0, %s)", nil, l); /* no key: 0 / 1 */
-	w->p.anchor = line(w, w->Y, "div(%s, %s)", o, line(w, w->Y, "bcast(%s, dims = [0])", n));
+	bool once = w->now->form == TS_AT_WGMMA; /* one division a row; operands there are 16 bits wide */
+	if (once) n = line(w, w->R, "div(1.0, %s)", n);
+	w->p.anchor = line(w, w->Y, "%s(%s, %s)", once ? "mul" : "div", o, line(w, w->Y, "bcast(%s, dims = [0])", n));
 	w->p.anchor_mask = 3;
 	w->p.anchor_elem = w->j->at.ct;
 	return ts_kb_eval(w->k, &w->j->r, w->j->value, &w->p, TS_NEW_N(w->k->t->a, TsTileVal, w->j->r.nodes.n));
@@ -403,6 +405,10 @@ void ts_gpu_attention(TsJob *j)
 		if (!is_one(t, o.stride[1])) w.wide.vec = 1;
 		ts_wide_operand(t, &w.wide, &o, 1);
 	}
+	const TsRNode *leaf = &j->r.nodes.p[j->leaf];
+	int64_t c;
+	for (uint32_t i = 0; i <= j->at.nb; i++) /* the result's rows, where sizes are open: then it can leave by TMA as well */
+		if (!ts_dim_is_const(t->d, leaf->coef[i], &c)) ts_wide_need(t, &w.wide, leaf->coef[i]);
 	choose(&w);
 	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write, .user = &w, .n = w.n });
 }

@@ -176,8 +176,8 @@ void ts_at_wgmma(TsAt *w, TsChoice *c)
 	Ring v = ring(w, "RV", &j->at.v, j->at.vt, true, bn, AHEAD, 4 * GROUPS);
 	TsOperand o = { .real = { .buf = leaf->buf, .offset = leaf->offset }, .size = { j->at.S, j->at.E }, .stride = { leaf->coef[j->at.nb], leaf->coef[j->at.nb + 1] } };
 	for (uint32_t i = 0; i < j->at.nb; i++) o.at[o.n++] = (TsAxisAt){ ts_kb_fmt(k, "b%u", i), j->r.size[i], leaf->coef[i] };
-	bool out = leaf->elem == j->at.qt->elem && ts_operand_is_map(k->t, &o) && ts_operand_fast(k->t, &o) == 1, whole = ts_whole(k->t, o.stride[0], 8);
-	for (uint32_t i = 0; i < o.n; i++) whole = whole && ts_whole(k->t, o.at[i].stride, 8);
+	bool out = leaf->elem == j->at.qt->elem && ts_operand_is_map(k->t, &o) && ts_operand_fast(k->t, &o) == 1, whole = ts_wide_holds(k->t, &w->wide, o.stride[0]);
+	for (uint32_t i = 0; i < o.n; i++) whole = whole && ts_wide_holds(k->t, &w->wide, o.at[i].stride);
 	const char *at = "", *param = out && whole ? ts_gpu_operand(k, &o, &at) : NULL;
 	ts_at_grid(w, &c->cells);
 	ts_kb_line(k, "blocks: idx = max(cdiv(jhi - jlo, %d), 1)", bn);

@@ -97,6 +97,14 @@ void ts_wide_need(TsTl *t, TsWide *w, TsDim d)
 	else w->vec = 1; /* too many to ask for */
 }
 
+bool ts_wide_holds(TsTl *t, const TsWide *w, TsDim d)
+{
+	if (ts_whole(t, d, w->vec)) return true;
+	for (uint32_t i = 0; i < w->n; i++)
+		if (w->d[i] == d) return true;
+	return false;
+}
+
 static bool is_one(TsTl *t, TsDim d) { return d == ts_dim_const(t->d, 1); }
 
 static bool runs(TsTl *t, const TsRNode *n, uint32_t fast)
