@@ -717,6 +717,12 @@ def helpers(temp):
     return found
 
 
+def heed_signals():
+    """In a child: signals as a terminal gives them, also where the tests themselves run under nohup or in the background."""
+    for word in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(word, signal.SIG_DFL)
+
+
 def killed(ctx):
     """Ended by a signal in the middle, tsc leaves no file, no folder and no process, and its status says the signal."""
     folder, temp = ctx.tmp / "killed", ctx.tmp / "killed-temp"
@@ -725,7 +731,7 @@ def killed(ctx):
     put(folder, {"m.tg": slow, "x.safetensors": safetensors({"x": tensor((2, 4), (0, 32))}, struct.pack("<8f", *range(8)))})
     script = "exec %s run m.tg --input x=x.safetensors --bench 1000000" % ctx.tsc
     for name, head, signals in (("term", "", ["SIGTERM"]), ("int", "", ["SIGINT"]), ("hup", "", ["SIGHUP"]), ("hup-ignored", "trap '' HUP; ", ["SIGHUP", "SIGTERM"])):
-        p = subprocess.Popen(["sh", "-c", head + script], cwd=folder, env=dict(os.environ, TMPDIR=str(temp)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        p = subprocess.Popen(["sh", "-c", head + script], cwd=folder, env=dict(os.environ, TMPDIR=str(temp)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=heed_signals)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and p.poll() is None and not list(temp.glob("*/model.so")):
             time.sleep(0.01)
