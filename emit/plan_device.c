@@ -64,17 +64,10 @@ static uint32_t formula(Formulas *k, const TsTree *x)
 
 /* ---- maps ---- */
 
-static const TsTree *strides_of(const TsTree *type)
-{
-	for (uint32_t i = 0; i < type->n; i++)
-		if (type->kid[i]->kind == TS_TREE_ANNOT && !strcmp(type->kid[i]->name, "strides")) return type->kid[i];
-	return NULL;
-}
-
 static void add_map(Formulas *k, const TsTileMap *m)
 {
 	const TsTInfo *info = ts_tinfo(m->buffer);
-	const TsTree *type = m->buffer->kid[0], *strides = strides_of(type);
+	const TsTree *type = m->buffer->kid[0], *strides = ts_tile_strides(type);
 	int rank = info->type.rank;
 	uint32_t dims[TS_MAP_RANK], stride[TS_MAP_RANK], box[TS_MAP_RANK];
 	if (rank < 1 || rank > TS_MAP_RANK) no_formula(k, m->buffer, "belongs to a tensor map of no valid rank");

@@ -309,14 +309,6 @@ TsTruth ts_dim_eq(const TsDims *t, TsDim a, TsDim b)
 
 /* ---- quotients ---- */
 
-static int64_t gcd(int64_t a, int64_t b)
-{
-	if (a < 0) a = -a;
-	if (b < 0) b = -b;
-	while (b) { int64_t r = a % b; a = b; b = r; }
-	return a;
-}
-
 /* q + (rest // k): whole multiples of k leave the quotient, common factors cancel, quotients of quotients join. */
 static TsDim div_const(TsDims *t, TsDim a, int64_t k)
 {
@@ -329,7 +321,7 @@ static TsDim div_const(TsDims *t, TsDim a, int64_t k)
 		int64_t whole = x.nf ? x.coef / k : floor_div(x.coef, k), rest = x.coef - whole * k;
 		sum_add(&q, (Term){ whole, x.nf, x.f });
 		sum_add(&r, (Term){ rest, x.nf, x.f });
-		if (x.nf) g = gcd(g, rest);
+		if (x.nf) g = ts_gcd(g, rest);
 	}
 	TsDim quot = intern(t, &q), rest = intern(t, &r);
 	if (rest == TS_DIM_BAD || quot == TS_DIM_BAD) return TS_DIM_BAD;
@@ -514,7 +506,7 @@ static void print_term(const TsDims *t, const Term *x, int64_t coef, TsBuf *to)
 	for (uint32_t j = 0; j < x->nf; j++) {
 		const Atom *a = &t->atoms.p[x->f[j]];
 		over[j] = a->kind == AT_SYMBOL ? t->syms.p[a->a].multiple : 1;
-		int64_t g = gcd(coef, over[j]);
+		int64_t g = ts_gcd(coef, over[j]);
 		if (g == over[j] || x->nf == 1 || over[j] % coef == 0) { coef /= g; over[j] /= g; }
 		quotient |= over[j] > 1 || a->kind == AT_DIV;
 	}

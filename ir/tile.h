@@ -65,6 +65,13 @@ uint32_t ts_tile_param_count(const TsTree *kernel);
 /* A number that a verified idx expression is certainly a multiple of, at least 1: from constants, @multiple and the steps of loops and grids. */
 int64_t ts_tile_multiple(const TsTree *idx);
 
+/* The @strides(…) of a buffer's type, in elements, or NULL: row major. */
+static inline const TsTree *ts_tile_strides(const TsTree *type)
+{
+	for (uint32_t i = 0; i < type->n; i++)
+		if (type->kid[i]->kind == TS_TREE_ANNOT && !__builtin_strcmp(type->kid[i]->name, "strides")) return type->kid[i];
+	return NULL;
+}
 /* Kids by role, so that nobody counts positions. */
 static inline TsTree *ts_tile_attr(const TsTree *attrs, const char *name)
 {

@@ -3,21 +3,11 @@
 
 enum { MAX_DEPTH = 64, LARGEST = 1 << 30 };
 
-static int64_t gcd(int64_t a, int64_t b)
-{
-	while (b) {
-		int64_t r = a % b;
-		a = b;
-		b = r;
-	}
-	return a;
-}
-
 static int64_t of(const TsTree *x, int depth);
 
 static int64_t of_range(const TsTree *r, int depth)
 {
-	return gcd(of(r->kid[0], depth), r->kid[2] ? of(r->kid[2], depth) : 1);
+	return ts_gcd(of(r->kid[0], depth), r->kid[2] ? of(r->kid[2], depth) : 1);
 }
 
 static int64_t of_name(const TsTree *decl, int depth)
@@ -39,7 +29,7 @@ static int64_t of_infix(const TsTree *x, int depth)
 	switch (x->sub) {
 	case TS_IN_ADD:
 	case TS_IN_SUB:
-	case TS_IN_MOD: return gcd(a, b);
+	case TS_IN_MOD: return ts_gcd(a, b);
 	case TS_IN_MUL: return !a || !b ? 0 : a > LARGEST / b ? (a > b ? a : b) : a * b;
 	default: return 1;
 	}
@@ -50,7 +40,7 @@ static int64_t of_call(const TsTree *x, int depth)
 	int32_t op = ts_tinfo(x) ? ts_tinfo(x)->op : -1;
 	if (op != TS_TILE_min && op != TS_TILE_max && op != TS_TILE_select) return 1;
 	int64_t n = 0;
-	for (uint32_t i = op == TS_TILE_select ? 2 : 1; i < x->n; i++) n = gcd(n, of(x->kid[i], depth));
+	for (uint32_t i = op == TS_TILE_select ? 2 : 1; i < x->n; i++) n = ts_gcd(n, of(x->kid[i], depth));
 	return n;
 }
 

@@ -58,3 +58,16 @@ bool ts_guard(TsCtx *cx, void (*fn)(void *user), void *user);
 TsSym ts_nearest(TsSym wanted, const TsSym *names, size_t n);
 /* The hint after "unknown name": the nearest; else all of them, where they are few. */
 void ts_hint_names(TsCtx *cx, TsSym wanted, const TsSym *names, size_t n);
+
+/* Greatest common divisor, not negative; of 0 and n it is |n|. Neither is INT64_MIN. */
+static inline int64_t ts_gcd(int64_t a, int64_t b)
+{
+	if (a < 0) a = -a;
+	if (b < 0) b = -b;
+	while (b) {
+		int64_t r = a % b;
+		a = b;
+		b = r;
+	}
+	return a;
+}

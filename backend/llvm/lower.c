@@ -501,17 +501,10 @@ static Val param_load(Lower *w, unsigned param, int64_t i, LLVMTypeRef type)
 	return LLVMBuildLoad2(w->b, type, p, "");
 }
 
-static const TsTree *strides_of(const TsTree *type)
-{
-	for (uint32_t i = 0; i < type->n; i++)
-		if (type->kid[i]->kind == TS_TREE_ANNOT && !strcmp(type->kid[i]->name, "strides")) return type->kid[i];
-	return NULL;
-}
-
 void lw_buffer(Lower *w, const TsTree *p, Val base)
 {
 	const TsTInfo *info = ts_tinfo(p);
-	const TsTree *type = p->kid[0], *strides = strides_of(type);
+	const TsTree *type = p->kid[0], *strides = ts_tile_strides(type);
 	Mem *m = &w->mems[info->id];
 	*m = (Mem){ .elem = info->type.elem, .rank = info->type.rank, .base = base };
 	for (int i = 0; i < m->rank; i++) m->size[i] = info->type.extent[i] >= 0 ? lw_i64(w, info->type.extent[i]) : lw_idx(w, type->kid[i]);

@@ -149,6 +149,8 @@ void lg_one(Lower *w, const TsTree *t);
 Val lg_axis(Lower *w, TsAxis a);                                 /* i32: this thread's place on an axis of layouts */
 Val lg_coord(Lower *w, const TsLayout *l, int dim);              /* i32: what this thread adds to every coordinate along dim */
 Val lg_coord_of(Lower *w, const TsLayout *l, int dim, unsigned axes); /* from these axes alone (1 << TsAxis) */
+Val lg_quotient(Lower *w, Val i32, int64_t by);                  /* of numbers that are not negative */
+Val lg_remainder(Lower *w, Val i32, int64_t by);
 Val lg_uniform(Lower *w, Val i32);                               /* the same value, known to be one for the warp */
 Val lg_intrinsic(Lower *w, const char *name, Val *args, unsigned n); /* without overloads */
 Val lg_asm(Lower *w, const char *text, const char *constraints, LLVMTypeRef result, Val *args, unsigned n);

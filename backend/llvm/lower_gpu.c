@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ROLE_REGISTERS = 65536, MAX_AXES = 4 };
+enum { MAX_AXES = 4 };
 
 Val lg_intrinsic(Lower *w, const char *name, Val *args, unsigned n) { return lw_intrinsic(w, name, NULL, 0, args, n); }
 
@@ -41,14 +41,22 @@ Val lg_axis(Lower *w, TsAxis a)
 	}
 }
 
-/* x / by % count, for constants */
-static Val digit(Lower *w, Val x, int64_t by, int64_t count)
+Val lg_quotient(Lower *w, Val x, int64_t by)
 {
 	int64_t c;
-	if (lw_is_const(x, &c)) return lw_i32(w, c / by % count);
-	if (by > 1) x = by & (by - 1) ? LLVMBuildUDiv(w->b, x, lw_i32(w, by), "") : LLVMBuildLShr(w->b, x, lw_i32(w, __builtin_ctzll((uint64_t)by)), "");
-	return count & (count - 1) ? LLVMBuildURem(w->b, x, lw_i32(w, count), "") : LLVMBuildAnd(w->b, x, lw_i32(w, count - 1), "");
+	if (by == 1) return x;
+	if (lw_is_const(x, &c)) return lw_i32(w, c / by);
+	return by & (by - 1) ? LLVMBuildUDiv(w->b, x, lw_i32(w, by), "") : LLVMBuildLShr(w->b, x, lw_i32(w, __builtin_ctzll((uint64_t)by)), "");
 }
+
+Val lg_remainder(Lower *w, Val x, int64_t by)
+{
+	int64_t c;
+	if (lw_is_const(x, &c)) return lw_i32(w, c % by);
+	return by & (by - 1) ? LLVMBuildURem(w->b, x, lw_i32(w, by), "") : LLVMBuildAnd(w->b, x, lw_i32(w, by - 1), "");
+}
+
+static Val digit(Lower *w, Val x, int64_t by, int64_t count) { return lg_remainder(w, lg_quotient(w, x, by), count); }
 
 Val lg_coord_of(Lower *w, const TsLayout *l, int dim, unsigned axes)
 {
@@ -228,7 +236,7 @@ static int64_t role_warps(const TsTree *role) { return ts_tinfo(role)->step * ts
 static void set_registers(Lower *w, const TsTree *role)
 {
 	const TsTree *regs = ts_tile_attr(role->kid[0], "regs");
-	int64_t even = ROLE_REGISTERS / w->launch.threads / 8 * 8;
+	int64_t even = ts_tile_target_of(w->kernel)->registers / w->launch.threads / 8 * 8;
 	if (!regs || ts_tinfo(role)->step % 4 || regs->i == even) return;
 	Val n[] = { lw_i32(w, regs->i) };
 	lg_intrinsic(w, regs->i < even ? "llvm.nvvm.setmaxnreg.dec.sync.aligned.u32" : "llvm.nvvm.setmaxnreg.inc.sync.aligned.u32", n, 1);

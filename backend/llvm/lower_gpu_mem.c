@@ -21,30 +21,13 @@ typedef struct {
 } Access;
 
 /* ---- what is a multiple of what ---- */
-static int64_t gcd(int64_t a, int64_t b)
-{
-	while (b) {
-		int64_t r = a % b;
-		a = b;
-		b = r;
-	}
-	return a;
-}
-
 static int64_t times(int64_t a, int64_t b) { return a > (1 << 20) || b > (1 << 20) ? a > b ? a : b : a * b; }
-
-static const TsTree *strides_of(const TsTree *type)
-{
-	for (uint32_t i = 0; i < type->n; i++)
-		if (type->kid[i]->kind == TS_TREE_ANNOT && !strcmp(type->kid[i]->name, "strides")) return type->kid[i];
-	return NULL;
-}
 
 /* multiples of a parameter's strides, by its axes */
 static void stride_multiples(const TsTree *param, int64_t *out)
 {
 	const TsTType *t = &ts_tinfo(param)->type;
-	const TsTree *type = param->kid[0], *strides = strides_of(type);
+	const TsTree *type = param->kid[0], *strides = ts_tile_strides(type);
 	int64_t n = 1;
 	for (int i = t->rank; i-- > 0;) {
 		out[i] = strides ? ts_tile_multiple(strides->kid[i]) : n;
@@ -78,13 +61,13 @@ static int64_t view_multiple(const TsTree *x, int64_t *step)
 		const TsTree *at = x->kid[i];
 		const TsTInfo *info = ts_tinfo(at);
 		if (at->kind == TS_TREE_RANGE) {
-			if (at->kid[0]) all = gcd(all, times(ts_tile_multiple(at->kid[0]), stride[i - 1]));
+			if (at->kid[0]) all = ts_gcd(all, times(ts_tile_multiple(at->kid[0]), stride[i - 1]));
 			step[rank++] = times(at->kid[2] ? ts_tile_multiple(at->kid[2]) : 1, stride[i - 1]);
 		} else if (info->type.form == TS_TT_TILE) {
-			all = gcd(all, stride[i - 1]);
+			all = ts_gcd(all, stride[i - 1]);
 			for (int d = 0; d < info->type.rank; d++) step[rank++] = 1 << 20;
 		} else {
-			all = gcd(all, times(ts_tile_multiple(at), stride[i - 1]));
+			all = ts_gcd(all, times(ts_tile_multiple(at), stride[i - 1]));
 		}
 	}
 	if (x->kind != TS_TREE_INDEX)
@@ -124,7 +107,7 @@ static void own_offset(Access *a, const int64_t *step)
 		a->own = lw_add(w, a->own, lw_mul(w, a->view.step[d], coord(a, d)));
 		for (int i = 0; i < a->at->layout->n; i++) {
 			TsDigit g = a->at->layout->d[i];
-			if (g.axis != TS_AX_R && g.dim == d && g.extent > 1) a->multiple = gcd(a->multiple, times(g.stride, step[d]));
+			if (g.axis != TS_AX_R && g.dim == d && g.extent > 1) a->multiple = ts_gcd(a->multiple, times(g.stride, step[d]));
 		}
 	}
 }
@@ -168,7 +151,7 @@ static Access access_of(Lower *w, const TsTree *call, const TsTree *place, const
 	own_offset(&a, step);
 	for (int r = 0; r < at->regs; r++) /* registers along other axes move by whole steps; along the row they are looked at one by one */
 		for (int d = 0; d < at->rank; d++)
-			if (d != a.row && at->reg[r][d]) a.multiple = gcd(a.multiple, times(at->reg[r][d], step[d]));
+			if (d != a.row && at->reg[r][d]) a.multiple = ts_gcd(a.multiple, times(at->reg[r][d], step[d]));
 	lay_indices(&a, call);
 	read_limits(&a, call);
 	return a;

@@ -90,17 +90,6 @@ static bool is_last(const TsLayout *l, int i)
 	return true;
 }
 
-static Val divided(Lower *w, Val x, int64_t by)
-{
-	if (by == 1) return x;
-	return by & (by - 1) ? LLVMBuildUDiv(w->b, x, lw_i32(w, by), "") : LLVMBuildLShr(w->b, x, lw_i32(w, __builtin_ctzll((uint64_t)by)), "");
-}
-
-static Val remainder_of(Lower *w, Val x, int64_t by)
-{
-	return by & (by - 1) ? LLVMBuildURem(w->b, x, lw_i32(w, by), "") : LLVMBuildAnd(w->b, x, lw_i32(w, by - 1), "");
-}
-
 Val lg_linear_of(Lower *w, const Shared *s, const Val *coord)
 {
 	const TsLayout *l = s->layout;
@@ -109,8 +98,8 @@ Val lg_linear_of(Lower *w, const Shared *s, const Val *coord)
 	for (int i = 0; i < l->n; i++) {
 		TsDigit d = l->d[i];
 		if (d.dim != TS_LAY_NODIM && coord[d.dim] && d.extent > 1) {
-			Val v = divided(w, coord[d.dim], d.stride);
-			if (!is_last(l, i)) v = remainder_of(w, v, d.extent);
+			Val v = lg_quotient(w, coord[d.dim], d.stride);
+			if (!is_last(l, i)) v = lg_remainder(w, v, d.extent);
 			at = lw_add(w, at, lw_mul(w, v, lw_i32(w, weight)));
 		}
 		weight *= d.extent;
@@ -201,16 +190,6 @@ static Val offset_of(const Lay *y, int r)
 	return lw_add(w, y->s->base, swizzled_of(w, y->s->layout, byte));
 }
 
-static int64_t gcd(int64_t a, int64_t b)
-{
-	while (b) {
-		int64_t r = a % b;
-		a = b;
-		b = r;
-	}
-	return a;
-}
-
 /* What every thread's linear offset (of elements) is a multiple of: its digits' shares of the first digit of memory, its start's. */
 static int64_t thread_multiple(const Lay *y)
 {
@@ -222,14 +201,14 @@ static int64_t thread_multiple(const Lay *y)
 			if (y->s->axis[k] != l->d[i].dim) continue;
 			int64_t c[TS_LAY_RANK] = { 0 };
 			c[k] = l->d[i].stride;
-			all = gcd(all, lg_linear(m, c));
+			all = ts_gcd(all, lg_linear(m, c));
 		}
 	}
 	for (int k = 0; k < y->s->rank; k++) {
 		int64_t c[TS_LAY_RANK] = { 0 };
 		c[k] = y->s->multiple[k];
 		int64_t at = lg_linear(m, c);
-		if (at) all = gcd(all, at);
+		if (at) all = ts_gcd(all, at);
 	}
 	return all;
 }
@@ -455,8 +434,8 @@ static Val sum_offset(Lower *w, const Shared *via, Val number, int64_t rows, Val
 {
 	Val left = lw_add(w, lw_mul(w, number, lw_i32(w, rows)), row), at[TS_LAY_RANK], c[TS_LAY_RANK];
 	for (int i = via->tile_rank; i-- > 0;) {
-		c[i] = i ? remainder_of(w, left, via->extent[i]) : left;
-		left = i ? divided(w, left, via->extent[i]) : left;
+		c[i] = i ? lg_remainder(w, left, via->extent[i]) : left;
+		left = i ? lg_quotient(w, left, via->extent[i]) : left;
 	}
 	for (int i = 0; i < via->rank; i++) at[i] = via->axis[i] < 0 ? via->start[i] : lw_add(w, via->start[i], c[via->axis[i]]);
 	Val byte = lw_mul(w, lg_linear_of(w, via, at), lw_i32(w, ts_dtype_bits(via->elem) / 8));
@@ -489,7 +468,7 @@ static Val own_number(Lower *w, const TsLayout *l, int axis, bool all, const int
 		TsDigit d = l->d[i];
 		bool shared = all || d.dim == axis || d.dim == TS_LAY_NODIM;
 		if (weight[d.axis] && !shared) {
-			Val v = remainder_of(w, divided(w, lg_axis(w, (TsAxis)d.axis), below[d.axis]), d.extent);
+			Val v = lg_remainder(w, lg_quotient(w, lg_axis(w, (TsAxis)d.axis), below[d.axis]), d.extent);
 			sum = lw_add(w, sum, lw_mul(w, v, lw_i32(w, below[d.axis] * weight[d.axis])));
 		}
 		below[d.axis] *= d.extent;

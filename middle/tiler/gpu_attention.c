@@ -5,8 +5,6 @@
 
 enum { FEW = 64 /* rows for which a smaller block is enough */, MOST_HEAD = 256, FAR = 1 << 20 /* beyond every distance within a tile */ };
 
-static bool is_one(TsTl *t, TsDim d) { return d == ts_dim_const(t->d, 1); }
-
 TsOperand ts_at_operand(TsAt *w, const TsReal *r, const TsType *ty, bool kv, bool turn)
 {
 	TsJob *j = w->j;
@@ -14,8 +12,8 @@ TsOperand ts_at_operand(TsAt *w, const TsReal *r, const TsType *ty, bool kv, boo
 	TsOperand o = { .real = *r };
 	for (uint32_t i = 0; i < j->at.nb; i++) {
 		int d = (int)i - (int)(j->at.nb - (ty->rank - 2u));
-		if (d < 0 || is_one(t, ty->dim[d]) || !r->stride[d]) continue;
-		bool grouped = kv && i + 1 == j->at.nb && !is_one(t, j->at.group);
+		if (d < 0 || ts_is_one(t, ty->dim[d]) || !r->stride[d]) continue;
+		bool grouped = kv && i + 1 == j->at.nb && !ts_is_one(t, j->at.group);
 		const char *text = grouped ? ts_kb_fmt(w->k, "b%u // %s", i, ts_kb_dim(w->k, j->at.group)) : ts_kb_fmt(w->k, "b%u", i);
 		o.at[o.n++] = (TsAxisAt){ text, ty->dim[d], r->stride[d] };
 	}
@@ -126,7 +124,7 @@ static const char *under(TsAt *w, const TsReal *r, const TsType *ty, TsDtype to)
 	TsKb *k = w->k;
 	TsTl *t = k->t;
 	TsOperand o = ts_at_operand(w, r, ty, false, false);
-	bool row = o.stride[0] && !is_one(t, o.size[0]), col = o.stride[1] && !is_one(t, o.size[1]);
+	bool row = o.stride[0] && !ts_is_one(t, o.size[0]), col = o.stride[1] && !ts_is_one(t, o.size[1]);
 	uint32_t mask = (row ? 1u : 0) | (col ? 2u : 0);
 	const char *at, *param = ts_gpu_operand(k, &o, &at);
 	const char *valid = mask == 3 ? ts_kb_fmt(k, ", valid = [il, %s]", w->kl) : row ? ", valid = il" : col ? ts_kb_fmt(k, ", valid = %s", w->kl) : "";
@@ -396,13 +394,13 @@ void ts_gpu_attention(TsJob *j)
 	TsKb none;
 	ts_kb_init(&none, t, NULL);
 	TsAt w = { .j = j, .k = &none };
-	if (is_one(t, j->at.S)) { ts_at_one_query(j); return; }
+	if (ts_is_one(t, j->at.S)) { ts_at_one_query(j); return; }
 	w.wide.vec = 16 / ts_elem_bytes(j->at.qt->elem);
 	const TsReal *r[3] = { &j->at.q, &j->at.key, &j->at.v };
 	const TsType *ty[3] = { j->at.qt, j->at.kt, j->at.vt };
 	for (int i = 0; i < 3; i++) {
 		TsOperand o = ts_at_operand(&w, r[i], ty[i], false, false);
-		if (!is_one(t, o.stride[1])) w.wide.vec = 1;
+		if (!ts_is_one(t, o.stride[1])) w.wide.vec = 1;
 		ts_wide_operand(t, &w.wide, &o, 1);
 	}
 	const TsRNode *leaf = &j->r.nodes.p[j->leaf];

@@ -105,11 +105,9 @@ bool ts_wide_holds(TsTl *t, const TsWide *w, TsDim d)
 	return false;
 }
 
-static bool is_one(TsTl *t, TsDim d) { return d == ts_dim_const(t->d, 1); }
-
 static bool runs(TsTl *t, const TsRNode *n, uint32_t fast)
 {
-	return (n->kind == TS_R_LOAD || n->kind == TS_R_GATHER) && is_one(t, n->coef[fast]) && ts_dtype_bits(t->e->bufs.p[n->buf].elem) >= 8;
+	return (n->kind == TS_R_LOAD || n->kind == TS_R_GATHER) && ts_is_one(t, n->coef[fast]) && ts_dtype_bits(t->e->bufs.p[n->buf].elem) >= 8;
 }
 
 void ts_wide_region(TsTl *t, TsWide *w, const TsRegion *r, uint32_t fast)
@@ -156,7 +154,7 @@ void ts_kb_wide(TsKb *k, const TsWide *w)
 int ts_operand_fast(TsTl *t, const TsOperand *o)
 {
 	for (int i = 1; i >= 0; i--)
-		if (is_one(t, o->stride[i])) return i;
+		if (ts_is_one(t, o->stride[i])) return i;
 	return -1;
 }
 

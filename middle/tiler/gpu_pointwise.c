@@ -16,17 +16,15 @@ typedef struct {
 	int n;
 } Pw;
 
-static bool is_one(TsTl *t, TsDim d) { return d == ts_dim_const(t->d, 1); }
-
 /* The dim along which the result is contiguous, else some operand, else the last. */
 static uint32_t fast_dim(TsJob *j)
 {
 	const TsRegion *r = &j->r;
 	for (uint32_t i = r->niter; i-- > 0;)
-		if (is_one(j->t, r->nodes.p[j->leaf].coef[i])) return i;
+		if (ts_is_one(j->t, r->nodes.p[j->leaf].coef[i])) return i;
 	for (uint32_t i = r->niter; i-- > 0;)
 		for (uint32_t n = 1; n < r->nodes.n; n++)
-			if (r->nodes.p[n].kind == TS_R_LOAD && is_one(j->t, r->nodes.p[n].coef[i])) return i;
+			if (r->nodes.p[n].kind == TS_R_LOAD && ts_is_one(j->t, r->nodes.p[n].coef[i])) return i;
 	return r->niter - 1;
 }
 
@@ -36,9 +34,9 @@ static bool is_turned(Pw *w, uint32_t id, uint32_t *along)
 	const TsRegion *r = &w->j->r;
 	const TsRNode *n = &r->nodes.p[id];
 	int64_t size;
-	if (n->kind != TS_R_LOAD || id == w->j->leaf || !n->coef[w->fast] || is_one(w->j->t, n->coef[w->fast])) return false;
+	if (n->kind != TS_R_LOAD || id == w->j->leaf || !n->coef[w->fast] || ts_is_one(w->j->t, n->coef[w->fast])) return false;
 	for (uint32_t i = 0; i < r->niter; i++)
-		if (i != w->fast && is_one(w->j->t, n->coef[i]) && !(ts_dim_is_const(w->j->t->d, r->size[i], &size) && size < 8)) { *along = i; return true; }
+		if (i != w->fast && ts_is_one(w->j->t, n->coef[i]) && !(ts_dim_is_const(w->j->t->d, r->size[i], &size) && size < 8)) { *along = i; return true; }
 	return false;
 }
 

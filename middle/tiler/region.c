@@ -44,19 +44,13 @@ uint32_t ts_region_leaf(TsTl *t, TsRegion *r, const TsReal *real, const TsType *
 	return add(t, r, n);
 }
 
-static bool is_one(TsTl *t, TsDim d)
-{
-	int64_t v;
-	return ts_dim_is_const(t->d, d, &v) && v == 1;
-}
-
 /* Operand type `from` seen at indices of a result of rank `rank` (trailing axes; a literal 1 stretches). */
 static void broadcast_idx(TsTl *t, const TsType *from, const TsType *to, const TsIdx *idx, TsIdx *out)
 {
 	memset(out, 0, TS_MAX_RANK * sizeof *out);
 	for (uint32_t i = 0; i < from->rank; i++) {
 		uint32_t j = i + to->rank - from->rank;
-		if (is_one(t, from->dim[i]) && !is_one(t, to->dim[j])) continue;
+		if (ts_is_one(t, from->dim[i]) && !ts_is_one(t, to->dim[j])) continue;
 		out[i] = idx[j];
 	}
 }
@@ -205,8 +199,8 @@ static bool view_idx(TsTl *t, const TsNode *n, uint32_t result, const TsIdx *idx
 		uint32_t i = 0, j = 0;
 		while (i < from->rank || j < to->rank) {
 			if (i < from->rank && j < to->rank && from->dim[i] == to->dim[j]) { in[i++] = idx[j++]; continue; }
-			if (i < from->rank && is_one(t, from->dim[i])) { i++; continue; }
-			if (j < to->rank && is_one(t, to->dim[j])) { j++; continue; }
+			if (i < from->rank && ts_is_one(t, from->dim[i])) { i++; continue; }
+			if (j < to->rank && ts_is_one(t, to->dim[j])) { j++; continue; }
 			return false;
 		}
 		return true;
@@ -283,7 +277,7 @@ static bool merges(TsTl *t, const TsRegion *r, uint32_t i)
 uint32_t ts_region_merge(TsTl *t, TsRegion *r, uint32_t split)
 {
 	for (uint32_t i = 0; i < r->niter;) {
-		bool unit = is_one(t, r->size[i]) && r->niter > 1 && !(i < split && split == 1) && !(i >= split && r->niter - split == 1);
+		bool unit = ts_is_one(t, r->size[i]) && r->niter > 1 && !(i < split && split == 1) && !(i >= split && r->niter - split == 1);
 		bool pair = i + 1 < r->niter && i + 1 != split && merges(t, r, i);
 		if (!unit && !pair) { i++; continue; }
 		if (!unit) r->size[i + 1] = ts_dim_mul(t->d, r->size[i], r->size[i + 1]);

@@ -58,6 +58,8 @@ typedef struct {
 } TsPlace;
 typedef struct { const char *name; uint32_t mask; TsDtype elem; } TsTileVal;
 
+static inline bool ts_is_one(TsTl *t, TsDim d) { return d == ts_dim_const(t->d, 1); } /* equal sizes are equal handles */
+
 /* view.c */
 bool ts_view_of(TsTl *t, const TsNode *n, TsReal *out);      /* a VIEW node over a materialised operand, as strides */
 void ts_compact_strides(TsTl *t, const TsType *ty, TsDim *stride);

@@ -10,12 +10,6 @@ void ts_compact_strides(TsTl *t, const TsType *ty, TsDim *stride)
 	}
 }
 
-static bool is_one(TsTl *t, TsDim d)
-{
-	int64_t v;
-	return ts_dim_is_const(t->d, d, &v) && v == 1;
-}
-
 /* New strides for the same bytes read as `to`. Walks both shapes from the left in groups of equal element count; inside a group the old
  * axes must lie one behind the other (stride[i] = stride[i + 1] * size[i + 1]). False: only a copy will do. */
 static bool reshape_strides(TsTl *t, const TsType *from, const TsDim *stride, const TsType *to, TsDim *out)
@@ -32,10 +26,10 @@ static bool reshape_strides(TsTl *t, const TsType *from, const TsDim *stride, co
 			else return false;
 		}
 		uint32_t last = i;
-		while (last > i0 && is_one(t, from->dim[last - 1])) last--;
+		while (last > i0 && ts_is_one(t, from->dim[last - 1])) last--;
 		TsDim step = last > i0 ? stride[last - 1] : ts_dim_const(d, 1), run = step;
 		for (uint32_t k = last; k > i0; k--) {
-			if (is_one(t, from->dim[k - 1])) continue;
+			if (ts_is_one(t, from->dim[k - 1])) continue;
 			if (stride[k - 1] != run) return false;
 			run = ts_dim_mul(d, run, from->dim[k - 1]);
 		}
@@ -64,7 +58,7 @@ bool ts_view_of(TsTl *t, const TsNode *n, TsReal *out)
 	case TS_OP_broadcast:
 		for (uint32_t i = 0; i < to->rank; i++) {
 			int j = (int)i - (int)(to->rank - from->rank);
-			bool stretch = j < 0 || (is_one(t, from->dim[j]) && !is_one(t, to->dim[i]));
+			bool stretch = j < 0 || (ts_is_one(t, from->dim[j]) && !ts_is_one(t, to->dim[i]));
 			out->stride[i] = stretch ? ts_dim_const(t->d, 0) : src->stride[j];
 		}
 		return true;
