@@ -7,7 +7,7 @@ TsModule *ts_module_new(TsCtx *cx)
 	m->cx = cx;
 	m->arena = ts_arena(cx);
 	m->dims = ts_dims_new(cx);
-	m->numerics = (TsNumerics){ .accum = TS_DTYPE_NONE, .deterministic = true, .batch_invariant = true, .excess = true };
+	m->numerics = (TsNumerics){ .accum = TS_DTYPE_NONE, .deterministic = true, .batch_invariant = TS_OPEN, .excess = true };
 	return m;
 }
 

@@ -27,7 +27,11 @@ typedef struct {
 } TsAttr;
 
 /* Numerics in force at a node: file, graph, block and statement folded, the inner one wins. */
-typedef struct { TsDtype accum /* NONE = by type */; bool deterministic, batch_invariant, excess, reorder, approx; } TsNumerics;
+typedef struct {
+	TsDtype accum;              /* NONE = by type */
+	bool deterministic, excess, reorder, approx;
+	TsTruth batch_invariant;    /* row i has the same bits alone and in any batch up to 64. TS_OPEN: not written, the target decides: yes on the CPU, no on GPUs */
+} TsNumerics;
 
 typedef struct { TS_VEC(TsNode *) nodes; TS_VEC(TsVal) results; /* yield, then emit */ TS_VEC(TsVal) args; } TsBlock;
 

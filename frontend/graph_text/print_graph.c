@@ -239,7 +239,7 @@ static TsTree *numerics_tree(Printer *p, const TsNumerics *is, const TsNumerics 
 		ts_tree_add(p->cx, t, ts_tree_kw(p->cx, "accum", d));
 	}
 	policy(p, t, "deterministic", is->deterministic, outer->deterministic);
-	policy(p, t, "batch_invariant", is->batch_invariant, outer->batch_invariant);
+	if (is->batch_invariant != outer->batch_invariant) policy(p, t, "batch_invariant", is->batch_invariant == TS_YES, is->batch_invariant != TS_YES);
 	policy(p, t, "excess", is->excess, outer->excess);
 	policy(p, t, "reorder", is->reorder, outer->reorder);
 	policy(p, t, "approx", is->approx, outer->approx);

@@ -65,8 +65,10 @@ const TsNumerics *ts_s_numerics(Sema *s, TsTree *attrs, const TsNumerics *outer)
 			if (e.kind != ENT_DTYPE || !ts_dtype_is_float((TsDtype)e.i)) { if (e.kind != ENT_UNKNOWN) ts_error(s->cx, kw->at, "E_NUMERICS", "accum is a float type"); continue; }
 			n->accum = (TsDtype)e.i;
 		} else if (!strcmp(k, "deterministic")) policy_bool(s, kw, &n->deterministic);
-		else if (!strcmp(k, "batch_invariant")) policy_bool(s, kw, &n->batch_invariant);
-		else if (!strcmp(k, "excess")) {
+		else if (!strcmp(k, "batch_invariant")) {
+			bool yes;
+			if (policy_bool(s, kw, &yes)) n->batch_invariant = yes ? TS_YES : TS_NO;
+		} else if (!strcmp(k, "excess")) {
 			Ent e = kw->kid[0]->kind == TS_TREE_NAME ? ENT(ENT_STR, kw->at, .s = kw->kid[0]->name) : ts_s_expr(s, kw->kid[0]);
 			if (e.kind == ENT_STR) n->excess = strcmp(e.s, "off") != 0;
 			else n->excess = e.i;

@@ -29,3 +29,9 @@ void ts_write_kernels(TsJob *j, TsOpClass cls)
 	ts_error(t->cx, j->n ? j->n->at : t->g->at, "E_NO_SCHEDULE", "%s has no kernel for %s yet", j->name, t->target->name);
 	t->failed = true;
 }
+
+bool ts_batch_invariant(const TsJob *j)
+{
+	TsTruth asked = j->n ? j->n->num->batch_invariant : TS_OPEN;
+	return asked == TS_OPEN ? j->t->target->family == TS_FAMILY_CPU : asked == TS_YES;
+}

@@ -145,6 +145,7 @@ void ts_sched_row(TsTl *t, TsVal root, TsVal anchor, const TsReal *out);
 void ts_sched_matmul(TsTl *t, TsVal root, TsVal anchor, const TsReal *out);
 void ts_sched_attention(TsTl *t, TsVal root, TsVal anchor, const TsReal *out);
 void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out);  /* concat and pad: one store per part */
+bool ts_batch_invariant(const TsJob *j);                     /* must a row have the same bits in any batch up to 64? */
 typedef void TsScheduleFn(TsJob *j);
 void ts_write_kernels(TsJob *j, TsOpClass cls);
 TsScheduleFn ts_cpu_pointwise, ts_cpu_row, ts_cpu_matmul, ts_cpu_attention;
