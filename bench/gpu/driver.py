@@ -15,6 +15,13 @@ def _check(code, what):
         raise RuntimeError("%s: CUDA error %d" % (what, code))
 
 
+def version():
+    """The newest CUDA that the driver serves, such as 13.0."""
+    v = ctypes.c_int()
+    _check(_cuda.cuDriverGetVersion(ctypes.byref(v)), "cuDriverGetVersion")
+    return "%d.%d" % (v.value // 1000, v.value % 1000 // 10)
+
+
 def tensor_map(tensor, box, swizzle=128):
     """128 bytes that describe boxes of a contiguous tensor to TMA; box in the tensor's own order of axes."""
     rank = tensor.dim()

@@ -1,8 +1,8 @@
 """Graphs compiled by tsc on a GPU, against PyTorch by turns in one process: right first (float64), then timed.
 
-    python bench/gpu/models.py TSC [CLASS,CLASS…] [SECONDS]
+    python bench/gpu/models.py [TSC [CLASS,CLASS…|all [SECONDS]]]
 
-TSC: the compiler. Classes: matmul gelu attention norm softmax chain layer block."""
+TSC: the compiler; when not given, the one built or unpacked around this file. What is measured how, and where it is kept: measure.py."""
 import subprocess
 import sys
 import tempfile
@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from artifact import Artifact
-from driver import alternate
+from measure import alternate, begin, failed, finish, report
 
-TSC = sys.argv[1]
+HOME = Path(__file__).resolve().parents[2]
+TSC = sys.argv[1] if len(sys.argv) > 1 else next((str(p) for p in (HOME / "build/tsc", HOME / "bin/tsc") if p.exists()), "tsc")
 CLASSES = sys.argv[2].split(",") if len(sys.argv) > 2 and sys.argv[2] != "all" else None
 SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 0.5
 ARCH = "sm_90"
@@ -34,15 +35,6 @@ def compiled(name, text):
     source.write_text("tessera 1\n" + text)
     subprocess.run([TSC, str(source), "-o", str(source.with_suffix(".so")), "--arch", ARCH], check=True)
     return Artifact(str(source.with_suffix(".so")))
-
-
-def report(cls, what, got, want, bound, timed=None, unit="TFLOP/s", amount=0.0):
-    err = ((got.double() - want.double()).norm() / want.double().norm().clamp_min(1e-300)).item() if want is not None else 0.0
-    line = "%-9s %-34s error %.1e%s" % (cls, what, err, "" if err < bound else "  WRONG")
-    if timed:
-        ours, peer, ratio = timed
-        line += "  ours %9.4f ms  peer %9.4f ms  ratio %.3f  %.0f %s (peer %.0f)" % (ours, peer, ratio, amount / ours, unit, amount / peer)
-    print(line, flush=True)
 
 
 def matmul():
@@ -193,9 +185,14 @@ def layer():
     print("layer: %d launches, %d graph runs, %d plain runs, workspace %d MB" % (s.launches, s.graph_runs, s.plain_runs, s.workspace_bytes >> 20))
 
 
-for name in ("matmul", "gelu", "attention", "norm", "softmax", "chain", "layer"):
-    if CLASSES is None or name in CLASSES:
-        try:
-            globals()[name]()
-        except Exception as e:
-            print("%s: FAILED: %s: %s" % (name, type(e).__name__, str(e)[:300]), flush=True)
+ALL = ("matmul", "gelu", "attention", "norm", "softmax", "chain", "layer")
+unknown = set(CLASSES or ()) - set(ALL)
+if unknown:
+    sys.exit("bench: no class %s; there are %s" % (", ".join(sorted(unknown)), ", ".join(ALL)))
+begin(TSC, SECONDS)
+for name in CLASSES or ALL:
+    try:
+        globals()[name]()
+    except Exception as e:
+        failed(name, e)
+sys.exit(finish())
