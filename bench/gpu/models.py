@@ -53,6 +53,23 @@ def matmul():
                    alternate(run, lambda: torch.matmul(at, bt, out=c), SECONDS), "TFLOP/s", 2e-9 * m * n * k)
 
 
+MATMUL_20 = """nt 1 14336 4096, nn 8 4096 14336, nt 16 14336 4096, nn 32 4096 4096, nt 64 4096 4096, nn 64 6144 4096, nt 128 14336 4096, nn 128 4096 4096,
+nt 257 4096 4096, nn 1000 3000 2000, nt 3000 1000 4096, nt 512 512 8192, nt 1024 1024 1024, nn 1536 1536 1536, nt 2048 2048 2048, nn 2304 2304 4096,
+nt 4095 4095 4095, nn 1023 2047 511, nt 777 1111 4096, nn 640 5120 2560"""
+
+
+def matmul20():
+    """Few rows, odd sizes, waves with a tail: the geometric mean counts."""
+    art = {f: compiled("matmul_" + f, "dims M, N, K\n\ngraph f(a: bf16[M, K], b: bf16[%s]) -> (c: bf16[M, N]) {\n  c = a @ %s\n}\n" % (("N, K", "b.T") if f == "nt" else ("K, N", "b"))) for f in ("nt", "nn")}
+    for line in MATMUL_20.split(","):
+        form, m, n, k = [int(w) if w.isdigit() else w for w in line.split()]
+        a, b, c = rand(m, k), rand(*((n, k) if form == "nt" else (k, n))), empty(m, n)
+        bt = b.T if form == "nt" else b
+        run = art[form].bind([a, b], [c])
+        run()
+        report("matmul20", "%s %dx%dx%d" % (form, m, n, k), c, a.double() @ bt.double(), 4e-3, alternate(run, lambda: torch.matmul(a, bt, out=c), SECONDS), "TFLOP/s", 2e-9 * m * n * k)
+
+
 def gelu():
     art = compiled("linear_gelu", "dims M, N, K\n\ngraph f(x: bf16[M, K], w: bf16[N, K], b: bf16[N]) -> (y: bf16[M, N]) {\n  y = gelu(x @ w.T + b, approximate = \"tanh\")\n}\n")
     for m, n, k in [(8192, 14336, 4096), (4096, 4096, 4096), (512, 4096, 4096)]:
@@ -185,7 +202,7 @@ def layer():
     print("layer: %d launches, %d graph runs, %d plain runs, workspace %d MB" % (s.launches, s.graph_runs, s.plain_runs, s.workspace_bytes >> 20))
 
 
-ALL = ("matmul", "gelu", "attention", "norm", "softmax", "chain", "layer")
+ALL = ("matmul", "matmul20", "gelu", "attention", "norm", "softmax", "chain", "layer")
 unknown = set(CLASSES or ()) - set(ALL)
 if unknown:
     sys.exit("bench: no class %s; there are %s" % (", ".join(sorted(unknown)), ", ".join(ALL)))

@@ -20,10 +20,17 @@ typedef struct { TsSym name; int limit[TS_LIMITS]; TsTuned entry[TS_TUNE_ENTRIES
 typedef struct TsTuneDb { TsTuneArch arch[TS_CPU_CLONES]; } TsTuneDb;
 
 /* The same for a GPU: one file each, NAME.yaml, for the limits of ir/tile_targets.def. Fields that a schedule lacks are 0. */
-typedef enum { TS_GT_ATTENTION_MMA, TS_GT_ATTENTION_WGMMA, TS_GT_MATMUL_MMA, TS_GT_MATMUL_MMA_FEW, TS_GT_MATMUL_MMA_SOME, TS_GT_MATMUL_WGMMA, TS_GT_MATMUL_WGMMA_FEW,
-	TS_GT_MATMUL_WGMMA_HALF, TS_GT_POINTWISE, TS_GT_ROW, TS_GT_ENTRIES } TsGpuEntry;
+typedef enum { TS_GT_ATTENTION_MMA, TS_GT_ATTENTION_WGMMA, TS_GT_MATMUL_MMA, TS_GT_MATMUL_MMA_FEW, TS_GT_MATMUL_MMA_SOME, TS_GT_MATMUL_WGMMA_FEW,
+	TS_GT_POINTWISE, TS_GT_ROW, TS_GT_ENTRIES } TsGpuEntry;
 typedef struct { int block_m, block_n, block_k, stages, warps_m, warps_n, rows, keys, keys_256, warps, elements, longest; } TsGpuTuned;
-typedef struct TsGpuTune { TsGpuTuned entry[TS_GT_ENTRIES]; } TsGpuTune;
+/* A tile of matmul by wgmma and what it costs: `step` ns for each block_k, `tile` ns beside them, on one multiprocessor. */
+enum { TS_GPU_TILES = 10 };
+typedef struct { int block_m, block_n, stages, step, tile; } TsGpuTile;
+typedef struct TsGpuTune {
+	TsGpuTuned entry[TS_GT_ENTRIES];
+	int multiprocessors, tiles; /* with wgmma: of the machine that the costs are of; how many tiles */
+	TsGpuTile tile[TS_GPU_TILES];
+} TsGpuTune;
 bool ts_tune_read_gpu(TsCtx *cx, uint32_t source, const char *arch, TsGpuTune *out); /* one file, for that architecture. False after reporting */
 const TsGpuTune *ts_tune_load_gpu(TsCtx *cx, const char *arch);  /* what tsc carries, or NULL after reporting */
 

@@ -10,7 +10,7 @@ enum { IN_ATTENTION = 1, IN_MATMUL_MMA = 2, IN_MATMUL_WGMMA = 4, IN_POINTWISE = 
 static const struct { const char *op, *schedule; int in; bool hopper; } entry[TS_GT_ENTRIES] = {
 	{ "attention", "attention_mma", IN_ATTENTION, false }, { "attention", "attention_wgmma", IN_ATTENTION_WGMMA, true },
 	{ "matmul", "matmul_mma", IN_MATMUL_MMA, false }, { "matmul", "matmul_mma_few", IN_MATMUL_MMA, false }, { "matmul", "matmul_mma_some", IN_MATMUL_MMA, false },
-	{ "matmul", "matmul_wgmma", IN_MATMUL_WGMMA, true }, { "matmul", "matmul_wgmma_few", IN_MATMUL_WGMMA, true }, { "matmul", "matmul_wgmma_half", IN_MATMUL_WGMMA, true },
+	{ "matmul", "matmul_wgmma_few", IN_MATMUL_WGMMA, true },
 	{ "pointwise", "pointwise_tiles", IN_POINTWISE, false }, { "row", "row_tiles", IN_ROW, false },
 };
 
@@ -27,6 +27,14 @@ enum { TUNABLES = sizeof tunable / sizeof *tunable };
 
 static int *field(TsGpuTuned *t, int i) { return (int *)(void *)((char *)t + tunable[i].at); }
 
+/* Do the stages of a tile by wgmma and its results under way fit? */
+static bool fits_ring(TsCtx *cx, TsSpan at, const TsTileTarget *target, int bm, int bn, int bk, int stages)
+{
+	int parts = bn / 64;
+	int64_t stage = (int64_t)(bm + bn) * bk * 2, results = (int64_t)(parts > 1 && parts % 2 ? 3 : 2) * bm * 64 * 2;
+	return !ts_tune_illegal(cx, at, stage * stages + results + 1024 <= target->shared_bytes, "the stages and the results under way do not fit shared memory");
+}
+
 /* What a range alone does not say. */
 static bool check_entry(TsCtx *cx, TsSpan at, const TsTileTarget *target, int in, const TsGpuTuned *t)
 {
@@ -36,7 +44,7 @@ static bool check_entry(TsCtx *cx, TsSpan at, const TsTileTarget *target, int in
 			!ts_tune_illegal(cx, at, stage * t->stages <= room, "the stages do not fit shared memory");
 	if (in == IN_MATMUL_WGMMA)
 		return !ts_tune_illegal(cx, at, t->block_m == 64 || t->block_m == 128, "block_m is 64 or 128: one or two groups of warps have 64 rows each") &&
-			!ts_tune_illegal(cx, at, stage * t->stages + 2 * t->block_m * 64 * 2 + 1024 <= room, "the stages and the results under way do not fit shared memory");
+			fits_ring(cx, at, target, t->block_m, t->block_n, t->block_k, t->stages);
 	if (in == IN_ATTENTION) {
 		int64_t narrow = (t->rows + 4 * t->keys) * 128 * 2, wide = (t->rows + 4 * t->keys_256) * HEAD * 2;
 		return !ts_tune_illegal(cx, at, narrow <= room && wide <= room, "the blocks of queries, keys and values do not fit shared memory");
@@ -76,14 +84,46 @@ static bool read_entry(TsCtx *cx, const TsYaml *n, const TsTileTarget *target, i
 	return ts_tune_word(cx, f[0], "op", &entry[e].op, 1) && read_tunables(cx, f[1], target, e, out);
 }
 
+static bool read_tile(TsCtx *cx, const TsYaml *map, const TsTileTarget *target, TsGpuTile *out)
+{
+	static const TsTuneField f[] = { { "block_m", 64, 192, 64, 0, false }, { "block_n", 64, 256, 64, 0, false }, { "stages", 2, 16, 1, 0, false }, { "step", 1, 10000, 1, 0, false },
+		{ "tile", 1, 100000, 1, 0, false } };
+	enum { N = sizeof f / sizeof *f };
+	const char *names[N];
+	const TsYaml *found[N] = { 0 };
+	int v[N] = { 0 };
+	for (int i = 0; i < N; i++) names[i] = f[i].name;
+	if (!ts_tune_keys(cx, map, "a tile", names, N, found)) return false;
+	for (int i = 0; i < N; i++)
+		if (!ts_tune_need(cx, map, "a tile", names[i], found[i]) || !ts_tune_number(cx, found[i], &f[i], &v[i])) return false;
+	*out = (TsGpuTile){ v[0], v[1], v[2], v[3], v[4] };
+	return !ts_tune_illegal(cx, map->at, v[0] < 192 || v[1] <= 128, "three groups of warps hold 128 columns") && fits_ring(cx, map->at, target, v[0], v[1], 64, v[2]);
+}
+
+static bool read_tiles(TsCtx *cx, const TsYaml *map, const TsTileTarget *target, TsGpuTune *out)
+{
+	static const TsTuneField count = { "multiprocessors", 1, 1024, 1, 0, false };
+	static const char *const names[] = { "multiprocessors", "tiles" };
+	const TsYaml *f[2] = { 0 };
+	if (!ts_tune_keys(cx, map, "wgmma_tiles", names, 2, f)) return false;
+	for (int i = 0; i < 2; i++)
+		if (!ts_tune_need(cx, map, "wgmma_tiles", names[i], f[i])) return false;
+	if (!ts_tune_number(cx, f[0], &count, &out->multiprocessors) || ts_tune_wrong_kind(cx, f[1], TS_YAML_LIST, "tiles")) return false;
+	if (ts_tune_illegal(cx, f[1]->at, f[1]->kid.n >= 1 && f[1]->kid.n <= TS_GPU_TILES, "there must be one tile to ten")) return false;
+	for (; out->tiles < (int)f[1]->kid.n; out->tiles++)
+		if (!read_tile(cx, f[1]->kid.p[out->tiles], target, &out->tile[out->tiles])) return false;
+	return true;
+}
+
 bool ts_tune_read_gpu(TsCtx *cx, uint32_t source, const char *arch, TsGpuTune *out)
 {
-	static const char *const names[] = { "architecture", "schedules" };
-	const TsYaml *f[2] = { 0 }, *top = ts_yaml_read(cx, source);
+	static const char *const names[] = { "architecture", "schedules", "wgmma_tiles" };
+	const TsYaml *f[3] = { 0 }, *top = ts_yaml_read(cx, source);
 	const TsTileTarget *target = ts_tile_target(arch);
 	*out = (TsGpuTune){ 0 };
-	if (!top || !ts_tune_keys(cx, top, "the file", names, 2, f)) return false;
-	for (int i = 0; i < 2; i++)
+	int parts = target->cls & TS_TG_HOPPER ? 3 : 2;
+	if (!top || !ts_tune_keys(cx, top, "the file", names, (uint32_t)parts, f)) return false;
+	for (int i = 0; i < parts; i++)
 		if (!ts_tune_need(cx, top, "the file", names[i], f[i])) return false;
 	if (!ts_tune_word(cx, f[0], "architecture", &arch, 1) || ts_tune_wrong_kind(cx, f[1], TS_YAML_LIST, "schedules")) return false;
 	uint32_t at = 0;
@@ -92,7 +132,7 @@ bool ts_tune_read_gpu(TsCtx *cx, uint32_t source, const char *arch, TsGpuTune *o
 		if (ts_tune_illegal(cx, f[1]->at, at < f[1]->kid.n, "schedules: an entry is missing")) return false;
 		if (!read_entry(cx, f[1]->kid.p[at++], target, e, &out->entry[e])) return false;
 	}
-	return !ts_tune_illegal(cx, f[1]->at, at == f[1]->kid.n, "schedules: an entry too many");
+	return !ts_tune_illegal(cx, f[1]->at, at == f[1]->kid.n, "schedules: an entry too many") && (parts < 3 || read_tiles(cx, f[2], target, out));
 }
 
 extern const char ts_tune_sm_80[], ts_tune_sm_86[], ts_tune_sm_90a[], ts_tune_end[]; /* db_blob.S */

@@ -221,7 +221,7 @@ const char *ts_gpu_operand(TsKb *k, const TsOperand *o, const char **prefix)
 void ts_gpu_emit(TsJob *j, const TsVariants *v)
 {
 	TsTl *t = j->t;
-	TsChoice c[8] = { 0 };
+	TsChoice c[16] = { 0 };
 	TsKb like;
 	ts_kb_init(&like, t, NULL);
 	for (int round = v->n > 1 ? 0 : 1; round < 2; round++)

@@ -3,7 +3,7 @@
 #include "middle/tiler/gpu_matmul.h"
 #include <string.h>
 
-enum { FEW = 16, SOME = 64, IDLE = 96 /* tiles that do not fill a large GPU */, RASTER = 8 /* rows of tiles that are walked together, so that the cache has their columns */ };
+enum { FEW = 16, SOME = 64, RASTER = 8 /* rows of tiles that are walked together, so that the cache has their columns */ };
 
 void ts_mm_grid(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, TsDim *cells)
 {
@@ -120,6 +120,9 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 	else if (v->form == TS_MM_MMA) ts_mm_mma(mm, k, v, c);
 	else ts_mm_wgmma(mm, k, v, c);
 	c->guard_lhs = v->guard;
+	c->guard_rhs = v->limit;
+	c->by_cost = v->by_cost;
+	c->need = v->need;
 	c->label = ts_intern(k->t->cx, ts_kb_fmt(k, "%s%d x %d", v->label, v->bm, v->bn));
 	c->tile[0] = v->bm;
 	c->tile[1] = v->bn;
@@ -174,25 +177,19 @@ static TsMmVariant tuned(const TsMm *mm, TsGpuEntry e, const char *label)
 		.wide = true, .copies = !ring, .label = label };
 }
 
-/* The same instruction for any number of rows, so that a row's bits do not depend on it: narrow tiles for few, half the width where whole
- * ones would leave most multiprocessors idle. A map has no empty axis: without k, another form. */
+/* The same instruction for any number of rows, so that a row's bits do not depend on it: narrow tiles for few, else those that are done
+ * first. A map has no empty axis: without k, another form. */
 static void add_wgmma(TsMm *mm, TsDim mods)
 {
 	TsTl *t = mm->j->t;
-	TsDim tiles = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(t->d, 1), mm->j->mm.m, 128), mm->j->mm.n, 256), rows = ts_over(t, mm->j->mm.m, SOME);
-	for (uint32_t i = 0; i < mm->j->mm.im; i++) tiles = ts_dim_mul(t->d, tiles, mm->j->r.size[i]);
-	TsDim some = ts_dim_add(t->d, mods, ts_over(t, ts_dim_sub(t->d, ts_dim_const(t->d, 1), mm->j->mm.k), 0)), over = ts_over(t, tiles, IDLE);
-	const TsMmVariant shape[3] = { tuned(mm, TS_GT_MATMUL_WGMMA_FEW, "few rows, "), tuned(mm, TS_GT_MATMUL_WGMMA_HALF, "persistent, "), tuned(mm, TS_GT_MATMUL_WGMMA, "persistent, ") };
-	TsDim limit[3] = { rows, over, 0 }, size[2] = { mm->j->mm.m, tiles };
-	static const int most[2] = { SOME, IDLE };
-	for (int i = 0; i < 3; i++) {
-		int64_t lo = 0, hi;
-		if (i < 2) ts_dim_range(t->d, size[i], &lo, &hi);
-		if (i < 2 && lo > most[i]) continue;
-		mm->v[mm->n] = shape[i];
-		mm->v[mm->n++].guard = ts_dim_add(t->d, some, limit[i]);
-		if (!limit[i]) return;
+	TsDim rows = ts_over(t, mm->j->mm.m, SOME), need = ts_dim_add(t->d, mods, ts_over(t, ts_dim_sub(t->d, ts_dim_const(t->d, 1), mm->j->mm.k), 0));
+	int64_t lo, hi;
+	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
+	if (lo <= SOME) {
+		mm->v[mm->n] = tuned(mm, TS_GT_MATMUL_WGMMA_FEW, "few rows, ");
+		mm->v[mm->n++].guard = ts_dim_add(t->d, need, rows);
 	}
+	if (rows) ts_mm_by_cost(mm, need);
 }
 
 static void choose_mma(TsMm *mm)

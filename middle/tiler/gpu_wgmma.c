@@ -5,6 +5,10 @@
 
 enum { PART = 64 /* columns of the result at a time, at most */ };
 static int part_of(const TsMmVariant *v) { return v->bn < PART ? v->bn : PART; }
+static int parts_of(const TsMmVariant *v) { return v->bn / part_of(v); }
+/* Buffers of results under way, in turn: as many parts ago their store was the last of the same buffer, in every tile. */
+static int turns_of(const TsMmVariant *v) { return parts_of(v) % 2 == 0 ? 2 : parts_of(v) == 1 ? 1 : 3; }
+static int buffers_of(const TsMmVariant *v) { return turns_of(v) > 2 ? 3 : 2; }
 
 typedef struct { TsOperand o; bool by_x; const char *param, *at; int width; } Side;
 
@@ -59,7 +63,7 @@ static void copy_side(TsKb *k, const Side *s, const char *name, const char *base
 
 static void load_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2])
 {
-	ts_kb_open(k, "role load(warps = 4, regs = 40)");
+	ts_kb_open(k, "role load(warps = 4, regs = %d)", v->wm > 2 ? 32 : 40);
 	ts_kb_open(k, "one");
 	ts_kb_line(k, "p0 = producer(R)");
 	ts_kb_open(k, "_ = for t in cta..all step ctas with p = p0");
@@ -82,10 +86,10 @@ static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, cons
 	TsJob *j = mm->j;
 	TsDtype to = j->r.nodes.p[j->leaf].elem;
 	int cols = part_of(v);
-	ts_kb_open(k, "for q in 0..%d", v->bn / cols);
+	ts_kb_open(k, "for q in 0..%d", parts_of(v));
 	if (out) {
 		ts_kb_open(k, "one");
-		ts_kb_line(k, "wait_store(%d, read = true)", v->bn / cols > 1); /* two buffers in turn; with one part a tile it is always the first */
+		ts_kb_line(k, "wait_store(%d, read = true)", turns_of(v) - 1);
 		ts_kb_close(k, "");
 		ts_kb_line(k, "sync(\"role\")");
 	}
@@ -100,24 +104,24 @@ static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, cons
 	TsTileVal z = ts_kb_eval(k, &j->r, j->value, p, TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n));
 	if (!out) {
 		ts_kb_store(k, &j->r, j->leaf, z, p);
-		ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bn / cols));
+		ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", parts_of(v)));
 		return;
 	}
 	z = ts_kb_cast(k, ts_kb_spread(k, z, 3, p), to, p);
-	ts_kb_line(k, "put(cb[q%%2, 0:%d, 0:%d], %s)", v->bm, cols, z.name);
+	ts_kb_line(k, "put(cb[q %% %d, 0:%d, 0:%d], %s)", turns_of(v), v->bm, cols, z.name);
 	ts_kb_line(k, "fence_async()");
 	ts_kb_line(k, "sync(\"role\")");
 	ts_kb_open(k, "one");
-	ts_kb_line(k, "store_tma(%s[%smb + 64*g:mb + 64*g + 64, n0:n0 + %d], cb[q%%2, 64*g:64*g + 64, 0:%d])", out, at, cols, cols);
+	ts_kb_line(k, "store_tma(%s[%smb + 64*g:mb + 64*g + 64, n0:n0 + %d], cb[q %% %d, 64*g:64*g + 64, 0:%d])", out, at, cols, turns_of(v), cols);
 	ts_kb_line(k, "commit_store()");
 	ts_kb_close(k, "");
-	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bn / cols));
+	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", parts_of(v)));
 }
 
 static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], TsPlace *p, const char *out, const char *at)
 {
 	const char *D = ts_kb_fmt(k, "f32[%d, %d]", v->bm, v->bn);
-	ts_kb_open(k, "role math(warps = 4, times = %d, regs = 232)", v->wm);
+	ts_kb_open(k, "role math(warps = 4, times = %d, regs = %d)", v->wm, v->wm > 2 ? 160 : 232);
 	ts_kb_line(k, "g = instance()");
 	ts_kb_line(k, "zero: %s! @D = fill(0.0)", D);
 	ts_kb_line(k, "p0 = consumer(R)");
@@ -177,8 +181,8 @@ void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 	ts_kb_line(k, "ring R[%d] { a: %s[%d, %d] @KA, b: %s[%d, %d] @KB } { full = 1, empty = %d }", v->stages, e, s[0].by_x ? v->bk : v->bm, s[0].by_x ? v->bm : v->bk, e,
 		s[1].by_x ? v->bk : v->bn, s[1].by_x ? v->bn : v->bk, 4 * v->wm);
 	if (out) {
-		ts_gl_shared(k, "CB", "mn", part_of(v), v->bm, part_of(v), 2);
-		ts_kb_line(k, "smem cb: %s[2, %d, %d] @CB", ts_dtype_name(j->r.nodes.p[j->leaf].elem), v->bm, part_of(v));
+		ts_gl_shared(k, "CB", "mn", part_of(v), v->bm, part_of(v), buffers_of(v));
+		ts_kb_line(k, "smem cb: %s[%d, %d, %d] @CB", ts_dtype_name(j->r.nodes.p[j->leaf].elem), buffers_of(v), v->bm, part_of(v));
 	}
 	ts_kb_line(k, "grid cta in 0..ctas");
 	ts_kb_line(k, "nm = cdiv(%s, %d)", ts_kb_dim(k, j->mm.m), v->bm);

@@ -40,6 +40,8 @@ typedef struct {
 	int32_t per_sm;             /* GPU: 0: one CTA (or cluster) a cell; n: min(cells, n * multiprocessors) CTAs, their number as the last idx parameter */
 	TsSym label;
 	int32_t tile[3];            /* elements by axis of a cell; 0: none further */
+	bool by_cost;               /* the guard also says that it is the best one: it is right wherever `need` is 0 */
+	TsDim need;
 } TsChoice;
 
 typedef enum { TS_SCHED_LAUNCH, TS_SCHED_LOOP, TS_SCHED_END } TsSchedKind;

@@ -7,6 +7,7 @@
 
 static int launches;
 static bool print_launches;
+static int nth_choice = -1;     /* not a random one of the choices that fit, but this one (counted round) */
 
 typedef struct {
 	TsCtx *cx;
@@ -26,16 +27,17 @@ static int64_t dim_value(Exec *x, TsDim d)
 	return v;
 }
 
-/* Any choice whose guard holds, not only the first: each must be right wherever its guard lets it. */
+/* Any choice whose guard holds, not only the first: each must be right wherever its guard lets it. One that is there for its speed, wherever
+ * what it needs is given. */
 static const TsChoice *choose(Exec *x, const TsStep *st)
 {
 	const TsChoice *fits[16];
 	uint32_t n = 0;
 	for (uint32_t i = 0; i < st->choices.n && n < 16; i++) {
 		const TsChoice *c = &st->choices.p[i];
-		if ((!c->guard_lhs && !c->guard_rhs) || dim_value(x, c->guard_lhs) <= dim_value(x, c->guard_rhs)) fits[n++] = c;
+		if (c->by_cost ? !dim_value(x, c->need) : (!c->guard_lhs && !c->guard_rhs) || dim_value(x, c->guard_lhs) <= dim_value(x, c->guard_rhs)) fits[n++] = c;
 	}
-	return n ? fits[rng_below(x->rng, n)] : NULL;
+	return n ? fits[nth_choice >= 0 ? (uint32_t)nth_choice % n : rng_below(x->rng, n)] : NULL;
 }
 
 static TsDtype stored(TsDtype t) { return t == TS_COMPLEX64 ? TS_INT64 : t; }

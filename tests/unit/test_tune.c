@@ -137,6 +137,39 @@ static const struct { const char *name, *from, *to, *message; } gpu_wrong[] = {
 	{ "gpu-many", "longest: 16384}}\n", "longest: 16384}}\n- {op: row, schedule: {name: row_tiles, warps: 4, elements: 16, longest: 16384}}\n", "an entry too many" },
 };
 
+extern const char ts_tune_sm_90a[], ts_tune_end[];
+
+/* The file of Hopper, with one thing changed. */
+static void hopper(void)
+{
+	static const struct { const char *name, *from, *to, *message; } wrong[] = {
+		{ "hopper-name", "wgmma_tiles:", "wgmma_tile:", "the file has no key 'wgmma_tile'" },
+		{ "hopper-count", "multiprocessors: 132", "multiprocessors: 0", "multiprocessors is 0" },
+		{ "hopper-tile", "block_n: 256, stages: 4, step: 573, tile: 1000", "block_n: 256, stages: 4, step: 573", "tile" },
+		{ "hopper-step", "step: 573", "step: 0", "step is 0" },
+		{ "hopper-columns", "block_n: 192", "block_n: 96", "multiple of 64" },
+		{ "hopper-room", "stages: 4, step: 573", "stages: 5, step: 573", "do not fit shared memory" },
+		{ "hopper-groups", "block_m: 192, block_n: 128, stages: 4", "block_m: 192, block_n: 192, stages: 2", "three groups of warps" },
+	};
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		TsCtx *cx = ts_ctx_new();
+		TsBuf text = { 0 }, said = { 0 };
+		TsGpuTune g;
+		size_t n = (size_t)((uintptr_t)ts_tune_end - (uintptr_t)ts_tune_sm_90a);
+		char *file = ts_strndup(ts_arena(cx), ts_tune_sm_90a, n), *at = strstr(file, wrong[i].from);
+		if (!at) abort();
+		ts_buf_add(&text, file, (size_t)(at - file));
+		ts_buf_str(&text, wrong[i].to);
+		ts_buf_str(&text, at + strlen(wrong[i].from));
+		bool ok = ts_tune_read_gpu(cx, ts_source_add(cx, "t.yaml", text.p, text.n), "sm_90a", &g);
+		ts_diag_text(cx, &said);
+		check(wrong[i].name, !ok && said.p && strstr(said.p, wrong[i].message) && ts_error_count(cx) == 1, said.p ? said.p : "accepted");
+		ts_buf_free(&text);
+		ts_buf_free(&said);
+		ts_ctx_free(cx);
+	}
+}
+
 static void gpus(void)
 {
 	static const char *const arch[] = { "sm_80", "sm_86", "sm_90a" };
@@ -179,6 +212,7 @@ int main(void)
 	shared();
 	too_large();
 	gpus();
+	hopper();
 	if (!failed) printf("ok tune (%d checks)\n", passed);
 	ts_ctx_free(cx);
 	return failed;
