@@ -177,19 +177,32 @@ static TsMmVariant tuned(const TsMm *mm, TsGpuEntry e, const char *label)
 		.wide = true, .copies = !ring, .label = label };
 }
 
+/* max(least - d, 0): a guard that d >= least */
+static TsDim below(TsTl *t, TsDim d, int64_t least) { return ts_over(t, ts_dim_sub(t->d, ts_dim_const(t->d, least), d), 0); }
+
 /* The same instruction for any number of rows, so that a row's bits do not depend on it: narrow tiles for few, else those that are done
  * first. A map has no empty axis: without k, another form. */
 static void add_wgmma(TsMm *mm, TsDim mods)
 {
 	TsTl *t = mm->j->t;
-	TsDim rows = ts_over(t, mm->j->mm.m, SOME), need = ts_dim_add(t->d, mods, ts_over(t, ts_dim_sub(t->d, ts_dim_const(t->d, 1), mm->j->mm.k), 0));
+	TsDim rows = ts_over(t, mm->j->mm.m, SOME), need = ts_dim_add(t->d, mods, below(t, mm->j->mm.k, 1));
 	int64_t lo, hi;
 	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
 	if (lo <= SOME) {
 		mm->v[mm->n] = tuned(mm, TS_GT_MATMUL_WGMMA_FEW, "few rows, ");
 		mm->v[mm->n++].guard = ts_dim_add(t->d, need, rows);
 	}
-	if (rows) ts_mm_by_cost(mm, need);
+	if (rows) ts_mm_by_cost(mm, need, false);
+}
+
+/* More rows whose operands TMA cannot read as they are, where `mods` is not 0 (the dim 0: anywhere): from copies. */
+static void add_packed(TsMm *mm, TsDim mods)
+{
+	TsTl *t = mm->j->t;
+	TsDim one = ts_dim_const(t->d, 1), some = ts_dim_min(t->d, one, ts_over(t, mm->j->mm.m, SOME)), odd = mods ? ts_dim_min(t->d, one, mods) : one;
+	if (!some) return;
+	ts_mm_pack(mm, ts_dim_mul(t->d, some, odd));
+	ts_mm_by_cost(mm, ts_dim_add(t->d, ts_dim_add(t->d, below(t, mm->j->mm.k, 1), below(t, mm->j->mm.m, SOME + 1)), ts_dim_sub(t->d, one, odd)), true);
 }
 
 static void choose_mma(TsMm *mm)
@@ -201,8 +214,9 @@ static void choose_mma(TsMm *mm)
 	int64_t lo, hi;
 	bool wide = mm->wide.vec == 8 && mm->mma == mm->j->mm.ae && mm->mma == mm->j->mm.be && ts_operand_fast(t, &mm->a) >= 0 && ts_operand_fast(t, &mm->b) >= 0;
 	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
-	bool ring = t->target->family == TS_FAMILY_SM90 && ts_mm_has_maps(mm);
+	bool hopper = t->target->family == TS_FAMILY_SM90, ring = hopper && ts_mm_has_maps(mm);
 	if (wide && ring) add_wgmma(mm, mods);
+	if (hopper && ts_mm_can_pack(mm) && (!wide || !ring || mods)) add_packed(mm, wide && ring ? mods : 0);
 	for (int i = 0; i < 3 && wide && !ring; i++) {
 		if ((i == 0 && lo > FEW) || (i == 1 && lo > SOME)) continue;
 		mm->v[mm->n] = shape[i];

@@ -4,11 +4,12 @@
 
 enum { TS_MM_VARIANTS = 16, TS_MM_BLOCK_K = 64 /* of k in a stage of the ring */ };
 typedef enum { TS_MM_FMA, TS_MM_MMA, TS_MM_WGMMA } TsMmForm;
-typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */; TsDim guard, limit /* guard <= limit */; bool by_cost; TsDim need /* as in TsChoice */; const char *label; } TsMmVariant; /* wm x wn warps; wgmma: wm groups of four */
+typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */, packed /* reads the copies of the operands */; TsDim guard, limit /* guard <= limit */; bool by_cost; TsDim need /* as in TsChoice */; const char *label; } TsMmVariant; /* wm x wn warps; wgmma: wm groups of four */
 typedef struct {
 	TsJob *j;
 	TsOperand a, b;             /* a: [k, m]; b: [k, n] */
 	TsDtype mma;                /* the type that the matrix instruction multiplies, or TS_DTYPE_NONE */
+	TsOperand packed[2];        /* where a and b are copied for TMA, if they are */
 	TsWide wide;
 	TsMmVariant v[TS_MM_VARIANTS];
 	int n;
@@ -23,6 +24,9 @@ void ts_gl_shared(TsKb *k, const char *name, const char *dims, int row, int rows
 void ts_mm_fma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
 void ts_mm_mma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
 bool ts_mm_has_maps(const TsMm *mm);                         /* can TMA read both operands? */
-/* Adds a variant for every tile that may be the best one of some sizes; each needs `need` to be 0. */
-void ts_mm_by_cost(TsMm *mm, TsDim need);
+/* Adds a variant for every tile that may be the best one of some sizes; each needs `need` to be 0. packed: on copies of the operands. */
+void ts_mm_by_cost(TsMm *mm, TsDim need, bool packed);
+bool ts_mm_can_pack(const TsMm *mm);
+/* Copies the operands so that TMA can read them; wanted: 1, or 0 where they are not. */
+void ts_mm_pack(TsMm *mm, TsDim wanted);
 void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);

@@ -13,7 +13,10 @@ static TsDim cost_of(const TsMm *mm, const TsGpuTile *g)
 	return ts_dim_mul(d, ts_dim_cdiv(d, tiles, ts_dim_const(d, t->gpu->multiprocessors)), ts_dim_add(d, steps, ts_dim_const(d, g->tile)));
 }
 
-void ts_mm_by_cost(TsMm *mm, TsDim need)
+/* Copies are for sizes that nothing is tuned for: three tiles will do. */
+static bool serves(const TsGpuTile *g, bool packed) { return !packed || (g->block_m == 128 && g->block_n != 192); }
+
+void ts_mm_by_cost(TsMm *mm, TsDim need, bool packed)
 {
 	TsTl *t = mm->j->t;
 	TsDims *d = t->d;
@@ -21,16 +24,17 @@ void ts_mm_by_cost(TsMm *mm, TsDim need)
 	int order[TS_GPU_TILES], n = 0;
 	for (int i = 0; i < t->gpu->tiles; i++) cost[i] = cost_of(mm, &t->gpu->tile[i]);
 	for (int i = 0; i < t->gpu->tiles; i++) {
-		bool wins = true;
+		bool wins = serves(&t->gpu->tile[i], packed);
 		for (int j = 0; j < t->gpu->tiles && wins; j++)
-			wins = i == j || ts_dim_le(d, ts_dim_add(d, cost[j], ts_dim_const(d, j > i)), cost[i]) != TS_YES;
+			wins = i == j || !serves(&t->gpu->tile[j], packed) || ts_dim_le(d, ts_dim_add(d, cost[j], ts_dim_const(d, j > i)), cost[i]) != TS_YES;
 		if (wins) order[n++] = i;
 	}
 	/* The first whose cost is no more than those behind it; a need that isn't met costs more than a century. */
 	for (int i = n - 1; i >= 0; i--) {
 		const TsGpuTile *g = &t->gpu->tile[order[i]];
 		TsMmVariant *v = &mm->v[mm->n + i];
-		*v = (TsMmVariant){ TS_MM_WGMMA, g->block_m, g->block_n, TS_MM_BLOCK_K, g->block_m / 64, 1, g->stages, .wide = true, .by_cost = true, .need = need, .label = "persistent, " };
+		*v = (TsMmVariant){ TS_MM_WGMMA, g->block_m, g->block_n, TS_MM_BLOCK_K, g->block_m / 64, 1, g->stages, .wide = !packed, .packed = packed, .by_cost = true, .need = need,
+			.label = packed ? "copied, " : "persistent, " };
 		v->guard = i == n - 1 ? need : ts_dim_add(d, cost[order[i]], ts_dim_mul(d, need, ts_dim_const(d, (int64_t)1 << 44)));
 		v->limit = i == n - 1 ? 0 : best;
 		best = i == n - 1 ? cost[order[i]] : ts_dim_min(d, cost[order[i]], best);

@@ -16,7 +16,7 @@ bool ts_mm_has_maps(const TsMm *mm) { return ts_operand_is_map(mm->j->t, &mm->a)
 
 static Side side(TsMm *mm, TsKb *k, const TsMmVariant *v, bool b)
 {
-	Side s = { .o = b ? mm->b : mm->a, .width = b ? v->bn : v->bm };
+	Side s = { .o = v->packed ? mm->packed[b] : b ? mm->b : mm->a, .width = b ? v->bn : v->bm };
 	s.by_x = ts_operand_fast(k->t, &s.o) == 1;
 	int rows = s.by_x ? v->bk : s.width, cols = s.by_x ? s.width : v->bk;
 	if (!s.by_x) {
@@ -30,13 +30,15 @@ static Side side(TsMm *mm, TsKb *k, const TsMmVariant *v, bool b)
 }
 
 /* The result as an operand of [m, n], where TMA can write it. */
-static bool result(TsMm *mm, TsKb *k, TsOperand *o)
+static bool result(TsMm *mm, TsKb *k, const TsMmVariant *v, TsOperand *o)
 {
 	TsJob *j = mm->j;
 	const TsRNode *leaf = &j->r.nodes.p[j->leaf];
 	*o = (TsOperand){ .real = { .buf = leaf->buf, .offset = leaf->offset }, .size = { j->mm.m, j->mm.n }, .stride = { leaf->coef[j->mm.im], leaf->coef[j->mm.in] } };
 	for (uint32_t i = 0; i < j->mm.im; i++) o->at[o->n++] = (TsAxisAt){ ts_kb_fmt(k, "b%u", i), j->r.size[i], leaf->coef[i] };
-	return ts_dtype_bits(leaf->elem) == 16 && ts_operand_is_map(k->t, o) && ts_operand_fast(k->t, o) == 1;
+	bool even = v->wide || (ts_whole(k->t, o->stride[0], 8) && ts_whole(k->t, o->real.offset, 8));
+	for (uint32_t i = 0; i < o->n && !v->wide; i++) even = even && ts_whole(k->t, o->at[i].stride, 8);
+	return even && ts_dtype_bits(leaf->elem) == 16 && ts_operand_is_map(k->t, o) && ts_operand_fast(k->t, o) == 1;
 }
 
 /* The point of the grid: batches, then tiles in bands. */
@@ -177,7 +179,7 @@ void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 	layout(k, v->wm, v->bn, "D", NULL);
 	layout(k, v->wm, part_of(v), "X", &p);
 	Side s[2] = { side(mm, k, v, false), side(mm, k, v, true) };
-	if (result(mm, k, &o)) out = ts_gpu_operand(k, &o, &at);
+	if (result(mm, k, v, &o)) out = ts_gpu_operand(k, &o, &at);
 	ts_kb_line(k, "ring R[%d] { a: %s[%d, %d] @KA, b: %s[%d, %d] @KB } { full = 1, empty = %d }", v->stages, e, s[0].by_x ? v->bk : v->bm, s[0].by_x ? v->bm : v->bk, e,
 		s[1].by_x ? v->bk : v->bn, s[1].by_x ? v->bn : v->bk, 4 * v->wm);
 	if (out) {
