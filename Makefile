@@ -35,6 +35,8 @@ help:
 	@echo 'make check         set up, build, and run every test (SUITES="unit tree" MATCH=name for some of them)'
 	@echo 'make bless         rewrite the golden answers; read the diff'
 	@echo 'make bench         compare speed with the peers'
+	@echo '                   DEVICE=cuda: check and bench on a GPU, with the PyTorch of $$(GPU_PYTHON); PART="diff guards" some parts of the check,'
+	@echo '                   CLASS=matmul,norm SECONDS=0.5 some classes of the bench and the time for each pair'
 	@echo 'make install       into $$(DESTDIR)$$(PREFIX), PREFIX=$(PREFIX)'
 	@echo 'make dist          dist/tessera-$(VERSION)-linux-x86_64.tar.xz: runs anywhere, unpacked anywhere'
 	@echo 'make clean         remove $(BUILD); V=1 shows commands, BUILD=DIR builds elsewhere, SAN=address,undefined checks memory'
@@ -179,10 +181,30 @@ $(BUILD)/tsc-load: $(HELPER_OBJ) $(BUILD)/rtlib.o $(LIBC_NAMES)
 setup:
 	@scripts/setup.sh test
 
+# DEVICE=cuda: on a machine with a GPU, in the Python that has PyTorch for it (docs/testing.md)
+DEVICE      ?= cpu
+GPU_PYTHON  ?= python3
+$(if $(filter-out cpu cuda,$(DEVICE)),$(error DEVICE=$(DEVICE): there are cpu and cuda))
+
+ifeq ($(DEVICE),cuda)
+check:
+	@scripts/setup.sh build
+	@$(MAKE) --no-print-directory $(JOBS) all $(DEVICE_PROGRAMS)
+	@$(GPU_PYTHON) tests/device/run.py --build $(BUILD) $(PART)
+bench:
+	@scripts/setup.sh build
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(GPU_PYTHON) bench/gpu/models.py $(BUILD)/tsc $(or $(CLASS),all) $(or $(SECONDS),0.5)
+else
 check:
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory $(JOBS) all unit $(CHECK_PROGRAMS)
 	@$(PY) tests/run.py --build $(BUILD) $(if $(MATCH),--match '$(MATCH)') $(SUITES)
+bench:
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(PY) bench/run.py --build $(BUILD)
+endif
 
 bless:
 	@scripts/setup.sh test
@@ -199,16 +221,13 @@ override TEXT := $(value TEXT)
 export TEXT
 endif
 
-bench:
-	@scripts/setup.sh test
-	@$(MAKE) --no-print-directory $(JOBS) all
-	@$(PY) bench/run.py --build $(BUILD)
-
 # bin/tsc, the helper and runtime beside it, headers, documents, and the licences of what tsc carries
 install: all
 	scripts/install.sh $(BUILD) '$(DESTDIR)$(PREFIX)'
 
-dist: all
+# beside what is installed: the GPU suite and bench (tests/device/, bench/gpu/), with all that they take but PyTorch
+dist:
+	@$(MAKE) --no-print-directory all $(DEVICE_PROGRAMS)
 	scripts/dist.sh $(BUILD) $(VERSION)
 
 # the vector math on every f32 there is: about a quarter of an hour on two cores

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Make dist/tessera-VERSION-linux-x86_64.tar.xz from a build: scripts/dist.sh BUILD VERSION. The same tree gives the same bytes.
+# `make check DEVICE=cuda` and `make bench DEVICE=cuda` work in it too, on a machine that has neither compiler nor LLVM.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$1
@@ -9,6 +10,21 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 
 scripts/install.sh "$build" "$stage/$name"
+
+# the GPU suite and bench: scripts, texts, and two programs that need libc alone
+home=$stage/$name
+strip=${STRIP:-strip}
+install -d "$home/tests/device" "$home/bench/gpu" "$home/examples/kernels" "$home/examples/minilm" "$home/examples/mlp" "$home/lib/tessera/device"
+install -m 644 scripts/dist.mk "$home/Makefile"
+install -m 644 tests/device/*.py "$home/tests/device/"
+install -m 644 bench/gpu/*.py "$home/bench/gpu/"
+install -m 644 examples/kernels/*_sm*.tile "$home/examples/kernels/"
+install -m 644 examples/minilm/minilm.tg "$home/examples/minilm/"
+install -m 644 examples/mlp/mlp.tg "$home/examples/mlp/"
+for program in tests host; do
+	install -m 755 "$build/device/$program" "$home/lib/tessera/device/"
+	$strip --strip-all "$home/lib/tessera/device/$program"
+done
 mkdir -p "$out"
 # xz in blocks of fixed size: the result does not depend on the number of cores
 tar -C "$stage" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@${SOURCE_DATE_EPOCH:-0}" --mode=go=rX,u+rw -cf - "$name" |

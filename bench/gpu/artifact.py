@@ -43,10 +43,18 @@ def _describe(t):
     return _Tensor(t.data_ptr(), _CUDA if t.is_cuda else 1, t.device.index or 0 if t.is_cuda else 0, t.dim(), code, bits, 1, shape, strides, 0), (shape, strides)
 
 
-class Artifact:
-    """One session of the model in a shared object, on GPU 0 or on the CPU."""
+class Refused(RuntimeError):
+    """A call returned an error: its code (TESSERA_INVALID, …) and message."""
 
-    def __init__(self, path, cuda=True):
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+class Artifact:
+    """One session of the model in a shared object, on a GPU or on the CPU."""
+
+    def __init__(self, path, cuda=True, device_id=0, threads=0):
         self.lib = C.CDLL(path)
         with open(path, "rb") as f:
             self.code = hashlib.file_digest(f, "sha256").hexdigest()[:24]
@@ -54,32 +62,47 @@ class Artifact:
         self.model = C.addressof(C.c_char.in_dll(self.lib, name))
         self.table = _Model.from_address(self.model).api + 8
         self.error = _Error()
-        options = _ContextOptions(C.sizeof(_ContextOptions), device=_CUDA if cuda else 1)
-        self.context, self.session = C.c_void_p(), C.c_void_p()
-        e = C.byref(self.error)
-        self._call(_CONTEXT_CREATE, C.c_void_p(self.model), C.byref(options), C.byref(self.context), e)
-        self._call(_SESSION_CREATE, C.c_void_p(self.model), self.context, None, C.byref(self.session), e)
+        options = _ContextOptions(C.sizeof(_ContextOptions), threads=threads, device=_CUDA if cuda else 1, device_id=device_id)
+        self.context = C.c_void_p()
+        self._call(_CONTEXT_CREATE, C.c_void_p(self.model), C.byref(options), C.byref(self.context), C.byref(self.error))
+        self._open()
+
+    def _open(self):
+        self.session = C.c_void_p()
+        self._call(_SESSION_CREATE, C.c_void_p(self.model), self.context, None, C.byref(self.session), C.byref(self.error))
+
+    def another(self):
+        """One more session in the same context, for another thread."""
+        other = object.__new__(Artifact)
+        other.__dict__.update(self.__dict__, error=_Error(), first=self)
+        other._open()
+        return other
+
+    def close(self):
+        """The session's end. The context stays."""
+        self._slot(_SESSION_DESTROY, None)(self.session)
 
     def _slot(self, i, result=C.c_int32):
         return C.CFUNCTYPE(result)(C.c_void_p.from_address(self.table + 8 * i).value)
 
     def _call(self, i, *args):
         if self._slot(i)(*args):
-            raise RuntimeError(self.error.message.decode())
+            raise Refused(self.error.code, self.error.message.decode(errors="replace"))
 
-    def bind(self, inputs, outputs, graph=0):
-        """A function without arguments that runs the graph on these tensors, on torch's current stream."""
+    def bind(self, inputs, outputs, graph=0, stream=None):
+        """A function without arguments that runs the graph on these tensors, on this stream or the one that is now torch's current."""
         BOUND.add(self.code)
         made = [_describe(t) for t in list(inputs) + list(outputs)]
         n = len(inputs)
         pointers = [(C.POINTER(_Tensor) * max(len(part), 1))(*[C.pointer(d) for d, _ in part]) for part in (made[:n], made[n:])]
         run, session, e = self._slot(_RUN), self.session, C.byref(self.error)
-        stream = C.c_void_p(torch.cuda.current_stream().cuda_stream if torch.cuda.is_available() else 0)
+        on_gpu = any(t.is_cuda for t in list(inputs) + list(outputs))
+        stream = C.c_void_p((stream or torch.cuda.current_stream()).cuda_stream if on_gpu else 0)
         args = (session, C.c_int32(graph), pointers[0], C.c_int32(n), pointers[1], C.c_int32(len(outputs)), stream, e)
 
         def launch(_keep=(made, pointers, inputs, outputs)):
             if run(*args):
-                raise RuntimeError(self.error.message.decode())
+                raise Refused(self.error.code, self.error.message.decode(errors="replace"))
 
         return launch
 

@@ -1,6 +1,7 @@
 /* What must not change a bit: the batch a row comes in, the number of threads, and running again. Random graphs (graphgen.h) whose axis
  * 0 is a batch axis: each of the rows of a batch of 64 also runs alone, and in batches of other sizes and at other places; the whole
- * batch runs over 100 times with each of 1, 2, 3 and 8 threads, in 16 sessions at once. Usage: test_invariance [SEED | FIRST COUNT]. */
+ * batch runs over 100 times with each of 1, 2, 3 and 8 threads, in 16 sessions at once. Usage: test_invariance [SEED | FIRST COUNT].
+ * With TESSERA_TEST_ARCH all of it happens on a GPU (tests/unit/device.h). */
 #include "tests/unit/graphrun.h"
 #include <pthread.h>
 
@@ -156,6 +157,7 @@ static bool one_graph(uint64_t seed)
 	int nmust = seed_pairs(pairs, npairs, seed, GRAPHS, 1, must, MUST);
 	Rng rng = { seed + 1000000 };
 	bool ok = gen_graph(&r->g, &rng, false, true, must, nmust, unused);
+	if (device_arch()) r->g.b.m->numerics.batch_invariant = TS_YES; /* of every node; GPUs promise it only where it is written */
 	r->ni = r->g.b.g->params.n;
 	r->no = r->g.b.g->body.results.n;
 	if (!ok) {
