@@ -34,10 +34,18 @@ def steps_of(inspected, target):
     return [s for s in steps if s]
 
 
+WORDS = {"__builtins__": {}, "min": min, "max": max}
+
+
 def choice(steps, dims):
     chosen = []
     for step in steps:
-        chosen.append(next((kernel for _, kernel, guard in step if guard is None or eval(guard, {"__builtins__": {}, "min": min, "max": max}, dims)), None))
+        for _, kernel, guard in step:
+            if guard is None or eval(guard, WORDS, dims):
+                break
+        else:
+            kernel = None
+        chosen.append(kernel)
     return tuple(chosen)
 
 
