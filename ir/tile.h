@@ -44,7 +44,8 @@ typedef enum {
 } TsTileOp;
 
 /* Target classes, as sets. */
-enum { TS_TG_CPU = 1, TS_TG_SM80 = 2, TS_TG_SM90 = 4, TS_TG_AMD = 8, TS_TG_HOPPER = TS_TG_SM90, TS_TG_NV = TS_TG_SM80 | TS_TG_SM90,
+enum { TS_TG_CPU = 1, TS_TG_SM80 = 2, TS_TG_SM90 = 4, TS_TG_AMD = 8, TS_TG_SM89 = 16 /* sm_80's words and 8-bit floats in mma */, TS_TG_HOPPER = TS_TG_SM90,
+	TS_TG_FP8 = TS_TG_SM89 | TS_TG_SM90, TS_TG_NV = TS_TG_SM80 | TS_TG_SM89 | TS_TG_SM90,
 	TS_TG_GPU = TS_TG_NV | TS_TG_AMD, TS_TG_ANY = TS_TG_GPU | TS_TG_CPU };
 typedef enum { TS_SC_LANE, TS_SC_WARP, TS_SC_ROLE, TS_SC_CTA } TsTScope;
 typedef struct { const char *name; TsTScope scope; uint32_t targets; const char *doc; } TsTileOpInfo;

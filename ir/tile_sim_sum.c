@@ -237,13 +237,43 @@ bool sim_argreduce(Sim *s, Agent *a, const TsTree *call, Val *out)
 }
 
 /* ---- products ---- */
-/* c + a b for the places of one warp; a: rows x k, b: k x columns, dense. */
-static void multiply(const Sim *s, const TsTType *t, const int32_t *coords, const Cell *c, const double *a, const double *b, const int64_t *row, const int64_t *col, int64_t k, int64_t n, Cell *out)
+/* What the matrix instructions add up: f32 without its low 13 bits (TF32) and 16-bit operands in full; 8-bit ones as Hopper does, 32
+ * products and the sum so far cut off 13 bits below the exponent of the largest. */
+enum { FP8_K = 32, FP8_BITS = 13 };
+
+static double fp8_sum(const double *x, const double *y, int64_t n, double sum)
 {
+	double most = fabs(sum), unit;
+	for (int64_t i = 0; i < n; i++) most = fmax(most, fabs(x[i] * y[i]));
+	if (!(most > 0) || !isfinite(most)) {
+		for (int64_t i = 0; i < n; i++) sum += x[i] * y[i];
+		return sum;
+	}
+	unit = ldexp(1, ilogb(most) - FP8_BITS);
+	double units = trunc(sum / unit);
+	for (int64_t i = 0; i < n; i++) units += trunc(x[i] * y[i] / unit);
+	return units * unit;
+}
+
+static double upper_19_bits(double x)
+{
+	float f = (float)x;
+	uint32_t u;
+	memcpy(&u, &f, sizeof u);
+	if (isfinite(x)) u &= ~UINT32_C(0x1fff);
+	memcpy(&f, &u, sizeof f);
+	return f;
+}
+
+/* c + a b for the places of one warp; a: rows x k, b: k x columns, dense. elem: of a. */
+static void multiply(const Sim *s, const TsTType *t, const int32_t *coords, const Cell *c, const double *a, const double *b, const int64_t *row, const int64_t *col, int64_t k, int64_t n, TsDtype elem, Cell *out)
+{
+	bool eight = !s->a->exact && ts_dtype_bits(elem) == 8;
 	for (int64_t p = 0; p < n; p++) {
 		const double *x = a + row[coords[2 * p]] * k, *y = b + col[coords[2 * p + 1]] * k;
 		double sum = c ? c[p].f : 0;
-		for (int64_t i = 0; i < k; i++) sum += x[i] * y[i];
+		for (int64_t i = 0; i < k && eight; i += FP8_K) sum = fp8_sum(x + i, y + i, k - i < FP8_K ? k - i : FP8_K, sum);
+		for (int64_t i = 0; i < k && !eight; i++) sum += x[i] * y[i];
 		out[p].f = sim_round(s, t->elem, sum);
 	}
 }
@@ -289,7 +319,10 @@ static bool product(Sim *s, Agent *a, const TsTree *call, const TsTType *t, cons
 	int64_t rows = number(coords, 0, n, t->extent[0], row), cols = number(coords, 1, n, t->extent[1], col);
 	double *x = room(s, rows * k, sizeof *x), *y = room(s, cols * k, sizeof *y);
 	bool ok = gather(s, a, call->kid[2], va, wa, false, k, row, t->extent[0], x) && gather(s, a, call->kid[3], vb, wb, true, k, col, t->extent[1], y);
-	if (ok) multiply(s, t, coords, c, x, y, row, col, k, n, out);
+	TsDtype elem = ts_tinfo(call->kid[2])->type.elem;
+	for (int64_t i = 0; i < rows * k && elem == TS_F32 && !s->a->exact; i++) x[i] = upper_19_bits(x[i]);
+	for (int64_t i = 0; i < cols * k && elem == TS_F32 && !s->a->exact; i++) y[i] = upper_19_bits(y[i]);
+	if (ok) multiply(s, t, coords, c, x, y, row, col, k, n, elem, out);
 	free(row), free(col), free(x), free(y);
 	return ok;
 }

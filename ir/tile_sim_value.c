@@ -237,11 +237,20 @@ static void set_attrs(TsModule *m, TsNode *node, const TsTree *call, TsDtype to)
 	}
 }
 
+/* to 11 significant bits, ties away from zero; subnormals to theirs */
+static double round_tf32(double x)
+{
+	if (!isfinite(x) || x == 0) return x;
+	int e = ilogb(x);
+	double unit = ldexp(1, (e < -126 ? -126 : e) - 10);
+	return round(x / unit) * unit;
+}
+
 static void own_word(int32_t op, TsNum in[], const int64_t stride[], TsNum *out)
 {
 	for (int64_t o = 0; o < out->n; o++) {
 		double x = in[0].f[o * stride[0]];
-		out->f[o] = op == TS_TILE_exp2 ? exp2(x) : fma(x, in[1].f[o * stride[1]], in[2].f[o * stride[2]]);
+		out->f[o] = op == TS_TILE_exp2 ? exp2(x) : op == TS_TILE_tf32 ? round_tf32(x) : fma(x, in[1].f[o * stride[1]], in[2].f[o * stride[2]]);
 	}
 }
 
@@ -456,7 +465,7 @@ static int value_word(Sim *s, Agent *a, const TsTree *call, const TsTType *to, V
 {
 	int32_t op = ts_tinfo(call)->op;
 	bool tile = to && to->form == TS_TT_TILE;
-	if (op >= TS_TILE_POINTWISE || op == TS_TILE_fma || op == TS_TILE_exp2) return sim_pointwise(s, a, call, out);
+	if (op >= TS_TILE_POINTWISE || op == TS_TILE_fma || op == TS_TILE_exp2 || op == TS_TILE_tf32) return sim_pointwise(s, a, call, out);
 	switch (op) {
 	case TS_TILE_min: case TS_TILE_max: case TS_TILE_xor: case TS_TILE_cdiv: case TS_TILE_select: case TS_TILE_raster: return word_idx(s, a, call, out, nout);
 	case TS_TILE_instance: return out->s.i = a->instance, true;

@@ -162,6 +162,12 @@ bool tv_pointwise(TsVerify *v, TvCall *c, int32_t op)
 		if (!tv_operand(v, c->arg[i], &have[i], where && i == 0 ? TS_BOOL : elem)) return false;
 	for (uint32_t i = 1 + c->narg; i < c->call->n; i++) {
 		TsTree *kw = c->call->kid[i];
+		int64_t bits;
+		if (info && !strcmp(kw->name, "bits") && !strncmp(info->bound, "ulp", 3) && elem == TS_F32) {
+			if (!tv_const(v, kw->kid[0], &bits)) return false;
+			if (bits < 8 || bits > 24) return tv_fail(v, kw, "E_TILE_ARGUMENT", "bits is in 8..24");
+			continue;
+		}
 		if (!info || ts_op_attr_index(info, kw->name) < 0) return tv_fail(v, kw, "E_TILE_ARGUMENT", "'%s' takes no '%s'", name, kw->name);
 	}
 	return give_pointwise(c, shape, !strcmp(rule, "compare") ? TS_BOOL : elem);
@@ -194,6 +200,12 @@ static bool word_select(TsVerify *v, TvCall *c)
 static bool word_fma(TsVerify *v, TvCall *c) { return tv_pointwise(v, c, TS_TILE_fma); }
 
 static bool word_exp2(TsVerify *v, TvCall *c) { return tv_pointwise(v, c, TS_TILE_exp2); }
+
+static bool word_tf32(TsVerify *v, TvCall *c)
+{
+	if (!tv_pointwise(v, c, TS_TILE_tf32)) return false;
+	return c->out[0].elem == TS_F32 || tv_fail(v, c->call, "E_TILE_TYPE", "tf32 rounds f32, not %s", ts_dtype_name(c->out[0].elem));
+}
 
 static bool word_fill(TsVerify *v, TvCall *c)
 {
@@ -406,7 +418,7 @@ static bool word_mma(TsVerify *v, TvCall *c)
 {
 	TsTType acc;
 	const char *atom;
-	if (!tv_arity(v, c, 3, 3) || !tv_keywords(v, c, "atom zero_if") || !tv_string(v, c, "atom", "fma wgmma mma mfma wmma", "fma", &atom) || !tv_expr(v, c->arg[0], NULL, &acc)) return false;
+	if (!tv_arity(v, c, 3, 3) || !tv_keywords(v, c, "atom zero_if") || !tv_string(v, c, "atom", "fma wgmma mma mma_tf32 mfma wmma", "fma", &atom) || !tv_expr(v, c->arg[0], NULL, &acc)) return false;
 	bool whole = ts_dtype_is_int(acc.elem) && ts_dtype_is_compute(acc.elem) && !strcmp(atom, "fma"); /* integers: multiply and add, wrapping */
 	if (acc.form != TS_TT_TILE || acc.rank != 2 || (!ts_dtype_is_float(acc.elem) && !whole)) return tv_fail(v, c->arg[0], "E_TILE_TYPE", "the accumulator is a tile of two axes that this atom adds into, this is %s", tv_type_text(v, &acc));
 	acc.decl = NULL;
@@ -507,7 +519,7 @@ TvWord *tv_word(TsTileOp op)
 {
 	static TvWord *const word[TS_TILE_OP_COUNT] = {
 #define W(name) [TS_TILE_##name] = word_##name
-		W(min), W(max), W(cdiv), W(xor), W(select), W(raster), W(fma), W(exp2), W(fill), W(iota), W(bcast), W(slice), W(concat), W(convert), W(reduce), W(argreduce),
+		W(min), W(max), W(cdiv), W(xor), W(select), W(raster), W(fma), W(exp2), W(tf32), W(fill), W(iota), W(bcast), W(slice), W(concat), W(convert), W(reduce), W(argreduce),
 		W(mma), W(philox), W(load), W(store), W(prefetch), W(pack),
 #undef W
 	};

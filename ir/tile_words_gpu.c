@@ -274,7 +274,25 @@ static bool matches(TsVerify *v, const char *c, const char *a, const char *b, co
 	return ts_layout_axis_size(&ka, TS_AX_R) == ts_layout_axis_size(&kb, TS_AX_R) && ts_layout_extent(&ka, 0) == ts_layout_extent(&kb, 0);
 }
 
-enum { TS_AE_HALF = 1 };
+enum { TS_AE_HALF = 1, TS_AE_FP8 = 2, TS_AE_TF32 = 4 };
+
+static int elems_of(TsDtype t)
+{
+	return t == TS_BF16 || t == TS_F16 ? TS_AE_HALF : t == TS_FP8_E4M3 || t == TS_FP8_E5M2 ? TS_AE_FP8 : t == TS_F32 ? TS_AE_TF32 : 0;
+}
+
+/* Does a shared operand lie along its axis `axis`? */
+static bool lies_along(const TsTree *x, int axis)
+{
+	const TsTType *t;
+	int at = -1;
+	for (; x->kind == TS_TREE_FIELD && !ts_tinfo(x)->decl; x = x->kid[0]) axis = 1 - axis; /* .T */
+	t = &ts_tinfo(ts_tinfo(x->kind == TS_TREE_INDEX ? x->kid[0] : x)->decl)->type;
+	if (x->kind != TS_TREE_INDEX) at = axis;
+	for (uint32_t i = 1, n = 0; x->kind == TS_TREE_INDEX && i < x->n; i++)
+		if (x->kid[i]->kind == TS_TREE_RANGE && (int)n++ == axis) at = (int)i - 1;
+	return t->layout->n && t->layout->d[0].dim == at;
+}
 
 bool tv_mma_gpu(TsVerify *v, TvCall *c, const char *atom, const TsTType *acc)
 {
@@ -283,34 +301,37 @@ bool tv_mma_gpu(TsVerify *v, TvCall *c, const char *atom, const TsTType *acc)
 #include "ir/tile_atoms.def"
 	};
 	bool wgmma = !strcmp(atom, "wgmma");
+	int elems = 0;
 	TsTType a, b, cond, out = *acc;
 	TsTree *zero = tv_keyword(c, "zero_if");
 	if (!in_one(v, c, false) || !tv_expr(v, c->arg[1], NULL, &a) || !tv_expr(v, c->arg[2], NULL, &b)) return false;
 	if (zero && !tv_expr(v, zero, NULL, &cond)) return false;
 	if (zero && (!wgmma || cond.form != TS_TT_SCALAR || (cond.elem != TS_BOOL && zero->kind != TS_TREE_TRUE && zero->kind != TS_TREE_FALSE))) return tv_fail(v, zero, "E_TILE_TYPE", "zero_if is a bool, for wgmma");
 	if (zero && !tv_operand(v, zero, &cond, TS_BOOL)) return false;
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		if (!strcmp(table[i].name, atom) && table[i].targets & v->target->cls) elems |= table[i].elems;
+	if (!elems) return tv_fail(v, c->call, "E_TILE_TARGET", "%s has no '%s'", v->target->name, atom);
 	for (int i = 0; i < 2; i++) {
 		const TsTType *t = i ? &b : &a;
 		bool shared = t->form == TS_TT_MEM && t->space == TS_SP_SHARED, reg = t->form == TS_TT_TILE && !t->pending;
 		if (t->rank != 2 || !(wgmma ? shared || (reg && i == 0) : reg)) return tv_fail(v, c->arg[1 + i], "E_TILE_TYPE", "'%s' takes %s here, this is %s", atom, wgmma ? i ? "shared memory" : "shared memory or registers" : "a register tile", tv_type_text(v, t));
-		if (t->elem != TS_BF16 && t->elem != TS_F16) return tv_fail(v, c->arg[1 + i], "E_TILE_TYPE", "'%s' multiplies bf16 or f16, not %s", atom, ts_dtype_name(t->elem));
+		if (!(elems_of(t->elem) & elems)) return tv_fail(v, c->arg[1 + i], "E_TILE_TYPE", "'%s' multiplies %s, not %s", atom, elems == TS_AE_TF32 ? "f32" : elems & TS_AE_FP8 ? "bf16, f16, fp8_e4m3 or fp8_e5m2" : "bf16 or f16", ts_dtype_name(t->elem));
+		if (shared && elems_of(t->elem) == TS_AE_FP8 && !lies_along(c->arg[1 + i], 1 - i)) return tv_fail(v, c->arg[1 + i], "E_TILE_LAYOUT", "8-bit operands of '%s' lie along k in shared memory", atom);
 	}
-	if (a.elem != b.elem || acc->elem != TS_F32) return tv_fail(v, c->call, "E_TILE_TYPE", "%s and %s into %s", ts_dtype_name(a.elem), ts_dtype_name(b.elem), ts_dtype_name(acc->elem));
+	if ((a.elem != b.elem && elems_of(a.elem) != TS_AE_FP8) || elems_of(a.elem) != elems_of(b.elem) || acc->elem != TS_F32) return tv_fail(v, c->call, "E_TILE_TYPE", "%s and %s into %s", ts_dtype_name(a.elem), ts_dtype_name(b.elem), ts_dtype_name(acc->elem));
 	if (acc->extent[0] != a.extent[0] || a.extent[1] != b.extent[0] || b.extent[1] != acc->extent[1])
 		return tv_fail(v, c->call, "E_TILE_SHAPE", "[%lld, %lld] is no product of [%lld, %lld] and [%lld, %lld]", (long long)acc->extent[0], (long long)acc->extent[1], (long long)a.extent[0], (long long)a.extent[1], (long long)b.extent[0], (long long)b.extent[1]);
 	if (acc->pending && !wgmma) return tv_fail(v, c->arg[0], "E_TILE_IN_FLIGHT", "only wgmma accumulates in flight");
-	if (wgmma && (a.extent[1] % 16 || v->warps != 4)) return tv_fail(v, c->call, "E_TILE_ROLE", "wgmma runs in roles of 4 warps, on k in steps of 16");
+	int step = 256 / ts_dtype_bits(a.elem);
+	if (wgmma && (a.extent[1] % step || v->warps != 4)) return tv_fail(v, c->call, "E_TILE_ROLE", "wgmma runs in roles of 4 warps, on k in steps of %d", step);
 	TsLayout bt = { 0 };
 	if (b.form == TS_TT_TILE) bt = ts_layout_coalesce(&(TsLayout){ 0 }), bt = ts_layout_transpose(b.layout), bt = ts_layout_coalesce(&bt);
-	bool known = false;
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-		if (strcmp(table[i].name, atom) || !(table[i].targets & v->target->cls)) continue;
-		known = true;
+		if (strcmp(table[i].name, atom) || !(table[i].targets & v->target->cls) || table[i].elems != elems_of(a.elem)) continue;
 		if (!matches(v, table[i].c, table[i].a, table[i].b, acc->layout, a.form == TS_TT_TILE ? a.layout : NULL, b.form == TS_TT_TILE ? &bt : NULL)) continue;
 		out.pending = wgmma;
 		return give(c, &out);
 	}
-	if (!known) return tv_fail(v, c->call, "E_TILE_TARGET", "%s has no '%s'", v->target->name, atom);
 	return tv_fail(v, c->call, "E_TILE_LAYOUT", "these layouts are no pattern of '%s': c %s, a %s, b %s", atom, tv_layout_text(v, acc->layout),
 		a.form == TS_TT_TILE ? tv_layout_text(v, a.layout) : "shared", b.form == TS_TT_TILE ? tv_layout_text(v, &bt) : "shared");
 }

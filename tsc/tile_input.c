@@ -16,7 +16,8 @@ static void print_kernel(TsCtx *cx, const TsTree *tree, TsBuf *to)
 static bool same_class(const char *kernel, const char *arch)
 {
 	const TsTileTarget *k = ts_tile_target(kernel), *a = ts_tile_target(arch);
-	return k && k->cls == TS_TG_SM80 && (!a || a->cls == TS_TG_SM80);
+	const uint32_t old = TS_TG_SM80 | TS_TG_SM89;
+	return k && k->cls & old && (!a || (a->cls & old && (k->cls == TS_TG_SM80 || a->cls == TS_TG_SM89)));
 }
 
 /* The target a kernel is written for; "cpu" is every CPU. */

@@ -93,7 +93,7 @@ static bool start(Job *j, TsCtx *cx, const TsTarget *t)
 	LLVMSetModuleDataLayout(w->mod, layout);
 	LLVMDisposeTargetData(layout);
 	w->gpu = t->kind != TS_TK_CPU;
-	w->math = (TsMath){ w->lc, w->mod, w->b, t->fma, t->kind == TS_TK_NVPTX };
+	w->math = (TsMath){ .cx = w->lc, .mod = w->mod, .b = w->b, .fma = t->fma, .nvptx = t->kind == TS_TK_NVPTX };
 	w->i1 = LLVMInt1TypeInContext(w->lc);
 	w->i8 = LLVMInt8TypeInContext(w->lc);
 	w->i16 = LLVMInt16TypeInContext(w->lc);

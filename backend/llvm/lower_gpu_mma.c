@@ -3,7 +3,7 @@
 #include "backend/llvm/lower.h"
 #include <string.h>
 
-enum { WGMMA_M = 64, WGMMA_K = 16, WGMMA_N = 256, MAX_ACC = 128, MMA_M = 16, MMA_N = 8, MMA_K = 16 };
+enum { WGMMA_M = 64, WGMMA_K = 32 /* bytes */, WGMMA_N = 256, MAX_ACC = 128, MMA_M = 16, MMA_N = 8 };
 
 /* The register at coordinates (i, j), counted from what the thread adds. */
 static int register_at(Lower *w, const TsTree *at, const Places *p, int64_t i, int64_t j)
@@ -13,12 +13,20 @@ static int register_at(Lower *w, const TsTree *at, const Places *p, int64_t i, i
 	lw_fail(w, at, "the tile is no pattern of the instruction's fragments");
 }
 
-/* two 16-bit registers as one word */
-static Val pair(Lower *w, TsDtype t, const Frag *x, int r)
+/* the registers of one word from r on: four, two or one */
+static Val word_at(Lower *w, const Frag *x, int r)
 {
+	int n = 32 / ts_dtype_bits(x->elem);
 	Val word;
-	lg_words(w, t, &x->v[r], 2, &word);
+	if (n == 1) return LLVMBuildBitCast(w->b, x->v[r], w->i32, "");
+	lg_words(w, x->elem, &x->v[r], n, &word);
 	return word;
+}
+
+/* as instructions name it */
+static const char *type_name(TsDtype t)
+{
+	return t == TS_BF16 ? "bf16" : t == TS_F16 ? "f16" : t == TS_FP8_E4M3 ? "e4m3" : t == TS_FP8_E5M2 ? "e5m2" : "tf32";
 }
 
 static Frag tile_of(Lower *w, const TsTree *x)
@@ -41,10 +49,22 @@ static int starts(const Places *p, int axis, int64_t step, int64_t *out, int max
 	return n;
 }
 
-/* ---- mma.sync m16n8k16 ---- */
-static void mma_sync(Lower *w, TsDtype t, const Val a[4], const Val b[2], Val c[4])
+/* ---- mma.sync m16n8: a word of a thread is 16 bytes along k in four lanes, an instruction two of them ---- */
+static void mma_other(Lower *w, TsDtype ta, TsDtype tb, const Val a[4], const Val b[2], Val c[4])
+{
+	Val args[10];
+	LLVMTypeRef out[4] = { w->f32, w->f32, w->f32, w->f32 };
+	memcpy(args, a, 4 * sizeof *a), memcpy(args + 4, b, 2 * sizeof *b), memcpy(args + 6, c, 4 * sizeof *c);
+	const char *text = ts_printf(w->arena, "mma.sync.aligned.m16n8k%d.row.col.f32.%s.%s.f32 {$0, $1, $2, $3}, {$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};",
+		256 / ts_dtype_bits(ta), type_name(ta), type_name(tb));
+	Val r = lg_asm(w, text, "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f", LLVMStructTypeInContext(w->lc, out, 4, 0), args, 10);
+	for (unsigned i = 0; i < 4; i++) c[i] = LLVMBuildExtractValue(w->b, r, i, "");
+}
+
+static void mma_sync(Lower *w, TsDtype t, TsDtype tb, const Val a[4], const Val b[2], Val c[4])
 {
 	bool bf = t == TS_BF16;
+	if (ts_dtype_bits(t) != 16) { mma_other(w, t, tb, a, b, c); return; }
 	LLVMTypeRef half2 = LLVMVectorType(LLVMHalfTypeInContext(w->lc), 2);
 	Val args[10];
 	for (int i = 0; i < 4; i++) args[i] = bf ? a[i] : LLVMBuildBitCast(w->b, a[i], half2, "");
@@ -58,20 +78,20 @@ static Frag mma_tile(Lower *w, const TsTree *call, const TsTType *type)
 {
 	enum { MAX = 64 };
 	Frag c = tile_of(w, call->kid[1]), a = tile_of(w, call->kid[2]), b = tile_of(w, call->kid[3]), out = lw_frag(w, type);
-	int64_t m[MAX], n[MAX], k[MAX];
-	int nm = starts(c.at, 0, MMA_M, m, MAX), nn = starts(c.at, 1, MMA_N, n, MAX), nk = starts(a.at, 1, MMA_K, k, MAX);
+	int64_t m[MAX], n[MAX], k[MAX], half = 128 / ts_dtype_bits(a.elem);
+	int nm = starts(c.at, 0, MMA_M, m, MAX), nn = starts(c.at, 1, MMA_N, n, MAX), nk = starts(a.at, 1, 2 * half, k, MAX);
 	memcpy(out.v, c.v, (size_t)c.n * sizeof *c.v);
 	for (int kk = 0; kk < nk; kk++)
 		for (int i = 0; i < nm; i++) {
 			Val fa[4];
-			for (int q = 0; q < 4; q++) fa[q] = pair(w, a.elem, &a, register_at(w, call, a.at, m[i] + q % 2 * 8, k[kk] + q / 2 * 8));
+			for (int q = 0; q < 4; q++) fa[q] = word_at(w, &a, register_at(w, call, a.at, m[i] + q % 2 * 8, k[kk] + q / 2 * half));
 			for (int j = 0; j < nn; j++) {
 				Val fb[2], fc[4];
 				int r = register_at(w, call, c.at, m[i], n[j]), s = register_at(w, call, c.at, m[i] + 8, n[j]);
 				int place[4] = { r, r + 1, s, s + 1 };
-				for (int q = 0; q < 2; q++) fb[q] = pair(w, b.elem, &b, register_at(w, call, b.at, k[kk] + 8 * q, n[j]));
+				for (int q = 0; q < 2; q++) fb[q] = word_at(w, &b, register_at(w, call, b.at, k[kk] + half * q, n[j]));
 				for (int q = 0; q < 4; q++) fc[q] = out.v[place[q]];
-				mma_sync(w, a.elem, fa, fb, fc);
+				mma_sync(w, a.elem, b.elem, fa, fb, fc);
 				for (int q = 0; q < 4; q++) out.v[place[q]] = fc[q];
 			}
 		}
@@ -125,7 +145,7 @@ static Val descriptor(Lower *w, const Operand *o, int64_t outer, int64_t k)
 	return lw_add(w, d, lw_i64(w, bytes_at(o, outer, k) >> 4));
 }
 
-typedef struct { Val a[4]; Val desc_a, desc_b; bool a_registers, a_turned, b_turned; TsDtype elem; } Wgmma;
+typedef struct { Val a[4]; Val desc_a, desc_b; bool a_registers, a_turned, b_turned; TsDtype elem, elem_b; } Wgmma;
 
 /* acc[n / 2] += a b, unless `scale` (i32) is 0: then acc = a b */
 static void wgmma(Lower *w, const Wgmma *x, int n, Val scale, Val *acc)
@@ -134,7 +154,6 @@ static void wgmma(Lower *w, const Wgmma *x, int n, Val scale, Val *acc)
 	Val args[MAX_ACC + 6];
 	LLVMTypeRef out[MAX_ACC];
 	TsBuf text = { 0 }, names = { 0 };
-	const char *type = x->elem == TS_BF16 ? "bf16" : "f16";
 	for (int i = 0; i < regs; i++) {
 		args[i] = acc[i];
 		out[i] = w->f32;
@@ -147,10 +166,14 @@ static void wgmma(Lower *w, const Wgmma *x, int n, Val scale, Val *acc)
 	args[in++] = scale;
 	ts_buf_str(&names, x->a_registers ? "r,r,r,r,l,r" : "l,l,r");
 	int first = 2 * regs; /* the tied operands are numbered too */
-	ts_buf_fmt(&text, "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, $%d, 0;\n\twgmma.mma_async.sync.aligned.m64n%dk16.f32.%s.%s {", first + extra - 1, n, type, type);
+	ts_buf_fmt(&text, "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, $%d, 0;\n\twgmma.mma_async.sync.aligned.m64n%dk%d.f32.%s.%s {", first + extra - 1, n, WGMMA_K * 8 / ts_dtype_bits(x->elem), type_name(x->elem), type_name(x->elem_b));
 	for (int i = 0; i < regs; i++) ts_buf_fmt(&text, "%s$%d", i ? ", " : "", i);
-	if (x->a_registers) ts_buf_fmt(&text, "}, {$%d, $%d, $%d, $%d}, $%d, p, 1, 1, %d;\n}", first, first + 1, first + 2, first + 3, first + 4, x->b_turned);
-	else ts_buf_fmt(&text, "}, $%d, $%d, p, 1, 1, %d, %d;\n}", first, first + 1, x->a_turned, x->b_turned);
+	if (x->a_registers) ts_buf_fmt(&text, "}, {$%d, $%d, $%d, $%d}, $%d, p, 1, 1", first, first + 1, first + 2, first + 3, first + 4);
+	else ts_buf_fmt(&text, "}, $%d, $%d, p, 1, 1", first, first + 1);
+	bool turns = ts_dtype_bits(x->elem) == 16; /* only then has the instruction bits that say which way operands lie */
+	if (turns && !x->a_registers) ts_buf_fmt(&text, ", %d", x->a_turned);
+	if (turns) ts_buf_fmt(&text, ", %d", x->b_turned);
+	ts_buf_str(&text, ";\n}");
 	Val r = lg_asm(w, text.p, names.p, LLVMStructTypeInContext(w->lc, out, (unsigned)regs, 0), args, (unsigned)in);
 	for (int i = 0; i < regs; i++) acc[i] = LLVMBuildExtractValue(w->b, r, (unsigned)i, "");
 	ts_buf_free(&text), ts_buf_free(&names);
@@ -171,7 +194,7 @@ static Frag wgmma_tile(Lower *w, const TsTree *call, const TsTType *type)
 	const TsTType *ta = &ts_tinfo(call->kid[2])->type;
 	const TsTree *zero = lw_keyword(call, "zero_if");
 	bool registers = ta->form == TS_TT_TILE;
-	int64_t m[MAX], cols = columns_of(type->extent[1]), depth = ta->extent[1];
+	int64_t m[MAX], cols = columns_of(type->extent[1]), depth = ta->extent[1], step = WGMMA_K * 8 / ts_dtype_bits(ta->elem);
 	int nm = starts(c.at, 0, WGMMA_M, m, MAX);
 	Val one = lw_i32(w, 1), first = zero ? LLVMBuildZExt(w->b, LLVMBuildNot(w->b, lw_expr(w, zero).v[0], ""), w->i32, "") : one;
 	Val begin = lg_coord_of(w, c.at->layout, 0, 1u << TS_AX_G);
@@ -179,18 +202,18 @@ static Frag wgmma_tile(Lower *w, const TsTree *call, const TsTType *type)
 	if (registers) a = tile_of(w, call->kid[2]);
 	else oa = operand_of(w, call->kid[2], 0, begin);
 	int64_t never;
-	bool fresh = lw_is_const(first, &never) && !never; /* what the registers held does not matter: nothing need be moved into them */
-	for (int r = 0; r < c.n; r++) out.v[r] = fresh ? LLVMGetPoison(w->f32) : c.v[r];
-	for (int64_t k = 0; k < depth; k += WGMMA_K)
+	bool fresh = lw_is_const(first, &never) && !never; /* what the registers hold does not matter: constants need not be moved into them, others are the registers to use */
+	for (int r = 0; r < c.n; r++) out.v[r] = fresh && LLVMIsConstant(c.v[r]) ? LLVMGetPoison(w->f32) : c.v[r];
+	for (int64_t k = 0; k < depth; k += step)
 		for (int i = 0; i < nm; i++)
 			for (int64_t n = 0; n < type->extent[1]; n += cols) {
-				Wgmma x = { .elem = ta->elem, .a_registers = registers, .b_turned = !ob.k_major, .a_turned = !registers && !oa.k_major };
+				Wgmma x = { .elem = ta->elem, .elem_b = ts_tinfo(call->kid[3])->type.elem, .a_registers = registers, .b_turned = !ob.k_major, .a_turned = !registers && !oa.k_major };
 				Val acc[MAX_ACC];
 				int place[MAX_ACC], q = 0;
 				for (int64_t j = 0; j < cols; j += 8)
 					for (int h = 0; h < 4; h++) place[q++] = register_at(w, call, c.at, m[i] + h / 2 * 8, n + j) + h % 2;
 				for (int h = 0; h < q; h++) acc[h] = out.v[place[h]];
-				for (int h = 0; registers && h < 4; h++) x.a[h] = pair(w, a.elem, &a, register_at(w, call, a.at, m[i] + h % 2 * 8, k + h / 2 * 8));
+				for (int h = 0; registers && h < 4; h++) x.a[h] = word_at(w, &a, register_at(w, call, a.at, m[i] + h % 2 * 8, k + h / 2 * (step / 2)));
 				if (!registers) x.desc_a = descriptor(w, &oa, m[i], k);
 				x.desc_b = descriptor(w, &ob, n, k);
 				wgmma(w, &x, (int)cols, k ? one : first, acc);
@@ -201,7 +224,7 @@ static Frag wgmma_tile(Lower *w, const TsTree *call, const TsTType *type)
 
 Frag lg_mma(Lower *w, const TsTree *call, const TsTType *type, const char *atom)
 {
-	if (!strcmp(atom, "mma")) return mma_tile(w, call, type);
+	if (!strcmp(atom, "mma") || !strcmp(atom, "mma_tf32")) return mma_tile(w, call, type);
 	if (!strcmp(atom, "wgmma")) return wgmma_tile(w, call, type);
 	lw_fail(w, call, "target %s has no mma atom '%s'", w->target->name, atom);
 }

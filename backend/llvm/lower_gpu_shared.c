@@ -7,7 +7,7 @@
 #include "backend/llvm/lower.h"
 #include <string.h>
 
-enum { WARP = 32, CHUNK = 16 /* bytes that a swizzle keeps together */, MATRIX = 8 };
+enum { WARP = 32, CHUNK = 16 /* bytes that a swizzle keeps together, and a matrix's row */ };
 
 /* ---- views ---- */
 static const TsTree *ring_of(const TsTree *field) { return ts_tinfo(field->kid[0]->kid[0])->decl; }
@@ -229,8 +229,8 @@ static int group_at(const Lay *y, int r, int64_t multiple)
 	return k;
 }
 
-/* ---- matrices of 8 x 8 ---- */
-typedef struct { bool ok, transposed; int rows, columns; /* the tile's axes along which lanes l8 and pairs lie */ } Matrices;
+/* ---- matrices of 8 rows of 16 bytes ---- */
+typedef struct { bool ok, transposed; int rows, columns; /* the tile's axes along which lanes l8 and words lie */ int per; /* elements of a word */ } Matrices;
 
 static TsDigit first_digit(const TsLayout *l, TsAxis a, int skip)
 {
@@ -239,35 +239,37 @@ static TsDigit first_digit(const TsLayout *l, TsAxis a, int skip)
 	return (TsDigit){ .dim = TS_LAY_NODIM };
 }
 
-static bool eight_side_by_side(const Shared *s, int tile_axis)
+static bool row_side_by_side(const Shared *s, int tile_axis)
 {
+	int n = CHUNK * 8 / ts_dtype_bits(s->elem);
 	for (int i = 0; i < s->rank; i++) {
 		if (s->axis[i] != tile_axis) continue;
 		const TsLayout *m = s->layout;
-		return m->n && m->d[0].dim == i && m->d[0].stride == 1 && m->d[0].extent % MATRIX == 0 && s->multiple[i] % MATRIX == 0;
+		return m->n && m->d[0].dim == i && m->d[0].stride == 1 && m->d[0].extent % n == 0 && s->multiple[i] % n == 0;
 	}
 	return false;
 }
 
-/* Lanes as in ldmatrix: l4:2x l8:1y and the first register digit r2:1x. */
+/* Lanes as in ldmatrix: for 16 bits l4:2x l8:1y and the first register digit r2:1x, for 8 l4:4x and r4:1x, for 32 l4:1x. */
 static Matrices matrices_of(const Shared *s, const Places *at)
 {
 	const TsLayout *l = at->layout;
 	TsDigit quad = first_digit(l, TS_AX_L, 0), row = first_digit(l, TS_AX_L, 1), pair = first_digit(l, TS_AX_R, 0);
-	Matrices m = { .rows = row.dim, .columns = quad.dim };
-	if (ts_dtype_bits(s->elem) != 16 || ts_layout_axis_size(l, TS_AX_L) != WARP || quad.extent != 4 || quad.stride != 2 || row.extent != 8 || row.stride != 1) return m;
-	if (pair.stride != 1 || pair.extent % 2 || pair.dim != quad.dim || row.dim == quad.dim || row.dim == TS_LAY_NODIM || quad.dim == TS_LAY_NODIM) return m;
+	int bits = ts_dtype_bits(s->elem), per = bits == 8 || bits == 16 || bits == 32 ? 32 / bits : 0;
+	Matrices m = { .rows = row.dim, .columns = quad.dim, .per = per };
+	if (!per || ts_layout_axis_size(l, TS_AX_L) != WARP || quad.extent != 4 || quad.stride != (uint32_t)per || row.extent != 8 || row.stride != 1) return m;
+	if ((per > 1 && (pair.stride != 1 || pair.extent % per || pair.dim != quad.dim)) || row.dim == quad.dim || row.dim == TS_LAY_NODIM || quad.dim == TS_LAY_NODIM) return m;
 	if (!separable(s, l)) return m;
-	m.transposed = eight_side_by_side(s, m.rows);
-	m.ok = m.transposed || eight_side_by_side(s, m.columns);
+	m.transposed = per == 2 && row_side_by_side(s, m.rows);
+	m.ok = m.transposed || row_side_by_side(s, m.columns);
 	return m;
 }
 
-/* the offset, swizzled, of matrix q (registers 2q, 2q + 1) */
+/* the offset, swizzled, of matrix q (of 16 bits: registers 2q, 2q + 1) */
 static int64_t matrix_offset(const Lay *y, int q)
 {
 	int64_t c[TS_LAY_RANK];
-	register_coord(y, 2 * q, c);
+	register_coord(y, 32 / (8 * y->bytes) * q, c);
 	return swizzled(y->s->layout, lg_linear(y->s->layout, c) * y->bytes);
 }
 
@@ -312,7 +314,7 @@ static void get_matrices(Lower *w, const Shared *s, const Matrices *m, Frag *out
 	Val thread[TS_LAY_RANK];
 	row_threads(w, out->at, m, thread);
 	Lay y = lay_out(w, s, out->at, thread);
-	int matrices = out->n / 2;
+	int matrices = out->n / m->per;
 	for (int q = 0, n; q < matrices; q += n) {
 		n = matrix_group(&y, q, matrices);
 		int of[] = { q, q + 1, q + 2, q + 3 };
@@ -321,7 +323,7 @@ static void get_matrices(Lower *w, const Shared *s, const Matrices *m, Frag *out
 		Val got = lw_intrinsic(w, matrix_name(w, "ldmatrix", n, m->transposed), over, 1, p, 1);
 		for (int i = 0; i < n; i++) {
 			Val word = n > 1 ? LLVMBuildExtractValue(w->b, got, (unsigned)i, "") : got;
-			lg_unwords(w, s->elem, &word, 2, &out->v[2 * (q + i)]);
+			lg_unwords(w, s->elem, &word, m->per, &out->v[m->per * (q + i)]);
 		}
 	}
 }
@@ -333,13 +335,13 @@ static void put_matrices(Lower *w, const Shared *s, const Matrices *m, const Fra
 	Val thread[TS_LAY_RANK];
 	row_threads(w, x->at, m, thread);
 	Lay y = lay_out(w, s, x->at, thread);
-	int matrices = x->n / 2;
+	int matrices = x->n / m->per;
 	for (int q = 0, n; q < matrices; q += n) {
 		n = matrix_group(&y, q, matrices);
 		int of[] = { q, q + 1, q + 2, q + 3 };
 		LLVMTypeRef over[] = { w->shared_ptr };
 		Val args[5] = { row_address(w, &y, of, n) };
-		for (int i = 0; i < n; i++) lg_words(w, s->elem, &x->v[2 * (q + i)], 2, &args[1 + i]);
+		for (int i = 0; i < n; i++) lg_words(w, s->elem, &x->v[m->per * (q + i)], m->per, &args[1 + i]);
 		lw_intrinsic(w, matrix_name(w, "stmatrix", n, m->transposed), over, 1, args, 1 + (unsigned)n);
 	}
 }

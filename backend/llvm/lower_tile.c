@@ -484,7 +484,7 @@ static Frag word_mma(Lower *w, const TsTree *call, const TsTType *type)
 static const char *pointwise_name(const TsTree *call)
 {
 	int32_t op = ts_tinfo(call)->op;
-	return op == TS_TILE_fma || op == TS_TILE_exp2 || op >= TS_TILE_POINTWISE ? call->kid[0]->name : NULL;
+	return op == TS_TILE_fma || op == TS_TILE_exp2 || op == TS_TILE_tf32 || op >= TS_TILE_POINTWISE ? call->kid[0]->name : NULL;
 }
 
 static bool settles_type(const TsTree *x)

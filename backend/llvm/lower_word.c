@@ -215,7 +215,10 @@ static Val float_word(Lower *w, const TsTree *call, const char *s, Val *x, unsig
 		const TsTree *form = lw_keyword(call, "approximate");
 		s = form && !strcmp(form->name, "none") ? "gelu" : "gelu_tanh";
 	}
-	return ts_math_call(&w->math, s, x, n);
+	const TsTree *bits = lw_keyword(call, "bits");
+	TsMath m = w->math;
+	m.near = bits && lw_const_of(w, bits) <= 16;
+	return ts_math_call(&m, s, x, n);
 }
 
 static const struct { const char *word; LLVMIntPredicate i; LLVMRealPredicate f; } comparisons[] = {

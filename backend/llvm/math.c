@@ -25,7 +25,7 @@ bool ts_fn_init(TsFn *f, const TsMath *m, V like)
 
 	if (k != LLVMFloatTypeKind && k != LLVMDoubleTypeKind)
 		return false;
-	*f = (TsFn){ .cx = m->cx, .mod = m->mod, .b = m->b, .fma = m->fma, .lanes = vec ? LLVMGetVectorSize(t) : 0 };
+	*f = (TsFn){ .cx = m->cx, .mod = m->mod, .b = m->b, .fma = m->fma, .near = m->near, .lanes = vec ? LLVMGetVectorSize(t) : 0 };
 	set_types(f, k == LLVMDoubleTypeKind);
 	return true;
 }

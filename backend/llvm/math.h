@@ -14,6 +14,7 @@ typedef struct {
 	LLVMModuleRef mod;
 	LLVMBuilderRef b;
 	bool fma; /* the target has fused multiply-add: llvm.fma is used, else a product and a sum */
+	bool near; /* a relative error of 2^-16 does, for results that are rounded to 16 bits next; not every word makes use of it */
 	bool nvptx; /* an NVIDIA GPU: its instructions for exp2, minimum and maximum in f32 */
 } TsMath;
 

@@ -9,7 +9,7 @@ typedef struct {
 	LLVMContextRef cx;
 	LLVMModuleRef mod;
 	LLVMBuilderRef b;
-	bool fma, f64;
+	bool fma, f64, near;
 	int mant, bias;        /* 23, 127 or 52, 1023 */
 	unsigned lanes;        /* 0: scalar */
 	LLVMTypeRef ft, it, bt; /* the values' type, its integer twin, and i1 of the same length */

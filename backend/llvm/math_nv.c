@@ -2,6 +2,7 @@
 #include "backend/llvm/math_impl.h"
 #include <string.h>
 
+#define LOG2E 1.4426950408889634
 #define LOG2E_HI 0x1.715476p+0
 #define LOG2E_LO 0x1.4ae0cp-26
 
@@ -54,10 +55,57 @@ static V gelu_tanh(const TsFn *f, V x)
 static V sigmoid(const TsFn *f, V x) { return logistic(f, x, NULL); }
 static V silu(const TsFn *f, V x) { return FMUL(x, logistic(f, x, NULL)); }
 
+/* ---- within 2^-16, for results that are rounded to 16 bits ---- */
+
+/* 1 / (1 + 2^t). Beyond 2^126 it is 0, as 2^-t is flushed there. */
+static V logistic2_near(const TsFn *f, V t) { return inverse(f, FADD(exp2_flushed(f, t), NUM(1))); }
+
+static V sigmoid_near(const TsFn *f, V x) { return logistic2_near(f, FMUL(x, NUM(-LOG2E))); }
+static V silu_near(const TsFn *f, V x) { return FMUL(x, sigmoid_near(f, x)); }
+
+/* The exponent is off by 2^-23 of itself, at most 126. */
+static V gelu_tanh_near(const TsFn *f, V x)
+{
+	const double a = -1.5957691216057308 * LOG2E, b = a * 0.044715;
+
+	return FMUL(x, logistic2_near(f, FMUL(x, FMA(FMUL(x, x), NUM(b), NUM(a)))));
+}
+
+/* 1 - 2 / (1 + e^2x); near 0, where that cancels, its series: 2^-20 where they meet */
+static V tanh_near(const TsFn *f, V x)
+{
+	static const double series[] = { 1, -1.0 / 3, 2.0 / 15, -17.0 / 315 };
+	V z = FMUL(x, x), far = FMA(inverse(f, FADD(exp2_flushed(f, FMUL(x, NUM(2 * LOG2E))), NUM(1))), NUM(-2), NUM(1));
+
+	return SEL(CMP(OLT, z, NUM(0.0625)), FMUL(x, POLY(z, series)), far);
+}
+
+/* Phi(-a) = exp(-a^2/2) w P(w), w = 1/(1 + 0.305 a), 0 <= a <= 13.2: 2^-17.7; rounding makes it 2^-16.7. (|x| + x)/2 is max(x, 0) but for
+ * NaN at -inf. */
+static V gelu_near(const TsFn *f, V x)
+{
+	static const double p[] = { 0x1.f3ad34p-4, 0x1.de8a0cp-4, 0x1.1e84f8p-3, -0x1.6a9482p-9, 0x1.9ad10ap-3, -0x1.398ca6p-4 };
+	V size = ts_fabs(f, x), a = smaller(f, size, NUM(14.8)), w = inverse(f, FMA(a, NUM(0x1.3851ecp-2), NUM(1)));
+	V e = exp2_flushed(f, FMUL(FMUL(a, a), NUM(-0.5 * LOG2E))), tail = FMUL(FMUL(POLY(w, p), w), e);
+
+	return FMA(LLVMBuildFNeg(f->b, a, ""), tail, FMA(size, NUM(0.5), FMUL(x, NUM(0.5))));
+}
+
+static V exp_of_near(const TsFn *f, V x) { return exp2_near(f, FMUL(x, NUM(LOG2E))); }
+
+static const struct { const char *word; V (*one)(const TsFn *f, V x); } near_words[] = {
+	{ "exp", exp_of_near }, { "sigmoid", sigmoid_near }, { "silu", silu_near }, { "gelu", gelu_near }, { "gelu_tanh", gelu_tanh_near }, { "tanh", tanh_near },
+};
+
 V ts_math_nv(const TsFn *f, const char *word, V const *x, unsigned n)
 {
 	if (f->f64 || f->lanes)
 		return NULL;
+	for (int i = 0; i < LEN(near_words) && f->near && n == 1; i++)
+		if (!strcmp(word, near_words[i].word))
+			return near_words[i].one(f, x[0]);
+	if (n == 1 && !strcmp(word, "tf32"))
+		return FLT(ts_fintr(f, "llvm.nvvm.f2tf32.rna", (V *)x, 1));
 	if (n == 1 && !strcmp(word, "exp2"))
 		return exp2_flushed(f, x[0]);
 	if (n == 1 && !strcmp(word, "exp"))

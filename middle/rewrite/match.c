@@ -10,7 +10,7 @@ const TsRule *ts_rule(uint32_t i) { return &rule_table[i]; }
 bool ts_rw_same_numerics(const TsNumerics *a, const TsNumerics *b)
 {
 	return a == b || (a->accum == b->accum && a->deterministic == b->deterministic && a->batch_invariant == b->batch_invariant && a->excess == b->excess &&
-		a->reorder == b->reorder && a->approx == b->approx);
+		a->reorder == b->reorder && a->approx == b->approx && a->tf32 == b->tf32);
 }
 
 static bool mark_allowed(TsMark mark, const TsNumerics *n)

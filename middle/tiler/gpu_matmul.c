@@ -1,6 +1,7 @@
 /* Contractions on GPUs: which forms and tiles, and the form for every type: multiply-add on a register tile, operands through shared memory.
  * Sums go over k in order whatever the tile, so a row has the same bits in any batch. */
 #include "middle/tiler/gpu_matmul.h"
+#include "ir/tile.h"
 #include <string.h>
 
 enum { FEW = 16, SOME = 64, RASTER = 8 /* rows of tiles that are walked together, so that the cache has their columns */ };
@@ -154,12 +155,13 @@ static void choose_fma(TsMm *mm)
 	}
 }
 
-/* The 16-bit type in which both operands are exact, if there is one. */
+/* The 16-bit type in which both operands are exact, if there is one; f32 where it may be rounded to TF32. */
 static TsDtype mma_type(const TsJob *j)
 {
 	TsDtype t[2] = { j->mm.ae, j->mm.be }, out = TS_F16;
 	bool half = false;
 	if (j->mm.ct != TS_F32) return TS_DTYPE_NONE;
+	if (t[0] == TS_F32 && t[1] == TS_F32 && j->n && j->n->num->tf32) return TS_F32;
 	for (int i = 0; i < 2; i++)
 		if (t[i] == TS_F16 || t[i] == TS_BF16) { out = t[i]; half = true; }
 	for (int i = 0; i < 2; i++) {
@@ -190,6 +192,7 @@ static void add_wgmma(TsMm *mm, TsDim mods)
 	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
 	if (lo <= SOME) {
 		mm->v[mm->n] = tuned(mm, TS_GT_MATMUL_WGMMA_FEW, "few rows, ");
+		if (mm->fp8) mm->v[mm->n].fp8 = true, mm->v[mm->n].bk *= 2;
 		mm->v[mm->n++].guard = ts_dim_add(t->d, need, rows);
 	}
 	if (rows) ts_mm_by_cost(mm, need, false);
@@ -210,20 +213,28 @@ static void choose_mma(TsMm *mm)
 	static const TsMmVariant any = { TS_MM_MMA, 64, 64, 64, 2, 2, 2, .label = "any, " };
 	TsTl *t = mm->j->t;
 	TsDim mods = ts_wide_guard(t, &mm->wide), over[3] = { ts_over(t, mm->j->mm.m, FEW), ts_over(t, mm->j->mm.m, SOME), 0 };
-	const TsMmVariant shape[3] = { tuned(mm, TS_GT_MATMUL_MMA_FEW, "few rows, "), tuned(mm, TS_GT_MATMUL_MMA_SOME, "some rows, "), tuned(mm, TS_GT_MATMUL_MMA, "") };
+	/* 8-bit operands have sums of their own: half the tile */
+	const TsMmVariant shape[3] = { tuned(mm, TS_GT_MATMUL_MMA_FEW, "few rows, "), tuned(mm, TS_GT_MATMUL_MMA_SOME, "some rows, "), tuned(mm, mm->fp8 ? TS_GT_MATMUL_MMA_SOME : TS_GT_MATMUL_MMA, "") };
+	int bytes = mm->fp8 ? 1 : ts_elem_bytes(mm->mma);
 	int64_t lo, hi;
-	bool wide = mm->wide.vec == 8 && mm->mma == mm->j->mm.ae && mm->mma == mm->j->mm.be && ts_operand_fast(t, &mm->a) >= 0 && ts_operand_fast(t, &mm->b) >= 0;
+	bool wide = mm->wide.vec == 16 / bytes && (mm->fp8 ? ts_mm_lies_along(mm) : (mm->mma == mm->j->mm.ae && mm->mma == mm->j->mm.be)) && ts_operand_fast(t, &mm->a) >= 0 && ts_operand_fast(t, &mm->b) >= 0;
 	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
-	bool hopper = t->target->family == TS_FAMILY_SM90, ring = hopper && ts_mm_has_maps(mm);
+	bool hopper = t->target->family == TS_FAMILY_SM90 && mm->mma != TS_F32, ring = hopper && ts_mm_has_maps(mm);
+	bool has = !mm->fp8 || ts_tile_target(t->target->tile)->cls & TS_TG_SM89;
 	if (wide && ring) add_wgmma(mm, mods);
 	if (hopper && ts_mm_can_pack(mm) && (!wide || !ring || mods)) add_packed(mm, wide && ring ? mods : 0);
-	for (int i = 0; i < 3 && wide && !ring; i++) {
+	for (int i = 0; i < 3 && wide && !ring && has; i++) {
 		if ((i == 0 && lo > FEW) || (i == 1 && lo > SOME)) continue;
 		mm->v[mm->n] = shape[i];
+		mm->v[mm->n].bk = 128 / bytes;
+		mm->v[mm->n].fp8 = mm->fp8;
 		mm->v[mm->n++].guard = ts_dim_add(t->d, mods, over[i]);
 		if (!over[i]) break;
 	}
-	if (!mm->n || mm->v[mm->n - 1].guard) mm->v[mm->n++] = any;
+	if (mm->n && !mm->v[mm->n - 1].guard) return;
+	mm->v[mm->n] = any;
+	if (mm->mma == TS_F32) mm->v[mm->n].bk /= 2;
+	mm->n++;
 }
 
 void ts_gpu_matmul(TsJob *j)
@@ -233,13 +244,15 @@ void ts_gpu_matmul(TsJob *j)
 	operand(j, &mm.a, false);
 	operand(j, &mm.b, true);
 	mm.mma = mma_type(j);
-	mm.wide.vec = mm.mma != TS_DTYPE_NONE ? 8 : 16 / ts_elem_bytes(j->mm.ct);
+	mm.fp8 = ts_mm_is_fp8(&mm);
+	mm.wide.vec = mm.fp8 ? 16 : mm.mma != TS_DTYPE_NONE ? 16 / ts_elem_bytes(mm.mma) : 16 / ts_elem_bytes(j->mm.ct);
 	for (int i = 0; i < 2; i++) {
 		const TsOperand *o = i ? &mm.b : &mm.a;
 		int fast = ts_operand_fast(t, o);
 		if (fast >= 0 && ts_dtype_bits(t->e->bufs.p[o->real.buf].elem) >= 8) ts_wide_operand(t, &mm.wide, o, fast);
 	}
 	ts_wide_region(t, &mm.wide, &j->r, j->mm.in);
+	ts_region_bits(t, &j->r, j->value, j->r.nodes.p[j->leaf].elem);
 	if (mm.mma != TS_DTYPE_NONE) choose_mma(&mm);
 	else choose_fma(&mm);
 	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write, .user = &mm, .n = mm.n });

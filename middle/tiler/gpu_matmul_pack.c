@@ -2,17 +2,18 @@
  * padded, in the type of the matrix instruction. The copy is a launch of its own, of no cells where it is not wanted. */
 #include "middle/tiler/gpu_matmul.h"
 
-enum { EVEN = 8 /* elements: 16 bytes */ };
+enum { EVEN = 16 /* bytes */ };
 
 static TsOperand copy_of(TsMm *mm, const TsOperand *o, TsDtype elem, TsDim wanted)
 {
 	TsTl *t = mm->j->t;
 	TsDims *d = t->d;
-	int fast = ts_operand_fast(t, o) == 1, slow = 1 - fast;
-	TsDim size[TS_MAX_ITER], even = ts_dim_const(d, EVEN), width = ts_dim_mul(d, ts_dim_cdiv(d, o->size[fast], even), even), one = ts_dim_const(d, 1);
+	int fast = !mm->fp8 && ts_operand_fast(t, o) == 1, slow = 1 - fast; /* 8-bit floats are multiplied along k alone */
+	TsDtype to_type = mm->fp8 ? elem : mm->mma;
+	TsDim size[TS_MAX_ITER], even = ts_dim_const(d, EVEN / ts_elem_bytes(to_type)), width = ts_dim_mul(d, ts_dim_cdiv(d, o->size[fast], even), even), one = ts_dim_const(d, 1);
 	TsOperand out = *o;
 	TsReal from = o->real, to = { .how = TS_REAL_VIEW };
-	TsType ty = { .elem = elem }, padded = { .elem = mm->mma };
+	TsType ty = { .elem = elem }, padded = { .elem = to_type };
 	TsIdx idx[TS_MAX_RANK];
 	TsJob j = { .t = t, .name = "pack" };
 	uint32_t n = 0;
@@ -27,7 +28,7 @@ static TsOperand copy_of(TsMm *mm, const TsOperand *o, TsDtype elem, TsDim wante
 	to.stride[n - 1] = one;
 	TsDim count = width;
 	for (uint32_t i = n - 1; i-- > 0; count = ts_dim_mul(d, count, size[i])) to.stride[i] = count;
-	to.buf = ts_new_buf(t, TS_BUF_WORK, mm->mma, ts_dim_mul(d, count, wanted));
+	to.buf = ts_new_buf(t, TS_BUF_WORK, to_type, ts_dim_mul(d, count, wanted));
 	for (uint32_t i = o->n, at = n - 2; i-- > 0;)
 		if (o->at[i].stride) out.at[i].stride = to.stride[--at];
 	out.real = to;

@@ -1,4 +1,4 @@
-/* Contractions of 16-bit types by mma: stages of shared memory filled by cp.async (or, where accesses cannot be wide or types must be
+/* Contractions by mma, of 16-bit types, of f32 in TF32 where the graph allows that, and of 8-bit floats that lie along k: stages of shared memory filled by cp.async (or, where accesses cannot be wide or types must be
  * converted, by loads through registers), fragments by ldmatrix. Each operand lies in shared memory as it does in memory, so that no
  * combination of transposes needs a copy. */
 #include "middle/tiler/gpu_matmul.h"
@@ -12,24 +12,31 @@ typedef struct {
 	int width;
 } Side;
 
-/* Rows of `row` elements of two bytes under the swizzle of their size, then the other digits. */
-void ts_gl_shared(TsKb *k, const char *name, const char *dims, int row, int rows, int columns, int stages)
+/* Rows of `row` elements under the swizzle of their size, then the other digits. */
+static void swizzled(TsKb *k, const char *name, const char *dims, int bytes, int row, int rows, int columns, int stages)
 {
 	TsBuf b = { 0 };
 	ts_buf_fmt(&b, "s%d:1%c s%d:1%c", row, dims[1], rows, dims[0]);
 	if (columns > row) ts_buf_fmt(&b, " s%d:%d%c", columns / row, row, dims[1]);
 	if (stages > 1) ts_buf_fmt(&b, " s%d:1b", stages);
-	ts_kb_line(k, "layout %s[%s%c, %c] = %s swizzle %d", name, stages > 1 ? "b, " : "", dims[0], dims[1], b.p, row * 2);
+	ts_kb_line(k, "layout %s[%s%c, %c] = %s swizzle %d", name, stages > 1 ? "b, " : "", dims[0], dims[1], b.p, row * bytes);
 	ts_buf_free(&b);
 }
+
+void ts_gl_shared(TsKb *k, const char *name, const char *dims, int row, int rows, int columns, int stages) { swizzled(k, name, dims, 2, row, rows, columns, stages); }
+
+/* The type that lies in shared memory, its bytes, and k of one instruction. */
+static TsDtype type_of(const TsMm *mm, const TsMmVariant *v, bool b) { return !v->fp8 ? mm->mma : b ? mm->j->mm.be : mm->j->mm.ae; }
+static int bytes_of(const TsMm *mm, const TsMmVariant *v) { return ts_elem_bytes(type_of(mm, v, false)); }
+static int step_of(const TsMm *mm, const TsMmVariant *v) { return 32 / bytes_of(mm, v); }
 
 static Side side(TsMm *mm, TsKb *k, const TsMmVariant *v, bool b)
 {
 	const TsOperand *o = b ? &mm->b : &mm->a;
 	Side s = { .o = *o, .by_x = ts_operand_fast(k->t, o) == 1, .name = b ? "sb" : "sa", .lay = b ? "GB" : "GA", .frag = b ? "FB" : "FA", .base = b ? "nb" : "mb",
 		.left = b ? "nl" : "ml", .elem = b ? mm->j->mm.be : mm->j->mm.ae, .width = b ? v->bn : v->bm };
-	int extent[2] = { v->bk, s.width }, row = s.by_x ? s.width : v->bk, vec = v->wide ? mm->wide.vec : 1;
-	if (row > 64) row = 64;
+	int extent[2] = { v->bk, s.width }, row = s.by_x ? s.width : v->bk, vec = v->wide ? mm->wide.vec : 1, bytes = bytes_of(mm, v);
+	if (row > 128 / bytes) row = 128 / bytes;
 	if (!s.by_x) {
 		s.o.size[0] = o->size[1], s.o.size[1] = o->size[0];
 		s.o.stride[0] = o->stride[1], s.o.stride[1] = o->stride[0];
@@ -39,8 +46,8 @@ static Side side(TsMm *mm, TsKb *k, const TsMmVariant *v, bool b)
 	s.param = ts_gpu_operand(k, &s.o, &s.at);
 	TsGLayout l = ts_gl_tile(2, 1, extent, vec, v->wm * v->wn, 0);
 	ts_gl_print(k, &l, s.lay, 3);
-	ts_gl_shared(k, b ? "KB" : "KA", "mn", row, extent[0], extent[1], v->stages);
-	ts_kb_line(k, "smem %s: %s[%d, %d, %d] @%s", s.name, ts_dtype_name(mm->mma), v->stages, extent[0], extent[1], b ? "KB" : "KA");
+	swizzled(k, b ? "KB" : "KA", "mn", bytes, row, extent[0], extent[1], v->stages);
+	ts_kb_line(k, "smem %s: %s[%d, %d, %d] @%s", s.name, ts_dtype_name(type_of(mm, v, b)), v->stages, extent[0], extent[1], b ? "KB" : "KA");
 	return s;
 }
 
@@ -78,20 +85,20 @@ static const char *load_stage(TsMm *mm, TsKb *k, const Side *s, const TsMmVarian
 static int part_rows(const TsMmVariant *v) { return 16 * v->wm; }
 
 /* Accumulator and fragments of wm x wn warps, which take turns every 16 rows, so that parts of the rows are parts of the registers. */
-static void layouts(TsKb *k, const TsMmVariant *v, TsPlace *p)
+static void layouts(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p)
 {
-	int tm = v->bm / v->wm, tn = v->bn / v->wn;
+	int tm = v->bm / v->wm, tn = v->bn / v->wn, half = step_of(mm, v) / 2, per = half / 4; /* elements of a word */
 	TsGLayout d = { .rank = 2 }, a = { .rank = 2 }, b = { .rank = 2 };
 	ts_gl_put(&d, 'l', 4, 2, 1), ts_gl_put(&d, 'l', 8, 1, 0);
 	ts_gl_put(&d, 'r', 2, 1, 1), ts_gl_put(&d, 'r', 2, 8, 0), ts_gl_put(&d, 'r', tn / 8, 8, 1);
 	ts_gl_put(&d, 'w', v->wn, tn, 1), ts_gl_put(&d, 'w', v->wm, 16, 0);
 	TsGLayout x = d;
 	ts_gl_put(&d, 'r', tm / 16, part_rows(v), 0);
-	ts_gl_put(&a, 'l', 4, 2, 1), ts_gl_put(&a, 'l', 8, 1, 0);
-	ts_gl_put(&a, 'r', 2, 1, 1), ts_gl_put(&a, 'r', 2, 8, 0), ts_gl_put(&a, 'r', 2, 8, 1), ts_gl_put(&a, 'r', tm / 16, part_rows(v), 0);
+	ts_gl_put(&a, 'l', 4, per, 1), ts_gl_put(&a, 'l', 8, 1, 0);
+	ts_gl_put(&a, 'r', per, 1, 1), ts_gl_put(&a, 'r', 2, 8, 0), ts_gl_put(&a, 'r', 2, half, 1), ts_gl_put(&a, 'r', tm / 16, part_rows(v), 0);
 	ts_gl_put(&a, 'w', v->wn, 0, -1), ts_gl_put(&a, 'w', v->wm, 16, 0);
-	ts_gl_put(&b, 'l', 4, 2, 1), ts_gl_put(&b, 'l', 8, 1, 0);
-	ts_gl_put(&b, 'r', 2, 1, 1), ts_gl_put(&b, 'r', 2, 8, 1), ts_gl_put(&b, 'r', tn / 8, 8, 0);
+	ts_gl_put(&b, 'l', 4, per, 1), ts_gl_put(&b, 'l', 8, 1, 0);
+	ts_gl_put(&b, 'r', per, 1, 1), ts_gl_put(&b, 'r', 2, half, 1), ts_gl_put(&b, 'r', tn / 8, 8, 0);
 	ts_gl_put(&b, 'w', v->wn, tn, 0), ts_gl_put(&b, 'w', v->wm, 0, -1);
 	ts_gl_print(k, &d, "D", 3);
 	ts_gl_place(k, &x, "X", p);
@@ -99,22 +106,27 @@ static void layouts(TsKb *k, const TsMmVariant *v, TsPlace *p)
 	ts_gl_print(k, &b, "FB", 3);
 }
 
-static const char *fragment(TsKb *k, const Side *s)
+/* x or y: a fragment of [rows, step] of stage s. */
+static void fragment(TsMm *mm, TsKb *k, const Side *s, const TsMmVariant *v, bool b)
 {
-	if (!s->by_x) return ts_kb_fmt(k, "%s[s, 0:%d, 16*q:16*q + 16]", s->name, s->width);
-	return ts_kb_fmt(k, "%s[s, 16*q:16*q + 16, 0:%d].T", s->name, s->width);
+	int n = step_of(mm, v);
+	const char *name = b ? "y" : "x", *type = ts_kb_fmt(k, "%s[%d, %d] @%s", ts_dtype_name(type_of(mm, v, b)), s->width, n, s->frag);
+	const char *from = s->by_x ? ts_kb_fmt(k, "%s[s, %d*q:%d*q + %d, 0:%d].T", s->name, n, n, n, s->width) : ts_kb_fmt(k, "%s[s, 0:%d, %d*q:%d*q + %d]", s->name, s->width, n, n, n);
+	bool rounds = mm->mma == TS_F32;
+	ts_kb_line(k, "%s%s: %s = get(%s)", name, rounds ? "w" : "", type, from);
+	if (rounds) ts_kb_line(k, "%s: %s = tf32(%sw)", name, type, name);
 }
 
-/* c1: c plus the products of stage s. */
+/* c1: c plus the products of stage s; those of 8 bits added up by themselves first (gpu_fp8.c says why). */
 static void multiply(TsMm *mm, TsKb *k, const Side s[2], const TsMmVariant *v, const char *D)
 {
-	const char *e = ts_dtype_name(mm->mma);
-	ts_kb_open(k, "c1: %s = for q in 0..%d with d = c", D, v->bk / 16);
-	ts_kb_line(k, "x: %s[%d, 16] @FA = get(%s)", e, v->bm, fragment(k, &s[0]));
-	ts_kb_line(k, "y: %s[%d, 16] @FB = get(%s)", e, v->bn, fragment(k, &s[1]));
-	ts_kb_line(k, "sum: %s = mma(d, x, y.T, atom = \"mma\")", D);
+	ts_kb_open(k, "%s: %s = for q in 0..%d with d = %s", v->fp8 ? "part" : "c1", D, v->bk / step_of(mm, v), v->fp8 ? "zero" : "c");
+	fragment(mm, k, &s[0], v, false);
+	fragment(mm, k, &s[1], v, true);
+	ts_kb_line(k, "sum: %s = mma(d, x, y.T, atom = \"%s\")", D, mm->mma == TS_F32 ? "mma_tf32" : "mma");
 	ts_kb_line(k, "yield sum");
-	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bk / 16));
+	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bk / step_of(mm, v)));
+	if (v->fp8) ts_kb_line(k, "c1: %s = add(c, part)", D);
 }
 
 static void pipeline(TsMm *mm, TsKb *k, const Side s[2], const TsMmVariant *v, const char *D)
@@ -192,11 +204,11 @@ void ts_mm_mma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 	const TsRNode *leaf = &j->r.nodes.p[j->leaf];
 	const char *D = ts_kb_fmt(k, "f32[%d, %d] @D", v->bm, v->bn);
 	k->warps = v->wm * v->wn;
-	layouts(k, v, &p);
+	layouts(mm, k, v, &p);
 	Side s[2] = { side(mm, k, v, false), side(mm, k, v, true) };
 	TsDtype to = leaf->elem;
 	/* Results of two bytes leave through shared memory, in whole vectors. */
-	bool turn = v->wide && ts_dtype_bits(to) == 16 && leaf->coef[j->mm.in] == ts_dim_const(k->t->d, 1) && v->bn >= 64 && v->bm * v->bn <= v->stages * v->bn * v->bk;
+	bool turn = v->wide && ts_dtype_bits(to) == 16 && leaf->coef[j->mm.in] == ts_dim_const(k->t->d, 1) && v->bn >= 64 && v->bm * v->bn * 2 <= v->stages * v->bn * v->bk * bytes_of(mm, v);
 	if (turn) {
 		int extent[2] = { v->bm, v->bn };
 		TsGLayout go = ts_gl_tile(2, 1, extent, 8, k->warps, 0);

@@ -25,7 +25,8 @@ static Side side(TsMm *mm, TsKb *k, const TsMmVariant *v, bool b)
 		s.o.stride[0] = s.o.stride[1], s.o.stride[1] = stride;
 	}
 	s.param = ts_gpu_operand(k, &s.o, &s.at);
-	ts_gl_shared(k, b ? "KB" : "KA", "mn", cols < 64 ? cols : 64, rows, cols, 1);
+	if (v->fp8) ts_mm_fp8_shared(k, b ? "KB" : "KA", rows);
+	else ts_gl_shared(k, b ? "KB" : "KA", "mn", cols < 64 ? cols : 64, rows, cols, 1);
 	return s;
 }
 
@@ -72,7 +73,7 @@ static void load_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2])
 	tile_of(mm, k, v);
 	ts_kb_open(k, "p1 = for k in 0..nk with q = p");
 	ts_kb_line(k, "acquire(R[q])");
-	ts_kb_line(k, "expect_bytes(R[q], %d)", (v->bm + v->bn) * v->bk * 2);
+	ts_kb_line(k, "expect_bytes(R[q], %d)", (v->bm + v->bn) * v->bk * (v->fp8 ? 1 : 2));
 	copy_side(k, &s[0], "a", "mb", v->bk);
 	copy_side(k, &s[1], "b", "nb", v->bk);
 	ts_kb_line(k, "q1 = next(q)");
@@ -120,15 +121,9 @@ static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, cons
 	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", parts_of(v)));
 }
 
-static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], TsPlace *p, const char *out, const char *at)
+/* acc: the sums of one tile; p1: the position behind them. */
+static void sums(TsKb *k, const Side s[2], const char *D)
 {
-	const char *D = ts_kb_fmt(k, "f32[%d, %d]", v->bm, v->bn);
-	ts_kb_open(k, "role math(warps = 4, times = %d, regs = %d)", v->wm, v->wm > 2 ? 160 : 232);
-	ts_kb_line(k, "g = instance()");
-	ts_kb_line(k, "zero: %s! @D = fill(0.0)", D);
-	ts_kb_line(k, "p0 = consumer(R)");
-	ts_kb_open(k, "_ = for t in cta..all step ctas with p = p0");
-	tile_of(mm, k, v);
 	ts_kb_open(k, "c1, p1, last = for k in 0..nk with c = zero, q = p, prev = p");
 	ts_kb_line(k, "wait(R[q])");
 	ts_kb_line(k, "fence_mma()");
@@ -145,6 +140,19 @@ static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], 
 	ts_kb_open(k, "if nk > 0");
 	ts_kb_line(k, "release(R[last])");
 	ts_kb_close(k, "");
+}
+
+static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], TsPlace *p, const char *out, const char *at)
+{
+	const char *D = ts_kb_fmt(k, "f32[%d, %d]", v->bm, v->bn);
+	ts_kb_open(k, "role math(warps = 4, times = %d, regs = %d)", v->wm, v->wm > 2 ? 160 : 232);
+	ts_kb_line(k, "g = instance()");
+	if (!v->fp8) ts_kb_line(k, "zero: %s! @D = fill(0.0)", D);
+	ts_kb_line(k, "p0 = consumer(R)");
+	ts_kb_open(k, "_ = for t in cta..all step ctas with p = p0");
+	tile_of(mm, k, v);
+	if (v->fp8) ts_mm_fp8_sums(k, v);
+	else sums(k, s, D);
 	ts_kb_line(k, "ml: idx = %s - mb", ts_kb_dim(k, mm->j->mm.m));
 	write_part(mm, k, v, p, out, at);
 	ts_kb_line(k, "yield p1");
@@ -172,7 +180,7 @@ void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 	TsTl *t = k->t;
 	TsPlace p = { .nv = 2, .vdim = { (int)j->mm.im, (int)j->mm.in }, .len = { v->bm, part_of(v) }, .valid = { "ml", "nl" } };
 	TsOperand o;
-	const char *out = NULL, *at = "", *e = ts_dtype_name(mm->mma);
+	const char *out = NULL, *at = "", *ea = ts_dtype_name(v->fp8 ? j->mm.ae : mm->mma), *eb = ts_dtype_name(v->fp8 ? j->mm.be : mm->mma);
 	k->warps = 0;
 	k->persistent = true;
 	c->per_sm = 1;
@@ -180,7 +188,7 @@ void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 	layout(k, v->wm, part_of(v), "X", &p);
 	Side s[2] = { side(mm, k, v, false), side(mm, k, v, true) };
 	if (result(mm, k, v, &o)) out = ts_gpu_operand(k, &o, &at);
-	ts_kb_line(k, "ring R[%d] { a: %s[%d, %d] @KA, b: %s[%d, %d] @KB } { full = 1, empty = %d }", v->stages, e, s[0].by_x ? v->bk : v->bm, s[0].by_x ? v->bm : v->bk, e,
+	ts_kb_line(k, "ring R[%d] { a: %s[%d, %d] @KA, b: %s[%d, %d] @KB } { full = 1, empty = %d }", v->stages, ea, s[0].by_x ? v->bk : v->bm, s[0].by_x ? v->bm : v->bk, eb,
 		s[1].by_x ? v->bk : v->bn, s[1].by_x ? v->bn : v->bk, 4 * v->wm);
 	if (out) {
 		ts_gl_shared(k, "CB", "mn", part_of(v), v->bm, part_of(v), buffers_of(v));

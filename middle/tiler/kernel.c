@@ -437,6 +437,7 @@ static TsTileVal eval_op(TsKb *k, const TsRegion *r, const TsRNode *n, const TsP
 		ts_buf_fmt(&b, "%s%s", i ? ", " : "", arg[i].name);
 	}
 	print_attrs(k, n, &b);
+	if (n->bits && rt == TS_F32 && !strncmp(ts_op_info(k->t->cx, n->op)->bound, "ulp", 3)) ts_buf_fmt(&b, ", bits = %d", n->bits);
 	const char *t = ts_kb_tmp(k);
 	ts_kb_line(k, "%s: %s = `%s`(%s)", t, ts_kb_type(k, rt, mask, p), ts_op_info(k->t->cx, n->op)->name, b.p); /* and, or, not are keywords */
 	ts_buf_free(&b);

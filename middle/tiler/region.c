@@ -293,3 +293,29 @@ uint32_t ts_region_merge(TsTl *t, TsRegion *r, uint32_t split)
 	}
 	return split;
 }
+
+enum { BITS_OF_HALF = 16 /* four more than f16 keeps */, EXACT = 255 };
+
+/* May operand i of this operator be off by as much as its result? */
+static bool passes(TsOp op, uint32_t i)
+{
+	if (op == TS_OP_where) return i > 0;
+	return op == TS_OP_mul || op == TS_OP_div || op == TS_OP_neg || op == TS_OP_abs || op == TS_OP_relu || op == TS_OP_cast;
+}
+
+void ts_region_bits(TsTl *t, TsRegion *r, uint32_t root, TsDtype to)
+{
+	int *need = TS_NEW_N(t->a, int, r->nodes.n);
+	if (ts_dtype_bits(to) == 16 && ts_dtype_is_float(to)) need[root] = BITS_OF_HALF;
+	else need[root] = EXACT;
+	for (uint32_t id = r->nodes.n; id-- > 1;) { /* operands come before what they are operands of */
+		TsRNode *n = &r->nodes.p[id];
+		if (!need[id]) continue;
+		n->bits = need[id] == EXACT ? 0 : need[id];
+		bool rounds = n->kind == TS_R_OP && n->op == TS_OP_cast && ts_dtype_bits(n->elem) == 16 && ts_dtype_is_float(n->elem);
+		for (uint32_t i = 0; i < n->narg; i++) {
+			int want = rounds ? BITS_OF_HALF : n->kind == TS_R_OP && n->node && passes(n->op, i) && ts_dtype_is_float(n->elem) ? need[id] : EXACT;
+			if (want > need[n->arg[i]]) need[n->arg[i]] = want;
+		}
+	}
+}

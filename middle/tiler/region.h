@@ -15,6 +15,7 @@ typedef struct {
 	uint32_t buf;                  /* LOAD, GATHER */
 	TsDim offset, coef[TS_MAX_ITER]; /* LOAD, GATHER: elements; AFFINE: value; a random OP: offset = its stream */
 	TsDim index_stride, index_size;  /* GATHER: arg[0] * index_stride is added; arg[0] lies in [0, index_size) or is clamped */
+	int bits;                      /* OP: relative errors of 2^-bits vanish in the type that its value is rounded to next; 0: none may */
 	double value;                  /* CONST scalar literal */
 	int64_t ivalue;
 } TsRNode;

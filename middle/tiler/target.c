@@ -8,7 +8,7 @@ const TsSchedTarget *ts_sched_target(const char *name)
 		{ "cpu", TS_FAMILY_CPU, "cpu", NULL },
 		{ "sm_80", TS_FAMILY_SM80, "sm_80", "sm_80" }, { "sm_86", TS_FAMILY_SM80, "sm_86", "sm_86" }, { "sm_89", TS_FAMILY_SM80, "sm_89", "sm_86" },
 		{ "sm_90a", TS_FAMILY_SM90, "sm_90a", "sm_90a" },
-		{ "sm_100", TS_FAMILY_SM80, "sm_80", "sm_80" }, { "sm_120", TS_FAMILY_SM80, "sm_86", "sm_86" },
+		{ "sm_100", TS_FAMILY_SM80, "sm_80", "sm_80" }, { "sm_120", TS_FAMILY_SM80, "sm_89", "sm_86" },
 	};
 	for (size_t i = 0; i < sizeof target / sizeof *target; i++)
 		if (!strcmp(target[i].name, name)) return &target[i];

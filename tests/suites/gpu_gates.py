@@ -22,13 +22,21 @@ graph layer(x: bf16[B, S, 512], w: bf16[512, 1536], o: bf16[512, 512], g: bf16[5
   y = x + gelu(a.transpose([0, 2, 1, 3]).reshape([B, S, 512]) @ o)
 }
 """
+FP8 = """tessera 1
+dims M, N, K
+
+graph f(x: fp8_e4m3[M, K], w: fp8_e5m2[N, K], b: f16[N]) -> (y: f16[M, N]) {
+  y = gelu(matmul(x, w.T, out = f16) + b, approximate = "none")
+}
+"""
 
 # words of Tile IR, and what the machine code of the kernel must then hold
 WORDS = (
-    (r'atom = "wgmma"', "HGMMA"),
+    (r'atom = "wgmma"', "[HQ]GMMA"),
+    (r"\n  ring .*: fp8_", "QGMMA"),
     (r"\bcopy\(", "UTMALDG"),
     (r"\bstore_tma\(", "UTMASTG"),
-    (r'atom = "mma_16816"', "HMMA"),
+    (r'atom = "mma', "[HQ]MMA"),
     (r"\bcopy_async\(", "LDGSTS"),
 )
 KERNEL = re.compile(r"(?m)^(?=kernel )")
@@ -130,7 +138,7 @@ def gate_itself():
             "    8 bytes stack frame, 4 bytes spill stores, 0 bytes spill loads\nptxas info    : Used 255 registers, used 1 barriers\n")
     sass = ".text.k:\n.L_x_1:\n  /*0010*/ MEMBAR.ALL.GPU ;\n  /*0020*/ @P0 BRA `(.L_x_1) ;\n  /*0030*/ MEMBAR.SC.GPU ;\n"
     wrong = judge({"k": 'kernel k() { mma(c, a, b, atom = "wgmma") }'}, said, sass)
-    return len(wrong) == 4 and all(any(w in x for x in wrong) for w in ("C7510", "8 bytes of stack", "MEMBAR.ALL.GPU", "no HGMMA")), "\n".join(wrong)
+    return len(wrong) == 4 and all(any(w in x for x in wrong) for w in ("C7510", "8 bytes of stack", "MEMBAR.ALL.GPU", "no [HQ]GMMA")), "\n".join(wrong)
 
 
 SMALL = """tessera 1
@@ -314,7 +322,8 @@ def run(ctx):
         if target.startswith("sm_"):
             jobs += [("kernels/" + path.stem, path, arch) for arch in (("sm_90",) if target == "sm_90a" else SM80)]
     (ctx.tmp / "layer.tg").write_text(LAYER)
-    for path in sorted(ctx.root.glob(MODELS)) + [ctx.tmp / "layer.tg"]:
+    (ctx.tmp / "fp8.tg").write_text(FP8)
+    for path in sorted(ctx.root.glob(MODELS)) + [ctx.tmp / "layer.tg", ctx.tmp / "fp8.tg"]:
         jobs += [("schedules/" + path.stem, path, arch) for arch in SM80 + ("sm_90",)]
 
     def one(job):

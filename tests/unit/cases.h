@@ -237,6 +237,8 @@ static TsVal make_case(Build *b, Case *c)
 /* What a sum of K terms may add: DESIGN's bound is (K + 8) u sum|terms| with u half a unit of the accumulator (f32, or f64 for f64).
  * sum|terms| is the operator on the inputs' absolute values for sums and contractions. A softmax, a norm or an attention row is a few
  * sums over at most K elements and a few functions of 4 ulp each, relative to the largest result: (K + 32) u max|result|. */
+static double per_product; /* what a product of a sum may be off by, beside the rounding of f32: TF32 rounds both operands to 2^-11 */
+
 static double sum_slack(Build *b, const TsOpInfo *info, TsDtype elem, const TsTensor *in, uint32_t ni, const TsTensor *f64)
 {
 	TsTensor abs[16] = { 0 }, out[8] = { 0 };
@@ -258,5 +260,5 @@ static double sum_slack(Build *b, const TsOpInfo *info, TsDtype elem, const TsTe
 	}
 	for (int i = 0; i < 16; i++) ts_tensor_free(&abs[i]);
 	for (int i = 0; i < 8; i++) ts_tensor_free(&out[i]);
-	return (k + (row ? 32 : 8)) * u * most;
+	return ((k + (row ? 32 : 8)) * u + per_product) * most;
 }

@@ -5,6 +5,7 @@
 #include "tests/unit/simrun.h"
 
 static int passed, failed;
+static bool tf32; /* the graphs allow it */
 
 /* ---- comparing ---- */
 static bool set_inputs(Build *b, const Case *c, int64_t *syms, TsTensor *in)
@@ -93,20 +94,23 @@ static TsVal turned(Build *b, TsVal x, int rank)
 	return build_op(b, TS_OP_transpose, a, 1, &x);
 }
 
-/* how: bits 1, 2: a, b turned; 4: bias and gelu behind; 8, 16: a, b batched */
+/* how: bits 1, 2: a, b turned; 4: bias and relu behind; 8, 16: a, b batched; 32: of two types of 8 bits; 64: bias and gelu. 8-bit types give bf16. */
 static TsVal build_matmul(Build *b, Case *c, const int64_t *s, int how, bool sym)
 {
 	TsDim d[4] = { build_dim(b, 2, sym), build_dim(b, s[0], sym), build_dim(b, s[1], sym && s[1] != s[0]), build_dim(b, s[2], sym && s[2] != s[0] && s[2] != s[1]) };
 	TsDim a[3] = { d[0], how & 1 ? d[3] : d[1], how & 1 ? d[1] : d[3] }, w[3] = { d[0], how & 2 ? d[2] : d[3], how & 2 ? d[3] : d[2] };
 	int ra = how & 8 ? 3 : 2, rb = how & 16 ? 3 : 2;
-	TsVal x = build_param(b, c->elem, ra, a + 3 - ra), y = build_param(b, c->elem, rb, w + 3 - rb);
+	TsVal x = build_param(b, c->elem, ra, a + 3 - ra), y = build_param(b, how & 32 ? TS_FP8_E5M2 : c->elem, rb, w + 3 - rb);
+	TsDtype to = ts_dtype_bits(c->elem) == 8 ? TS_BF16 : c->elem;
+	TsAttr *attr = build_attrs(b, TS_OP_matmul);
+	if (to != c->elem) build_attr(b, attr, TS_OP_matmul, "out")->t = to, build_attr(b, attr, TS_OP_matmul, "out")->none = false;
 	if (how & 1) x = turned(b, x, ra);
 	if (how & 2) y = turned(b, y, rb);
-	TsVal z = build_op(b, TS_OP_matmul, NULL, 2, (TsVal[]){ x, y });
-	if (!(how & 4)) return z;
-	TsVal bias = build_param(b, c->elem, 1, d + 2);
+	TsVal z = build_op(b, TS_OP_matmul, attr, 2, (TsVal[]){ x, y });
+	if (!(how & (4 | 64))) return z;
+	TsVal bias = build_param(b, to, 1, d + 2);
 	z = build_op(b, TS_OP_add, NULL, 2, (TsVal[]){ z, bias });
-	return build_op(b, TS_OP_relu, NULL, 1, &z);
+	return build_op(b, how & 64 ? TS_OP_gelu : TS_OP_relu, NULL, 1, &z);
 }
 
 static TsVal build_rows(Build *b, Case *c, const int64_t *s, int how, bool sym)
@@ -163,6 +167,8 @@ static void shape(const char *name, Builder *make, TsOp op, TsDtype elem, const 
 		Case c = { .elem = elem, .op = op };
 		const TsOpInfo *info = ts_op_info(b.cx, op);
 		char why[900] = "does not build";
+		b.m->numerics.tf32 = tf32;
+		per_product = tf32 ? 0x1p-10 : ts_dtype_bits(elem) == 8 ? 0x1p-12 : 0;
 		c.ulps = 4 * bound_ulps(info, elem); /* the few operators behind it */
 		TsVal v = make(&b, &c, s, how, sym);
 		if (v) build_result(&b, v);
@@ -172,6 +178,13 @@ static void shape(const char *name, Builder *make, TsOp op, TsDtype elem, const 
 		passed += ok;
 		ts_ctx_free(b.cx);
 	}
+}
+
+static void shapes_fp8(const char *target, uint64_t seed)
+{
+	static const int64_t eight[][3] = { { 130, 272, 272 }, { 16, 272, 128 }, { 65, 32, 80 }, { 200, 144, 16 }, { 300, 400, 144 }, { 128, 128, 0 }, { 33, 40, 64 } };
+	for (size_t i = 0; i < sizeof eight / sizeof *eight; i++)
+		for (int how = 0; how < 4; how += i ? 2 : 1) shape("matmul", build_matmul, TS_OP_matmul, i % 2 ? TS_FP8_E5M2 : TS_FP8_E4M3, eight[i], how + (i % 3 == 1 ? 32 : 0) + (i == 0 ? 64 : i == 3 ? 8 : 0), target, seed);
 }
 
 static void shapes(TsCtx *names, const char *target, uint64_t seed)
@@ -188,7 +201,15 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 	static const int64_t tiles[][3] = { { 200, 264, 136 }, { 390, 72, 200 }, { 72, 520, 72 }, { 133, 139, 71 }, { 65, 264, 33 } };
 	for (nth_choice = 0; nth_choice < 12 && !strcmp(target, "sm_90a"); nth_choice++)
 		for (int i = 0; i < 5; i++) shape("matmul", build_matmul, TS_OP_matmul, i ? TS_BF16 : TS_F16, tiles[i], (nth_choice + i) % 4 + (i == 1 ? 4 : i == 2 ? 24 : i == 3 ? nth_choice % 8 * 4 : 0), target, seed);
+	static const int64_t tile8[] = { 200, 528, 272 };
+	for (nth_choice = 0; nth_choice < 9 && !strcmp(target, "sm_90a"); nth_choice++) shape("matmul", build_matmul, TS_OP_matmul, TS_FP8_E4M3, tile8, 2 + 16 * (nth_choice % 2), target, seed);
 	nth_choice = -1;
+	for (int i = 0; i < 8; i++) {
+		tf32 = true;
+		shape("matmul", build_matmul, TS_OP_matmul, TS_F32, mm[i], i % 4 + (i < 2 ? 4 : i == 5 ? 24 : 0), target, seed);
+		tf32 = false;
+	}
+	shapes_fp8(target, seed);
 	static const int64_t attn[][3] = { { 130, 130, 64 }, { 1, 200, 128 }, { 65, 64, 80 }, { 64, 129, 40 }, { 70, 70, 256 }, { 33, 100, 32 }, { 5, 0, 64 }, { 1, 2500, 64 }, { 1, 1030, 80 }, { 1, 0, 64 }, { 1, 70, 256 } };
 	for (size_t i = 0; i < sizeof attn / sizeof *attn; i++)
 		for (int k = 0; k < 3; k++) shape("attention", build_attention, TS_OP_attention, k == 2 ? TS_F32 : TS_F16, attn[i], (int)(i * 5 + (size_t)k * 11) % 32, target, seed);
@@ -234,6 +255,7 @@ int main(int argc, char **argv)
 	}
 	for (int k = 0; k < 2 && (!only || !strcmp(only, "shapes")); k++)
 		if (!only_target || !strcmp(only_target, targets[k])) shapes(names, targets[k], seed);
+	if ((!only || !strcmp(only, "shapes")) && (!only_target || !strcmp(only_target, "sm_89"))) shapes_fp8("sm_89", seed);
 	fprintf(stderr, "%d passed, %d failed, %d launches\n", passed, failed, launches);
 	ts_ctx_free(names);
 	return failed != 0;

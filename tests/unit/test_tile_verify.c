@@ -67,7 +67,7 @@ static const Case cases[] = {
 	{ "linear_gelu_avx512", "layout XB[n] = v16:1n r4:16n", "layout XB[n] = r4:1n v16:4n", 0, "E_TILE_LAYOUT" },
 	{ "linear_gelu_avx512", "dims = [1]", "dims = [0]", 0, "E_TILE_SHAPE" },
 	{ "linear_gelu_avx512", "mma(acc, a, b)", "mma(acc, b, a)", 0, "E_TILE_SHAPE" },
-	{ "linear_gelu_avx512", "mma(acc, a, b)", "mma(acc, a, b, atom = \"wgmma\")", 0, "E_TILE_TYPE" },
+	{ "linear_gelu_avx512", "mma(acc, a, b)", "mma(acc, a, b, atom = \"wgmma\")", 0, "E_TILE_TARGET" },
 	{ "linear_gelu_sm80", "by = G", "by = FA", 0, "E_TILE_LAYOUT" },
 	{ "linear_gelu_sm80", "w2:64n w2:64m", "w2:64n w2:64m r2:128m", 0, "E_TILE_LAYOUT" },
 	{ "linear_gelu_sm80", "layout FB[n, k] = l4:2k l8:1n", "layout FB[n, k] = l8:1n l4:2k", 0, "E_TILE_LAYOUT" },

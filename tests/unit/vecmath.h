@@ -122,7 +122,7 @@ static bool write_object(int lv, const char *path, GenFn gen)
 
 	g.mod = LLVMModuleCreateWithNameInContext("math", g.cx);
 	g.b = LLVMCreateBuilderInContext(g.cx);
-	g.m = (TsMath){ g.cx, g.mod, g.b, level[lv].fma, false };
+	g.m = (TsMath){ .cx = g.cx, .mod = g.mod, .b = g.b, .fma = level[lv].fma };
 	g.ptr = LLVMPointerTypeInContext(g.cx, 0);
 	g.i64 = LLVMInt64TypeInContext(g.cx);
 	gen(&g, level[lv].bytes);
