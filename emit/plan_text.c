@@ -51,6 +51,14 @@ static void min_max(Writer *w, const TsPlanExpr *x, int depth)
 	ts_buf_str(w->to, ")");
 }
 
+/* In x * (y // z * u) the brackets have to stay: without them the division would be of x*y. */
+static bool begins_with_quotient(const TsPlanExpr *ex, uint32_t i)
+{
+	while (ex[i].kind == TS_EX_MUL && ex[ex[i].b].kind != TS_EX_CONST)
+		i = ex[i].a;
+	return ex[i].kind == TS_EX_DIV || ex[i].kind == TS_EX_MOD;
+}
+
 static void binary(Writer *w, const TsPlanExpr *x, int depth)
 {
 	int level = ops[x->kind].level;
@@ -59,7 +67,8 @@ static void binary(Writer *w, const TsPlanExpr *x, int depth)
 	uint32_t a = swap ? x->b : x->a, b = swap ? x->a : x->b;
 	expr(w, a, level, depth);
 	ts_buf_str(w->to, w->name ? ops[x->kind].c : ops[x->kind].text);
-	expr(w, b, commutes && w->ex[b].kind == x->kind ? level : level + 1, depth);
+	bool chain = commutes && w->ex[b].kind == x->kind && !(x->kind == TS_EX_MUL && begins_with_quotient(w->ex, b));
+	expr(w, b, chain ? level : level + 1, depth);
 }
 
 static void expr(Writer *w, uint32_t i, int level, int depth)

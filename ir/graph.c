@@ -96,6 +96,7 @@ static int64_t next_stream(TsModule *m, TsGraph *g)
 static uint32_t result_count(TsModule *m, TsOp op, const TsAttr *attr)
 {
 	enum { MOST = 4096 };
+	if (op == TS_OP_online_softmax) return 3;
 	if (op != TS_OP_split) return 1;
 	const TsAttr *n = &attr[ts_op_attr_index(ts_op_info(m->cx, op), "n")];
 	return n->none || n->i < 1 || n->i > MOST ? 0 : (uint32_t)n->i;

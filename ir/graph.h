@@ -11,6 +11,7 @@
 typedef uint32_t TsVal;
 typedef struct TsNode TsNode;
 typedef struct TsModule TsModule;
+typedef struct TsGraph TsGraph;
 
 typedef struct { TsDtype elem; TsDtype accum /* NONE unless written bf16@f32 */; uint8_t rank; TsDim dim[TS_MAX_RANK]; } TsType;
 
@@ -37,10 +38,26 @@ typedef struct {
 typedef struct { TS_VEC(TsNode *) nodes; TS_VEC(TsVal) results; /* yield, then emit */ TS_VEC(TsVal) args; } TsBlock;
 
 /* A compile-time for: args of body = carried values; operands = their initial values. Node results = carried, then emitted (stacked). */
-typedef struct { TsSym var; int64_t lo, hi, step; uint32_t ncarry; TsDim symbol; /* the loop variable as a size */ TsBlock body; } TsFor;
+typedef struct { TsSym var; int64_t lo, hi, step; uint32_t ncarry; TsDim symbol; /* the loop variable as a size */ TsBlock body;
+	bool tiles; TsDim from, to; /* tiles: a loop over tiles in a kernel, whose bounds are sizes; lo and hi are unused */ } TsFor;
 enum { TS_MAX_ITERATIONS = 1000000 };   /* of a loop times those of the loops around it */
 #define TS_MAX_LOOP_BOUND ((int64_t)1 << 60)
 static inline int64_t ts_for_trips(const TsFor *f) { return f->hi > f->lo ? (f->hi - f->lo - 1) / f->step + 1 : 0; } /* the bounds lie within 2^60 */
+
+/* A kernel of the user's without places (docs/tg.md, Kernels), as one call sees it: what one cell of a grid computes. `graph` holds the
+ * values and, as its parameters, the whole operands; `cell` the nodes, in which sizes may name the variables of the grid and of loops over
+ * tiles. A tile along a variable v has len(v) = min(step, hi - v) elements: those past the end are not there. */
+typedef struct { TsSym name; TsDim symbol, lo, hi, len; int64_t step; bool grid; } TsTileVar;
+typedef struct { TsVal v; uint32_t result; TsDim start[TS_MAX_RANK]; bool drop[TS_MAX_RANK]; /* by axis of the result: v lacks it */ TsSpan at; } TsTileStore;
+typedef struct TsUserKernel {
+	const struct TsTree *item;
+	TsGraph *graph;
+	TS_VEC(TsTileVar) vars;    /* every one that a size may name; those of the grid first, in its order */
+	uint32_t ngrid;
+	TsBlock cell;
+	TS_VEC(TsTileStore) stores; /* one for each result; together the cells write all of it */
+	TS_VEC(TsType) results;
+} TsUserKernel;
 
 struct TsNode {
 	TsOp op;
@@ -56,6 +73,7 @@ struct TsNode {
 	const void *data;        /* const: elements in the value's type, compact */
 	TsDim dim;               /* dim value: an int64[] equal to this size */
 	TsFor *loop;             /* op == TS_OP_for */
+	TsUserKernel *kernel;    /* op == TS_OP_kernel */
 };
 
 typedef struct { TsType type; TsSym name; TsNode *def; uint32_t index; } TsValue; /* name: written or derived (y.1) */
@@ -64,7 +82,7 @@ typedef struct { TsType type; TsSym name; TsNode *def; uint32_t index; } TsValue
  * (`matmul inner sizes: x axis 1 and w axis 0`). Sizes of loop variables never occur: such demands are listed for each iteration. */
 typedef struct { TsDim cond_lhs, cond_rhs; enum { TS_CHECK_EQ, TS_CHECK_LE, TS_CHECK_DIVIDES } kind; TsSpan at; TsSym text; } TsCheck;
 
-typedef struct {
+struct TsGraph {
 	TsSym name, doc;
 	TsSpan at;
 	TS_VEC(TsVal) params;      /* values of param nodes, which lie first in body */
@@ -72,7 +90,7 @@ typedef struct {
 	TS_VEC(TsValue) vals;      /* [0] unused */
 	TS_VEC(TsCheck) checks;
 	TsBlock body;              /* results = the graph's results in order */
-} TsGraph;
+};
 
 typedef struct { TsSym name; TsType type; uint32_t file; uint64_t offset, size; TsSpan at; } TsTensorInfo; /* offset: bytes in that file */
 typedef struct { TsSym name; TS_VEC(TsSym) files; /* resolved paths */ TS_VEC(TsSym) file_names; /* as written */ TS_VEC(TsTensorInfo) tensors; /* sorted by name */ TsMap by_name; /* to its index */ bool trainable; TsSpan at;

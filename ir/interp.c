@@ -13,23 +13,9 @@ static bool (*const refs[TS_OP_COUNT])(TsRef *) = {
 #include "ir/ops.def"
 };
 
-struct TsEval {
-	TsModule *m;
-	TsGraph *g;
-	TsEvalMode mode;
-	const TsTensor *inputs;
-	TsNum **val;            /* of each value of the graph while it lives */
-	uint32_t *last, *owner; /* last node of its block that uses a value; the block that made it */
-	uint32_t blocks;
-	int64_t *symbols, iteration;
-	TS_VEC(TsSym) vars;
-	TS_VEC(int64_t) counters;
-	int64_t live;           /* bytes held */
-};
-
 static int64_t num_bytes(const TsNum *x) { return (x->elem == TS_COMPLEX64 ? 16 : 8) * x->n; }
 
-static void num_free(TsEval *e, TsVal v)
+void ev_free(TsEval *e, TsVal v)
 {
 	TsNum *x = e->val[v];
 	if (!x) return;
@@ -41,11 +27,11 @@ static void num_free(TsEval *e, TsVal v)
 }
 
 /* Room for value v at its sizes here. */
-static TsNum *num_new(TsEval *e, TsVal v)
+TsNum *ev_new(TsEval *e, TsVal v)
 {
 	const int64_t most = INT64_C(1) << 37;
 	const TsValue *val = ts_val(e->g, v);
-	num_free(e, v);
+	ev_free(e, v);
 	TsNum *x = calloc(1, sizeof *x);
 	if (!x) return NULL;
 	x->elem = val->type.elem;
@@ -155,7 +141,7 @@ static bool run_op(TsEval *e, TsNode *n)
 	bool ok = in && out;
 	for (uint32_t i = 0; ok && i < n->nin; i++) in[i] = n->in[i] ? e->val[n->in[i]] : NULL;
 	for (uint32_t i = 0; ok && i < n->nout; i++) {
-		ok = num_new(e, n->out[i]);
+		ok = ev_new(e, n->out[i]);
 		if (ok) out[i] = *e->val[n->out[i]];
 	}
 	if (ok) {
@@ -169,11 +155,9 @@ static bool run_op(TsEval *e, TsNode *n)
 	return ok;
 }
 
-static bool run_block(TsEval *e, const TsBlock *b);
-
 static bool copy_value(TsEval *e, TsVal to, TsVal from)
 {
-	TsNum *x = num_new(e, to);
+	TsNum *x = ev_new(e, to);
 	if (!x) return false;
 	memcpy(x->f ? (void *)x->f : (void *)x->i, e->val[from]->f ? (void *)e->val[from]->f : (void *)e->val[from]->i, (size_t)num_bytes(x));
 	return true;
@@ -202,22 +186,23 @@ static bool end_iteration(TsEval *e, TsNode *n, int64_t k)
 static bool run_for(TsEval *e, TsNode *n)
 {
 	const TsFor *f = n->loop;
-	int64_t c, outer = e->iteration, trips = ts_for_trips(f);
+	int64_t c, outer = e->iteration, lo = f->lo, hi = f->hi;
 	uint32_t symbol = 0;
+	if (f->tiles && (!ts_dim_eval(e->m->dims, f->from, e->symbols, &lo) || !ts_dim_eval(e->m->dims, f->to, e->symbols, &hi))) return false;
+	int64_t trips = hi > lo ? (hi - lo - 1) / f->step + 1 : 0;
 	bool sized = ts_dim_is_scaled_symbol(e->m->dims, f->symbol, &c, &symbol), ok = true;
-	for (uint32_t i = 0; ok && i < n->nout; i++) ok = i < f->ncarry ? copy_value(e, n->out[i], n->in[i]) : num_new(e, n->out[i]) != NULL;
+	for (uint32_t i = 0; ok && i < n->nout; i++) ok = i < f->ncarry ? copy_value(e, n->out[i], n->in[i]) : ev_new(e, n->out[i]) != NULL;
 	for (uint32_t i = 0; ok && i < f->ncarry; i++) ok = copy_value(e, f->body.args.p[i], n->in[i]);
 	ts_push(e->m->arena, &e->vars, f->var);
-	ts_push(e->m->arena, &e->counters, f->lo);
+	ts_push(e->m->arena, &e->counters, lo);
 	for (int64_t k = 0; ok && k < trips; k++) {
-		e->counters.p[e->counters.n - 1] = f->lo + k * f->step;
-		if (sized) e->symbols[symbol] = f->lo + k * f->step;
+		e->counters.p[e->counters.n - 1] = lo + k * f->step;
+		if (sized) e->symbols[symbol] = lo + k * f->step;
 		e->iteration = outer * trips + k;
-		ok = run_block(e, &f->body) && end_iteration(e, n, k);
-		for (uint32_t i = 0; i < f->body.nodes.n; i++)
-			for (uint32_t j = 0; j < f->body.nodes.p[i]->nout; j++) num_free(e, f->body.nodes.p[i]->out[j]);
+		ok = ev_block(e, &f->body) && end_iteration(e, n, k);
+		ev_end_block(e, &f->body);
 	}
-	for (uint32_t i = 0; i < f->body.args.n; i++) num_free(e, f->body.args.p[i]);
+	for (uint32_t i = 0; i < f->body.args.n; i++) ev_free(e, f->body.args.p[i]);
 	e->vars.n--;
 	e->counters.n--;
 	e->iteration = outer;
@@ -227,7 +212,7 @@ static bool run_for(TsEval *e, TsNode *n)
 static bool run_leaf(TsEval *e, TsNode *n)
 {
 	TsVal v = n->out[0];
-	TsNum *x = num_new(e, v);
+	TsNum *x = ev_new(e, v);
 	if (!x) return false;
 	switch (n->op) {
 	case TS_OP_param:
@@ -251,7 +236,7 @@ static void mark_uses(TsEval *e, const TsNode *n, uint32_t block, uint32_t j)
 		if (e->owner[n->loop->body.results.p[i]] == block) e->last[n->loop->body.results.p[i]] = j;
 }
 
-static bool run_block(TsEval *e, const TsBlock *b)
+bool ev_block(TsEval *e, const TsBlock *b)
 {
 	uint32_t block = ++e->blocks;
 	for (uint32_t j = 0; j < b->nodes.n; j++)
@@ -261,13 +246,19 @@ static bool run_block(TsEval *e, const TsBlock *b)
 	for (uint32_t j = 0; j < b->nodes.n; j++) {
 		TsNode *n = b->nodes.p[j];
 		TsOpClass cls = ts_op_info(e->m->cx, n->op)->cls;
-		if (!(cls == TS_CLS_LEAF ? run_leaf(e, n) : n->op == TS_OP_for ? run_for(e, n) : run_op(e, n))) return false;
+		if (!(cls == TS_CLS_LEAF ? run_leaf(e, n) : n->op == TS_OP_for ? run_for(e, n) : n->op == TS_OP_kernel ? ev_kernel(e, n) : run_op(e, n))) return false;
 		for (uint32_t i = 0; i < n->nin; i++)
-			if (n->in[i] && e->owner[n->in[i]] == block && e->last[n->in[i]] == j) num_free(e, n->in[i]);
+			if (n->in[i] && e->owner[n->in[i]] == block && e->last[n->in[i]] == j) ev_free(e, n->in[i]);
 		for (uint32_t i = 0; i < n->nout; i++)
-			if (e->last[n->out[i]] == j) num_free(e, n->out[i]);
+			if (e->last[n->out[i]] == j) ev_free(e, n->out[i]);
 	}
 	return true;
+}
+
+void ev_end_block(TsEval *e, const TsBlock *b)
+{
+	for (uint32_t i = 0; i < b->nodes.n; i++)
+		for (uint32_t j = 0; j < b->nodes.p[i]->nout; j++) ev_free(e, b->nodes.p[i]->out[j]);
 }
 
 static bool store(TsEval *e, TsVal v, TsTensor *out)
@@ -294,8 +285,8 @@ bool ts_eval(TsModule *m, TsGraph *g, TsEvalMode mode, const TsTensor *inputs, T
 	e.last = TS_NEW_N(m->arena, uint32_t, g->vals.n);
 	e.owner = TS_NEW_N(m->arena, uint32_t, g->vals.n);
 	for (uint32_t i = 0; i < g->body.results.n; i++) outputs[i] = (TsTensor){ 0 };
-	bool ok = ts_bind_dims(m, g, inputs, e.symbols) && run_block(&e, &g->body);
+	bool ok = ts_bind_dims(m, g, inputs, e.symbols) && ev_block(&e, &g->body);
 	for (uint32_t i = 0; ok && i < g->body.results.n; i++) ok = store(&e, g->body.results.p[i], &outputs[i]);
-	for (uint32_t v = 1; v < g->vals.n; v++) num_free(&e, v);
+	for (uint32_t v = 1; v < g->vals.n; v++) ev_free(&e, v);
 	return ok;
 }

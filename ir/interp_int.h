@@ -6,6 +6,26 @@
 typedef struct { TsDtype elem; uint8_t rank; int64_t dim[TS_MAX_RANK]; int64_t n; double *f; int64_t *i; } TsNum; /* f: 2n for complex */
 
 typedef struct TsEval TsEval;
+/* One graph being evaluated. */
+struct TsEval {
+	TsModule *m;
+	TsGraph *g;
+	TsEvalMode mode;
+	const TsTensor *inputs;
+	TsNum **val;            /* of each value of the graph while it lives */
+	uint32_t *last, *owner; /* last node of its block that uses a value; the block that made it */
+	uint32_t blocks;
+	int64_t *symbols, iteration;
+	TS_VEC(TsSym) vars;
+	TS_VEC(int64_t) counters;
+	int64_t live;           /* bytes held */
+};
+TsNum *ev_new(TsEval *e, TsVal v);                       /* room for v at its sizes here; NULL after reporting */
+void ev_free(TsEval *e, TsVal v);
+bool ev_block(TsEval *e, const TsBlock *b);
+void ev_end_block(TsEval *e, const TsBlock *b);          /* frees what its nodes made */
+bool ev_kernel(TsEval *e, TsNode *n);
+
 typedef struct {
 	TsModule *m;
 	TsNode *n;

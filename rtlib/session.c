@@ -244,7 +244,8 @@ static int32_t choose(Walk *w, const TsPlanStep *st, const char *step, uint32_t 
 	*choice = TS_NONE;
 	if (st->flags & TS_STEP_OPTIONAL)
 		return TESSERA_OK;
-	ts_fail(w->e, TESSERA_RANGE, "graph '%s', step '%s': no variant", ts_plan_str(w->s->plan, w->en->name), step);
+	const char *last = st->n_choices ? ts_plan_str(w->s->plan, c[st->choice + st->n_choices - 1].label) : "";
+	ts_fail(w->e, TESSERA_RANGE, *last ? "graph '%s', step '%s': no variant but '%s'" : "graph '%s', step '%s': no variant", ts_plan_str(w->s->plan, w->en->name), step, last);
 	return add_dims(w);
 }
 

@@ -281,7 +281,7 @@ TsSym ts_nearest(TsSym wanted, const TsSym *names, size_t n)
 
 void ts_hint_names(TsCtx *cx, TsSym wanted, const TsSym *names, size_t n)
 {
-	enum { FEW = 8 };
+	enum { FEW = 10 };
 	TsSym near = ts_nearest(wanted, names, n);
 	TsBuf all = { 0 };
 	if (near) {

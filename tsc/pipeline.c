@@ -124,6 +124,9 @@ static bool read_graph(State *s)
 	return spares_weights(s) && ts_pack_check_files(s->module, &s->pack_files) && ts_verify(s->module, "read-graph");
 }
 
+/* Calls of the user's kernels to operators.  keeps: results.  reports: what such a kernel may say and no operators can. */
+static bool lift_kernels(State *s) { return ts_lift_kernels(s->module) && ts_verify(s->module, "kernels"); }
+
 /* Graph to graph by the rules.  keeps: results, names of results. */
 static bool rewrite(State *s)
 {
@@ -435,6 +438,7 @@ typedef struct { const char *name; bool (*run)(State *); Level from, to; bool op
 static const Pass pipeline[] = { /* the whole compiler in order */
 	{ "parse",    read_source, LV_SOURCE, LV_TREE,  false },
 	{ "graph",    read_graph,  LV_TREE,   LV_GRAPH, false },
+	{ "kernels",  lift_kernels, LV_GRAPH, LV_GRAPH, false },
 	{ "rewrite",  rewrite,     LV_GRAPH,  LV_GRAPH, true },
 	{ "schedule", schedule,    LV_GRAPH,  LV_SCHED, false },
 	{ "tile",     read_tiles,  LV_SCHED,  LV_TILE,  false },
@@ -447,6 +451,8 @@ enum { NPASSES = sizeof pipeline / sizeof *pipeline };
 /* Who must come before whom, and why; checked whenever the pipeline runs. */
 static const struct { const char *first, *then, *why; } order[] = {
 	{ "parse",    "graph",    "names and types are found on the syntax tree" },
+	{ "graph",    "kernels",  "a cell is checked Graph IR before it is taken apart" },
+	{ "kernels",  "rewrite",  "rules know operators alone" },
 	{ "graph",    "rewrite",  "rules match verified operators, not text" },
 	{ "rewrite",  "schedule", "a kernel takes in what the rules have joined, and no rule knows kernels" },
 	{ "schedule", "tile",     "a schedule is what writes the kernels' text" },

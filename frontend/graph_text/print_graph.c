@@ -20,6 +20,7 @@ typedef struct {
 	TS_VEC(const TsFor *) loops;
 	const TsGroups *groups; /* of g, or NULL */
 	uint32_t at;            /* groups that are in the text */
+	TS_VEC(const TsTree *) kernels, defs; /* of the user's, that are called; consts and defined sizes that they name */
 } Printer;
 
 static TsTree *tree(Printer *p, TsTreeKind k) { return ts_tree(p->cx, k, (TsSpan){ 0 }, 0); }
@@ -198,11 +199,61 @@ static TsTree *attr_tree(Printer *p, const TsAttrInfo *info, const TsAttr *a)
 /* Whether an attribute may stand by its place alone: those that every call has. */
 static bool by_place(TsOp op, const TsAttrInfo *info) { return info->required || op == TS_OP_transpose; }
 
+/* A kernel is printed as it is written, with the constants and sizes of the file that it names. */
+static void use_names(Printer *p, const TsTree *t);
+
+static void use_name(Printer *p, TsSym name)
+{
+	const TsTree *file = p->m->source;
+	for (uint32_t i = 0; i < file->n; i++) {
+		const TsTree *item = file->kid[i];
+		if (item->kind == TS_TREE_CONST && item->name == name) {
+			for (uint32_t k = 0; k < p->defs.n; k++)
+				if (p->defs.p[k] == item) return;
+			ts_push(p->a, &p->defs, item);
+			use_names(p, item);
+		}
+		for (uint32_t k = 0; item->kind == TS_TREE_DIMS && k < item->n; k++) {
+			TsTree *d = item->kid[k];
+			TsDim dim;
+			int64_t c;
+			uint32_t which, q = 0;
+			if (d->name != name) continue;
+			if (!d->kid[1] && ts_dim_find_symbol(p->m->dims, name, &dim) && ts_dim_is_scaled_symbol(p->m->dims, dim, &c, &which)) p->used_sym[which] = 1;
+			if (!d->kid[1]) continue;
+			while (q < p->defs.n && p->defs.p[q]->kid[0] != d) q++;
+			if (q < p->defs.n) continue;
+			ts_push(p->a, &p->defs, ts_tree(p->cx, TS_TREE_DIMS, (TsSpan){ 0 }, 1, d));
+			use_names(p, d);
+		}
+	}
+}
+
+static void use_names(Printer *p, const TsTree *t)
+{
+	if (t->kind == TS_TREE_NAME) use_name(p, t->name);
+	for (uint32_t i = 0; i < t->n; i++)
+		if (t->kid[i]) use_names(p, t->kid[i]);
+}
+
+static void use_kernel(Printer *p, const TsTree *item)
+{
+	for (uint32_t i = 0; i < p->kernels.n; i++)
+		if (p->kernels.p[i] == item) return;
+	ts_push(p->a, &p->kernels, item);
+	use_names(p, item);
+}
+
 static TsTree *call_tree(Printer *p, const TsNode *n)
 {
 	const TsOpInfo *info = ts_op_info(p->cx, n->op);
-	TsTree *t = ts_tree(p->cx, TS_TREE_CALL, (TsSpan){ 0 }, 1, name_tree(p, info->name));
+	TsTree *t = ts_tree(p->cx, TS_TREE_CALL, (TsSpan){ 0 }, 1, name_tree(p, n->op == TS_OP_kernel ? n->kernel->item->name : info->name));
 	bool placed = true;
+	if (n->op == TS_OP_kernel) {
+		use_kernel(p, n->kernel->item);
+		for (uint32_t i = 0; i < n->nin; i++) ts_tree_add(p->cx, t, operand(p, n, i));
+		return t;
+	}
 	if (n->op == TS_OP_and || n->op == TS_OP_or) return ts_tree_bin(p->cx, n->op == TS_OP_and ? TS_IN_AND : TS_IN_OR, operand(p, n, 0), operand(p, n, 1)); /* keywords */
 	if (n->op == TS_OP_not) return ts_tree(p->cx, TS_TREE_NOT, (TsSpan){ 0 }, 1, operand(p, n, 0));
 	if (info->variadic) {
@@ -440,10 +491,15 @@ void ts_print_module_grouped(TsModule *m, const TsGroups *groups, TsBuf *to)
 	for (uint32_t i = 0; i < m->graphs.n; i++) forget_loop_symbols(&p, &m->graphs.p[i]->body);
 	for (uint32_t k = 0; k < nsym; k++)
 		if (p.used_sym[k]) ts_tree_add(p.cx, file, dim_tree(&p, ts_dim_symbol_info(m->dims, k)));
+	for (uint32_t i = 0; i < p.defs.n; i++)
+		if (p.defs.p[i]->kind == TS_TREE_DIMS) ts_tree_add(p.cx, file, (TsTree *)p.defs.p[i]);
 	TsTree *num = numerics_tree(&p, &m->numerics, &ts_module_new(m->cx)->numerics);
 	if (num) ts_tree_add(p.cx, file, ts_tree(p.cx, TS_TREE_NUMERICS, (TsSpan){ 0 }, 1, num));
+	for (uint32_t i = 0; i < p.defs.n; i++)
+		if (p.defs.p[i]->kind == TS_TREE_CONST) ts_tree_add(p.cx, file, (TsTree *)p.defs.p[i]);
 	for (uint32_t i = 0; i < m->weights.n; i++)
 		if (p.used_weight[i].n) ts_tree_add(p.cx, file, weights_tree(&p, &m->weights.p[i], &p.used_weight[i]));
+	for (uint32_t i = 0; i < p.kernels.n; i++) ts_tree_add(p.cx, file, (TsTree *)p.kernels.p[i]);
 	for (uint32_t i = 0; i < m->graphs.n; i++) ts_tree_add(p.cx, file, graph[i]);
 	ts_print_tree(file, to, false);
 }

@@ -1,4 +1,5 @@
 #include "frontend/graph_text/print_names.h"
+#include "ir/tree.h"
 #include <string.h>
 
 static bool is_literal(const TsNode *n) { return n->op == TS_OP_const || n->op == TS_OP_dim; }
@@ -36,6 +37,7 @@ bool ts_names_in_place(const TsNames *s, const TsNode *n, uint32_t i)
 	const TsValue *lit = ts_val(s->g, n->in[i]);
 	uint32_t from = n->op == TS_OP_where ? 1 : 0;
 	if (!lit->def || !is_literal(lit->def)) return false;
+	if (n->op == TS_OP_kernel) return !lit->type.rank; /* the parameter's type decides */
 	if (is_size(s, lit->def)) return true;
 	if (lit->type.rank || (info->cls != TS_CLS_POINTWISE && n->op != TS_OP_matmul && !info->variadic)) return false;
 	if (i < from) return lit->type.elem == TS_BOOL;
@@ -124,6 +126,7 @@ static void name_block(TsNames *s, const TsBlock *b, TsSym fallback)
 static void reserve_loop_vars(TsNames *s, const TsBlock *b)
 {
 	for (uint32_t i = 0; i < b->nodes.n; i++) {
+		if (b->nodes.p[i]->op == TS_OP_kernel) take(s, b->nodes.p[i]->kernel->item->name, true);
 		if (b->nodes.p[i]->op != TS_OP_for) continue;
 		take(s, b->nodes.p[i]->loop->var, true);
 		reserve_loop_vars(s, &b->nodes.p[i]->loop->body);

@@ -86,10 +86,16 @@ Ent ts_s_op(Sema *s, TsOp op, TsSpan at, uint32_t n, const Ent *in, const TsAttr
 {
 	const TsOpInfo *info = ts_op_info(s->cx, op);
 	TsVal v[MAX_ARGS] = { 0 };
+	Ent own[MAX_ARGS], settled;
 	uint32_t from = op == TS_OP_where ? 1 : 0;
 	bool literals = info->cls == TS_CLS_POINTWISE || op == TS_OP_matmul || info->variadic;
 	for (uint32_t i = 0; i < n; i++)
 		if (in[i].kind == ENT_UNKNOWN) return ts_s_unknown(at);
+	if (s->kernel) {
+		if (n) memcpy(own, in, n * sizeof *in);
+		if (!ts_k_operands(s, op, at, n, own, &attr, &settled)) return settled;
+		in = own;
+	}
 	TsDtype t = literals ? settled_type(s, n, in, from) : TS_DTYPE_NONE;
 	for (uint32_t i = 0; i < n; i++) {
 		if (in[i].kind == ENT_NONE && i >= info->min_in) continue;
@@ -246,7 +252,7 @@ static bool const_param(Sema *s, TsTree *p, Ent arg)
 	return ts_s_bind(s, p->name, p->at, arg);
 }
 
-static bool bind_param(Sema *s, TsTree *p, Ent arg)
+bool ts_s_bind_param(Sema *s, TsTree *p, Ent arg)
 {
 	TsTree *ty = p->kid[0];
 	if (p->i) return const_param(s, p, arg);
@@ -270,7 +276,9 @@ static bool bind_param(Sema *s, TsTree *p, Ent arg)
 	for (uint32_t i = 0; i < rank; i++) {
 		char *what = ts_printf(s->a, "%s axis %u", p->name, i);
 		if (ty->kid[i]->kind == TS_TREE_SOME) { ts_s_not_yet(s, ty->kid[i]->at, "a size known after the operator only"); return false; }
-		if (!bind_size(s, ty->kid[i], found.dim[i], arg.at, what)) return false;
+		bool done = false;
+		if (s->kernel && !i && !ts_k_bind_product(s, ty->kid[i], found.dim[i], arg.at, what, &done)) return false;
+		if (!done && !bind_size(s, ty->kid[i], found.dim[i], arg.at, what)) return false;
 	}
 	return ts_s_bind(s, p->name, p->at, ENT(ENT_VALUE, arg.at, .v = v));
 }
@@ -318,7 +326,7 @@ bool ts_s_results(Sema *s, TsTree *sig, Ent *out)
 }
 
 /* Keyword arguments name parameters after the positional ones, each once. */
-static bool keywords_fit(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const TsSym *kw)
+bool ts_s_keywords_fit(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const TsSym *kw)
 {
 	TsTree *params = fn->kid[0]->kid[0];
 	uint32_t first = 0;
@@ -354,7 +362,7 @@ Ent ts_s_fn(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const Ent *arg, const
 	if (n != params->n) return ts_s_fail(s, call->at, "E_ARGUMENTS", "'%s' takes %u arguments, %u are given", fn->name, params->n, n);
 	for (uint32_t i = 0; i < n; i++)
 		if (arg[i].kind == ENT_UNKNOWN) return ts_s_unknown(call->at);
-	if (!keywords_fit(s, fn, call, n, kw)) return ts_s_unknown(call->at);
+	if (!ts_s_keywords_fit(s, fn, call, n, kw)) return ts_s_unknown(call->at);
 	ts_map_set(s->a, &s->used, fn, fn);
 	if (ts_map_get(&s->broken, fn)) return ts_s_unknown(call->at);
 	if (++s->inlined > MOST_CALLS || s->g->vals.n > MOST_VALUES) return ts_s_fail(s, call->at, "E_LIMIT", "the calls of one model are inlined, and these are too many");
@@ -365,7 +373,7 @@ Ent ts_s_fn(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const Ent *arg, const
 		const Ent *a = &arg[i];
 		for (uint32_t j = 0; j < n; j++)
 			if (kw[j] == params->kid[i]->name) a = &arg[j];
-		ok = bind_param(s, params->kid[i], *a);
+		ok = ts_s_bind_param(s, params->kid[i], *a);
 	}
 	if (fn->kid[2]) s->num = ts_s_numerics(s, fn->kid[2], s->num);
 	Ent r = ts_s_unknown(call->at);
@@ -401,7 +409,7 @@ static Ent call_fn(Sema *s, TsTree *fn, TsTree *t, const Ent *first)
 		kw[n] = a->kind == TS_TREE_KW ? a->name : NULL;
 		arg[n++] = ts_s_expr(s, a->kind == TS_TREE_KW ? a->kid[0] : a);
 	}
-	return ts_s_fn(s, fn, t, n, arg, kw);
+	return fn->kind == TS_TREE_KERNEL ? ts_k_call(s, fn, t, n, arg, kw) : ts_s_fn(s, fn, t, n, arg, kw);
 }
 
 static Ent unknown_op(Sema *s, TsTree *t, TsSym name)
@@ -435,9 +443,11 @@ Ent ts_s_call(Sema *s, TsTree *t)
 	} else if (callee->kind != TS_TREE_NAME) {
 		return ts_s_not_yet(s, callee->at, "calling a value");
 	}
-	Ent *e = ts_s_find(s, callee->name);
+	Ent *e = ts_s_find(s, callee->name), word;
+	if (s->kernel && e && e->kind == ENT_FN) return ts_s_not_yet(s, t->at, "a call of a fn or kernel inside a kernel");
+	if (s->kernel && !first && !e && ts_k_word(s, t, &word)) return word;
+	if (!s->kernel && !e && ts_k_word_known(callee->name) && ts_op_find(s->cx, callee->name) == TS_OP_NONE) return ts_s_fail(s, callee->at, "E_KERNEL", "'%s' belongs in a kernel", callee->name);
 	if (e && e->kind == ENT_FN) {
-		if (e->tree->kind == TS_TREE_KERNEL) return ts_s_not_yet(s, t->at, "a call of a kernel");
 		if (e->tree->kind == TS_TREE_IMPORT) return ts_s_not_yet(s, t->at, "a call of an import");
 		return call_fn(s, e->tree, t, first);
 	}

@@ -208,6 +208,7 @@ TsVal ts_s_value(Sema *s, Ent e, TsDtype want)
 	case ENT_INT: case ENT_FLOAT: case ENT_BOOL: return literal(s, e, want);
 	case ENT_LIST: return list_value(s, e, want);
 	case ENT_MULTI: ts_error(s->cx, e.at, "E_RESULTS", "%u results where one value is needed", e.n); return 0;
+	case ENT_BUFFER: case ENT_RESULT: case ENT_TILE: case ENT_IOTA: return ts_k_value(s, e);
 	default: ts_error(s->cx, e.at, "E_NOT_A_VALUE", "a tensor is needed here"); return 0;
 	}
 }
@@ -369,6 +370,7 @@ static bool index_bound(Sema *s, TsTree *t, TsDim size, TsDim *out)
 Ent ts_s_index(Sema *s, TsTree *t)
 {
 	Ent x = ts_s_expr(s, t->kid[0]);
+	if (x.kind == ENT_TILE) return ts_k_index_tile(s, t, x);
 	TsVal v = ts_s_value(s, x, TS_DTYPE_NONE);
 	if (!v) return ts_s_unknown(t->at);
 	TsType ty = ts_val(s->g, v)->type;
@@ -467,7 +469,7 @@ static Ent name(Sema *s, TsTree *t)
 	if (e->kind == ENT_SIZE && e->tree) return dim_value(s, t, e);
 	Ent r = *e;
 	r.at = t->at;
-	return r;
+	return r.kind == ENT_PLACE || (s->kernel && r.kind == ENT_WEIGHTS) ? ts_k_name(s, r, t) : r;
 }
 
 static Ent field(Sema *s, TsTree *t)
@@ -520,7 +522,7 @@ Ent ts_s_expr(Sema *s, TsTree *t)
 	case TS_TREE_FIELD: return field(s, t);
 	case TS_TREE_WNAME: return ts_s_weight(s, t, ts_s_expr(s, t->kid[0]));
 	case TS_TREE_INDEX: return ts_s_index(s, t);
-	case TS_TREE_FOR: return ts_s_for(s, t);
+	case TS_TREE_FOR: return s->kernel ? ts_k_for(s, t) : ts_s_for(s, t);
 	case TS_TREE_SCAN: return ts_s_not_yet(s, t->at, "scan");
 	case TS_TREE_LOOP: return ts_s_not_yet(s, t->at, "loop");
 	case TS_TREE_IF: return ts_s_not_yet(s, t->at, "if");

@@ -127,7 +127,8 @@ static bool typed(Sema *s, TsTree *bind, Ent *e)
 	if (e->kind == ENT_WEIGHTS || e->kind == ENT_FN || e->kind == ENT_STR) { ts_error(s->cx, bind->at, "E_TYPE_MISMATCH", "'%s' is declared as a tensor", bind->name); return false; }
 	if (!ts_s_type(s, t, &want)) return false;
 	bool fills = e->kind == ENT_INT || e->kind == ENT_FLOAT || e->kind == ENT_BOOL;
-	if (fills && want.rank) return ts_s_fill(s, e, &want);
+	if (fills && want.rank) return s->kernel ? ts_k_filled(s, e, &want) : ts_s_fill(s, e, &want);
+	if (e->kind == ENT_TILE && want.rank && !ts_k_fit(s, e, want.rank, want.dim, bind->name)) return false;
 	TsVal v = ts_s_value(s, *e, want.elem);
 	if (!v) return false;
 	*e = ENT(ENT_VALUE, e->at, .v = v);
@@ -142,7 +143,7 @@ static bool typed(Sema *s, TsTree *bind, Ent *e)
 		return false;
 	}
 	for (uint32_t i = 0; i < want.rank; i++)
-		if (!ts_s_demand(s, want.dim[i], found.dim[i], bind->at, ts_printf(s->a, "%s axis %u", bind->name, i))) return false;
+		if (!(s->kernel && ts_k_axis_fits(s, want.dim[i], found.dim[i])) && !ts_s_demand(s, want.dim[i], found.dim[i], bind->at, ts_printf(s->a, "%s axis %u", bind->name, i))) return false;
 	if (want.accum != TS_DTYPE_NONE) ts_val(s->g, v)->type.accum = want.accum;
 	return true;
 }
@@ -154,6 +155,7 @@ static void bind_one(Sema *s, TsTree *bind, Ent e, TsSym doc)
 		ts_error(s->cx, bind->at, "E_RESULTS", "%u results for the one name '%s'", e.n, bind->name);
 		e.kind = ENT_UNKNOWN;
 	}
+	if (e.kind == ENT_PLACE && (!bind->kid[0] || bind->kid[0]->kind == TS_TREE_TYPE_NONE)) e.place->name = bind->name;
 	if (e.kind != ENT_UNKNOWN && !typed(s, bind, &e)) e.kind = ENT_UNKNOWN;
 	if (e.kind == ENT_LIST) {
 		TsVal v = ts_s_value(s, e, TS_DTYPE_NONE);
@@ -356,6 +358,7 @@ void ts_s_block(Sema *s, TsTree *block, Ent *results, uint32_t *nyield, uint32_t
 static void set(Sema *s, TsTree *t)
 {
 	static const char *const what[] = { [ENT_VALUE] = "a result", [ENT_SIZE] = "a dim", [ENT_INT] = "a const", [ENT_FLOAT] = "a const", [ENT_WEIGHTS] = "a set of weights", [ENT_FN] = "a fn" };
+	if (s->kernel) { ts_k_set(s, t); return; }
 	TsTree *place = t->kid[0]->kid[0]->kind == TS_TREE_INDEX ? t->kid[0]->kid[0]->kid[0] : t->kid[0]->kid[0];
 	Ent *e = ts_s_find(s, place->name);
 	if (e && e->kind == ENT_UNKNOWN) return; /* a state: refused where it is declared */
@@ -377,7 +380,15 @@ void ts_s_statement(Sema *s, TsTree *t)
 	}
 	case TS_TREE_SET: set(s, t); break;
 	case TS_TREE_UNTIL: ts_s_not_yet(s, t->at, "until"); break;
-	case TS_TREE_GRID: ts_error(s->cx, t->at, "E_SYNTAX", "grid belongs in a kernel"); break;
-	default: ts_error(s->cx, t->at, "E_SYNTAX", "this statement does not belong in a graph"); break;
+	case TS_TREE_GRID:
+		if (s->kernel) ts_error(s->cx, t->at, "E_KERNEL", "grid stands once, as the first statement of its kernel");
+		else ts_error(s->cx, t->at, "E_SYNTAX", "grid belongs in a kernel");
+		break;
+	default:
+		if (s->kernel) {
+			ts_error(s->cx, t->at, "E_KERNEL", "kernels of a model say nothing of layouts, roles or rings; those stand in .tile texts");
+			break;
+		}
+		ts_error(s->cx, t->at, "E_SYNTAX", "this statement does not belong in a graph"); break;
 	}
 }

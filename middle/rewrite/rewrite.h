@@ -11,6 +11,9 @@ typedef struct {
 	FILE *print;                   /* --print-rewrites: one line for each step; NULL: silent */
 } TsRewriteOptions;
 
+/* Calls of the user's kernels become operators; before anything else. False after reporting what cannot be compiled. */
+bool ts_lift_kernels(TsModule *m);
+
 /* opt may be NULL. False after reporting (an unknown name in `disabled`). */
 bool ts_rewrite(TsModule *m, const TsRewriteOptions *opt);
 /* All names that `disabled` knows, rules first in file order; NULL when i is past the end. */

@@ -36,7 +36,7 @@ void ts_mm_by_cost(TsMm *mm, TsDim need, bool packed)
 		TsMmVariant *v = &mm->v[mm->n + i];
 		*v = (TsMmVariant){ TS_MM_WGMMA, g->block_m, g->block_n, mm->fp8 ? 2 * TS_MM_BLOCK_K : TS_MM_BLOCK_K, g->block_m / 64, 1, g->stages, .wide = !packed, .packed = packed, .by_cost = true, .need = need,
 			.label = packed ? "copied, " : "persistent, ", .fp8 = mm->fp8 };
-		v->guard = i == n - 1 ? need : ts_dim_add(d, cost[order[i]], ts_dim_mul(d, need, ts_dim_const(d, (int64_t)1 << 44)));
+		v->guard = i == n - 1 ? need : ts_dim_add(d, cost[order[i]], ts_dim_mul(d, ts_dim_min(d, need, ts_dim_const(d, 1)), ts_dim_const(d, (int64_t)1 << 44))) /* once: 2^44 * M * N would pass 2^63 */;
 		v->limit = i == n - 1 ? 0 : best;
 		best = i == n - 1 ? cost[order[i]] : ts_dim_min(d, cost[order[i]], best);
 	}

@@ -194,16 +194,17 @@ static void read_args(int argc, char **argv, Args *a)
 	exit(2);
 }
 
-/* The device's context exists before anything is timed, and outlives what is opened. */
+/* The device's context exists before anything is timed, outlives what is opened, and is this thread's, as in any program that works with CUDA. */
 static void hold_device(int device)
 {
 	void *lib = dlopen("libcuda.so.1", RTLD_NOW), *held;
-	int (*find)(const char *, void **, int, uint64_t, int *), (*init)(unsigned) = NULL, (*retain)(void **, int) = NULL, status;
+	int (*find)(const char *, void **, int, uint64_t, int *), (*init)(unsigned) = NULL, (*retain)(void **, int) = NULL, (*push)(void *) = NULL, status;
 	if (!lib) { fprintf(stderr, "host: %s\n", dlerror()); exit(1); }
 	*(void **)&find = dlsym(lib, "cuGetProcAddress_v2");
 	uint64_t begin = now();
 	if (!find || find("cuInit", (void **)&init, 12000, 0, &status) || init(0) ||
-	    find("cuDevicePrimaryCtxRetain", (void **)&retain, 12000, 0, &status) || retain(&held, device)) { fprintf(stderr, "host: no CUDA context on device %d\n", device); exit(1); }
+	    find("cuDevicePrimaryCtxRetain", (void **)&retain, 12000, 0, &status) || retain(&held, device) ||
+	    find("cuCtxPushCurrent", (void **)&push, 12000, 0, &status) || push(held)) { fprintf(stderr, "host: no CUDA context on device %d\n", device); exit(1); }
 	printf("cuda_context_us %llu\n", (unsigned long long)(now() - begin) / 1000);
 }
 

@@ -27,7 +27,7 @@ static void one(void *user)
 	if (!tree || !tree->name || strcmp(tree->name, "tessera")) return;
 	TsSemaOptions o = { .weights_dir = "tests/golden/tg" };
 	TsModule *m = ts_module_from_tree(r->cx, tree, "fuzz.tg", &o);
-	if (!m || !ts_rewrite(m, NULL)) return;
+	if (!m || !ts_lift_kernels(m) || !ts_rewrite(m, NULL)) return;
 	static const char *const targets[] = { "cpu", "sm_80", "sm_90a" };
 	for (int i = 0; i < 3 && !r->broken; i++) {
 		const TsSched *s = ts_schedule(m, ts_sched_target(targets[i]));

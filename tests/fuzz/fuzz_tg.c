@@ -50,6 +50,9 @@ static void one(void *user)
 		return;
 	}
 	if (!ts_verify(m, "sema")) broken(r, "sema made a wrong module", NULL, NULL);
+	else if (!ts_lift_kernels(m)) {
+		if (!ts_error_count(cx)) broken(r, "a kernel refused without a word", NULL, NULL);
+	} else if (!ts_verify(m, "kernels")) broken(r, "kernels made a wrong module", NULL, NULL);
 	else if (ts_rewrite(m, NULL) && !ts_verify(m, "rewrite")) broken(r, "rewriting made a wrong module", NULL, NULL);
 	TsBuf b = { 0 };
 	ts_print_module(m, &b);

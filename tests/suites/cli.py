@@ -222,7 +222,7 @@ BAD = [
     usage("unknown-option-of-100000-letters", "--%s m.tg" % ("é" * 50000), "unknown option '--%s…'" % ("é" * 29), "'tsc --help' lists the options"),
     usage("unknown-pass", "m.tg --skip rewrit -o m.so", "--skip: no pass named 'rewrit'", "nearest: rewrite", m_tg=MODEL),
     usage("pass-cannot-be-left-out", "m.tg --skip tile -o m.so", "--skip tile: this pass cannot be left out", m_tg=MODEL),
-    usage("print-after-nothing", "m.tg --print-after lower -o m.so", "--print-after: no pass named 'lower'", "there are parse, graph, rewrite, schedule, tile, generate, assemble, plan", m_tg=MODEL),
+    usage("print-after-nothing", "m.tg --print-after lower -o m.so", "--print-after: no pass named 'lower'", "there are parse, graph, kernels, rewrite, schedule, tile, generate, assemble, plan", m_tg=MODEL),
     # weights
     Bad("weights-missing", "w.tg -o m.so", 3, "E_FILE", "cannot open 'w.safetensors': No such file or directory", {"w.tg": WITH_WEIGHTS}),
     Bad("weights-folder-missing", "w.tg --weights-dir no -o m.so", 3, "E_FILE", "cannot open 'no/w.safetensors': No such file or directory",

@@ -87,7 +87,7 @@ def guards(ctx):
     import part_guards as g
 
     for case in g.cases():
-        if case.name not in ("matmul_nt", "attention_causal", "attention_one", "softmax", "turned"):
+        if case.name not in ("matmul_nt", "matmul_batch", "attention_causal", "attention_one", "softmax", "turned"):
             continue
         (ctx.tmp / (case.name + ".tg")).write_text("tessera 1\n" + case.text)
         made = ctx.run([ctx.tsc, case.name + ".tg", "-o", case.name + ".so", "--arch", "sm_80,sm_90", "--ptxas", "none"], cwd=ctx.tmp, timeout=240)

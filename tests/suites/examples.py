@@ -128,6 +128,11 @@ def test_blocks(ctx, tools):
     for name, more in (("minilm", ["--weights-file", tools.model_folder() / "model.safetensors"]), ("mlp", ["--weights-dir", ctx.tmp / "mlp-build" / "mlp"])):
         r = ctx.run([ctx.tsc, "test", ctx.root / "examples" / name / f"{name}.tg", *more], timeout=240)
         yield f"{name}: its test block holds", r.code == 0 and "compiled" in r.out and "0 failed" in r.out, failed(r)
+    path = ctx.root / "examples" / "kernels" / "attention.tg"
+    r = ctx.run([ctx.tsc, "test", path], timeout=240)
+    yield "kernels/attention: its test blocks hold", r.code == 0 and "4 passed, 0 failed" in r.out, failed(r)
+    r = ctx.run([ctx.tsc, path, "--emit", "graph"])
+    yield "kernels/attention: each kernel is the operator", r.code == 0 and r.out.count(" attention(") == 3 and "softmax" not in r.out, failed(r)
 
 
 def readme(ctx):

@@ -151,6 +151,33 @@ static void texts(const TsPlanHeader *h)
 	ts_buf_free(&b);
 }
 
+/* Sizes are printed with the brackets that they need: read from left to right they mean what they are. */
+static void sizes(TsCtx *cx)
+{
+	TsPlanBuild *b = ts_plan_new(cx, "m", "test");
+	TsPlanEntry e;
+	uint32_t d;
+	interface(b, &d, &e, "x");
+	uint32_t quotient = ts_plan_op(b, TS_EX_DIV, d, ts_plan_const(b, 64)), rest = ts_plan_op(b, TS_EX_MOD, d, ts_plan_const(b, 7));
+	uint32_t product = ts_plan_op(b, TS_EX_MUL, quotient, d), more = ts_plan_op(b, TS_EX_MUL, rest, d);
+	struct { uint32_t e; const char *text; } cases[] = {
+		{ ts_plan_op(b, TS_EX_MUL, ts_plan_const(b, 430), product), "430*(B//64*B)" },
+		{ ts_plan_op(b, TS_EX_MUL, d, product), "B*(B//64*B)" },
+		{ ts_plan_op(b, TS_EX_MUL, product, d), "B//64*B*B" },
+		{ ts_plan_op(b, TS_EX_MUL, d, more), "B*(B%7*B)" },
+		{ ts_plan_op(b, TS_EX_MUL, d, ts_plan_op(b, TS_EX_MUL, d, quotient)), "B*B*(B//64)" },
+		{ ts_plan_op(b, TS_EX_MUL, d, ts_plan_op(b, TS_EX_MUL, quotient, ts_plan_const(b, 3))), "B*3*(B//64)" },
+	};
+	ts_plan_add_entry(b, e);
+	TsBytes plan = ts_plan_finish(b, BLOB, 0);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		TsBuf t = { 0 };
+		ts_plan_expr_text(plan.p, cases[i].e, &t);
+		check(cases[i].text, t.p && !strcmp(t.p, cases[i].text), "it reads %s", t.p ? t.p : "nothing");
+		ts_buf_free(&t);
+	}
+}
+
 static void run(void *user)
 {
 	TsCtx *cx = user;
@@ -162,6 +189,7 @@ static void run(void *user)
 	check("other_model", ts_plan_check_device(other.p, h) != NULL, "a plan of other tensors was taken");
 	check("cpu_is_no_device", ts_plan_check_device(cpu.p, cpu.p) != NULL, "the CPU's plan was taken");
 	texts(h);
+	sizes(cx);
 	damaged(plan);
 	random_damage(plan);
 }
