@@ -733,7 +733,7 @@ static inline int gen_pairs(TsCtx *cx, GenPair *pair)
 	int n = 0;
 	for (TsOp op = (TsOp)1; op < TS_OP_COUNT; op = (TsOp)(op + 1)) {
 		const TsOpInfo *info = ts_op_info(cx, op);
-		if (info->cls == TS_CLS_LEAF || info->cls == TS_CLS_NONE) continue;
+		if (info->cls == TS_CLS_LEAF || info->cls == TS_CLS_NONE || (info->cls == TS_CLS_CONTROL && op != TS_OP_for)) continue;
 		for (size_t i = 0; i < sizeof gen_types / sizeof *gen_types; i++) {
 			TsDtype t = gen_types[i];
 			uint32_t set = ts_dtype_is_float(t) ? TS_T_FLOAT : t == TS_BOOL ? TS_T_BOOL : TS_T_INT, takes = info->types;
