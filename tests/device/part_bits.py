@@ -1,6 +1,7 @@
 """Bits that may not change: over 100 runs, in 64 threads with a session each on 16 streams, under graph capture and replay; and with batch_invariant, which row of
 which batch up to 64 it is."""
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import lab as kit
 import torch
@@ -166,11 +167,10 @@ def capture_unprepared(art, inputs, shapes):
     return None if "captur" in message or "prepare" in message else "the error does not say why: " + message
 
 
-def invariant(lab, arch, name, text, row, others, result):
+def invariant(path, name, row, others, result):
     """Every row alone, and batches of all sizes at random places: row i of the whole batch, bit by bit."""
     import artifact
 
-    path = lab.compile("rows_" + name, "numerics { batch_invariant = true }\n" + text, arch)
     art = artifact.Artifact(str(path))
     rng = random.Random(3)
     x, more = rand(BATCH, *row), others()
@@ -196,10 +196,15 @@ def run(lab):
     import artifact
 
     torch.manual_seed(11)
+    env = {"TESSERA_TEST_ARCH": architectures()[0], "TESSERA_TEST_JOBS": str(lab.jobs)}
+    beside = ThreadPoolExecutor(1).submit(lab.run, [lab.tests, "test_invariance"], 400, env)
+    jobs = [(arch, "bits_" + name, text) for arch in architectures() for name, (text, _) in GRAPHS.items()]
+    jobs += [(arch, "rows_" + name, "numerics { batch_invariant = true }\n" + text) for arch in architectures() for name, (text, *_) in ROWS.items()]
+    made = dict(zip(((arch, name) for arch, name, _ in jobs), lab.map(lambda job: lab.compile(job[1], job[2], job[0].rstrip("a")), jobs)))
     for arch in architectures():
-        for name, (text, make) in GRAPHS.items():
+        for name, (_, make) in GRAPHS.items():
             at = "%s/%s" % (arch, name)
-            art = artifact.Artifact(str(lab.compile("bits_" + name, text, arch.rstrip("a"))))
+            art = artifact.Artifact(str(made[arch, "bits_" + name]))
             inputs, shapes = make()
             want, wrong = many_runs(art, inputs, shapes)
             yield at + "/100-runs", not wrong, wrong
@@ -209,8 +214,7 @@ def run(lab):
             yield at + "/capture", not wrong, wrong
             wrong = capture_unprepared(art, inputs, shapes)
             yield at + "/capture-unprepared", not wrong, wrong
-        for name, (text, row, others, result) in ROWS.items():
-            wrong = invariant(lab, arch.rstrip("a"), name, text, row, others, result)
+        for name, (_, row, others, result) in ROWS.items():
+            wrong = invariant(made[arch, "rows_" + name], name, row, others, result)
             yield "%s/batch-invariant/%s" % (arch, name), not wrong, wrong
-    done = lab.run([lab.tests, "test_invariance"], timeout=400, env={"TESSERA_TEST_ARCH": architectures()[0], "TESSERA_TEST_JOBS": str(lab.jobs)})
-    yield from kit.verdicts("batch-invariant/graphs", done)
+    yield from kit.verdicts("batch-invariant/graphs", beside.result())
