@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from part_diff import architectures
 
-BF16, F32 = torch.bfloat16, torch.float32
+BF16, F32, FP8 = torch.bfloat16, torch.float32, torch.float8_e4m3fn
 WALK = 1100  # every size up to here, further ones in steps
 MOST_WORK, MOST_BYTES = 1.2e11, 1 << 30
 SAME_KIND = 2  # borders kept between the same two choices in one walk (sizes that are multiples of 8 come again and again)
@@ -19,16 +19,16 @@ SAME_KIND = 2  # borders kept between the same two choices in one walk (sizes th
 
 # ---- guards ----------------------------------------------------------------------------------------------------------------------------------
 def steps_of(inspected, target):
-    """[(label, kernel, guard or None), ...] of each step of a target's plan; a guard is Python's code for the very text."""
+    """[(kernel, cells, guard or None), ...] of each step of a target's plan; cells and guard are Python's code for the very text."""
     part = inspected.split("\ntarget %s:" % target, 1)[1].split("\ntarget ")[0].split("\nmeta")[0]
     steps = []
     for line in part.split("\ngraphs", 1)[1].splitlines():
-        m = re.match(r"^      (.*): kernel (\S+), cells .*?(?:, when (.*))?$", line)
+        m = re.match(r"^      .*: kernel (\S+), cells (.*?)(?:, \d+ for each multiprocessor)?(?:, when (.*))?$", line)
         if m:
-            guard = m.group(3)
-            if guard and (" then " in guard or "..." in guard):
-                raise ValueError("a guard that this suite does not read: " + guard)
-            steps[-1].append((m.group(1), m.group(2), compile(guard, "guard", "eval") if guard else None))
+            if " then " in line or "..." in line:
+                raise ValueError("a formula that this suite does not read: " + line)
+            kernel, cells, guard = m.groups()
+            steps[-1].append((kernel, compile(cells, "cells", "eval"), compile(guard, "guard", "eval") if guard else None))
         elif re.match(r"^    \S", line) and "workspace bytes" not in line:
             steps.append([])
     return [s for s in steps if s]
@@ -38,11 +38,12 @@ WORDS = {"__builtins__": {}, "min": min, "max": max}
 
 
 def choice(steps, dims):
-    """The kernel of each step; None for a step that these sizes don't need."""
+    """The kernel of each step; None for a step that these sizes don't need, or whose grid they leave empty."""
     chosen = []
     for step in steps:
-        for _, kernel, guard in step:
+        for kernel, cells, guard in step:
             if guard is None or eval(guard, WORDS, dims):
+                kernel = kernel if eval(cells, WORDS, dims) else None
                 break
         else:
             kernel = None
@@ -99,11 +100,15 @@ def unit(dtype):
     return {BF16: 2.0 ** -8, torch.float16: 2.0 ** -10, F32: 2.0 ** -23}[dtype]
 
 
-def product(name, a, b, expr, dtype, ta, tb, bias=False, batch=False):
-    word = {BF16: "bf16", torch.float16: "f16", F32: "f32"}[dtype]
+def product(name, a, b, expr, dtype, ta, tb, bias=False, batch=False, tf32=False):
+    word = {BF16: "bf16", torch.float16: "f16", F32: "f32", FP8: "fp8_e4m3"}[dtype]
+    out = F32 if dtype == FP8 else dtype
     more = ", w: %s[N]" % word if bias else ""
     lead = "P, " if batch else ""
-    text = "dims %sM, N, K\n\ngraph f(a: %s[%s%s], b: %s[%s%s]%s) -> (c: %s[%sM, N]) {\n  c = %s\n}\n" % (lead, word, lead, a, word, lead, b, more, word, lead, expr)
+    text = "dims %sM, N, K\n\ngraph f(a: %s[%s%s], b: %s[%s%s]%s) -> (c: %s[%sM, N]) {\n  c = %s\n}\n" % (
+        lead, word, lead, a, word, lead, b, more, "f32" if dtype == FP8 else word, lead, expr)
+    if tf32:
+        text = "numerics { math = \"tf32\" }\n" + text
 
     def make(d):
         m, n, k = d["M"], d["N"], d["K"]
@@ -113,18 +118,22 @@ def product(name, a, b, expr, dtype, ta, tb, bias=False, batch=False):
         want, terms = x64 @ y64, x64.abs() @ y64.abs()
         # sums of K products in f32, in any order and by tensor cores; then what the rest does
         bound = (8 * k ** 0.5 + 16) * 2.0 ** -24 * terms
+        if tf32:  # both operands to 11 bits
+            bound = bound + 2.0 ** -10 * terms
+        if dtype == FP8:  # 14 bits inside 128 of k, then f32: steps of 32, their errors at random
+            bound = bound + 2.0 ** -8 * terms / k ** 0.5 + 2.0 ** -11 * want.abs()
         inputs = [x, y]
         if bias:
             inputs.append(rand(n, dtype=dtype))
             want = F.gelu(want + inputs[2].double(), approximate="tanh")
             bound = 1.2 * bound + 2.0 ** -12
-        return inputs, want, bound + unit(dtype) * want.abs(), dtype
+        return inputs, want, bound + unit(out) * want.abs(), out
 
     one = {"P": 2} if batch else {}
     bases = [dict(one, M=m, N=n, K=k) for m, n, k in ((64, 256, 128), (300, 520, 256), (8, 1024, 512), (2048, 1024, 64))]
     limits = dict(M=20000, N=20000, K=9000, **({"P": 40} if batch else {}))
     return Case(name, text, bases, limits, lambda d: (2.0 * d.get("P", 1) * d["M"] * d["N"] * d["K"], 8.0 * d.get("P", 1) * (d["M"] * d["N"] * 3 + d["M"] * d["K"] * 2 + d["N"] * d["K"] * 2)), make,
-                MOST_WORK if dtype != F32 else MOST_WORK / 4)
+                MOST_WORK if dtype != F32 or tf32 else MOST_WORK / 4)
 
 
 def heads(name, causal, group, queries="S", dtype=BF16):
@@ -218,6 +227,8 @@ def cases():
         yield product("matmul_" + form, a, b, expr, BF16, ta, tb)
     yield product("matmul_f16", "M, K", "N, K", "a @ b.T", torch.float16, False, True)
     yield product("matmul_f32", "M, K", "K, N", "a @ b", F32, False, False)
+    yield product("matmul_tf32", "M, K", "K, N", "a @ b", F32, False, False, tf32=True)
+    yield product("matmul_fp8", "M, K", "N, K", "matmul(a, b.T, out = f32)", FP8, False, True)
     yield product("matmul_gelu", "M, K", "N, K", 'gelu(a @ b.T + w, approximate = "tanh")', BF16, False, True, bias=True)
     yield product("matmul_batch", "M, K", "K, N", "a @ b", BF16, False, False, batch=True)
     yield heads("attention_full", False, 1)
@@ -280,7 +291,7 @@ def points(case, steps):
     for base in case.bases:
         walk(base)
     missing = []
-    for kernel in (k for step in steps for _, k, _ in step):
+    for kernel in (k for step in steps for k, _, _ in step):
         if kernel not in seen:
             base = sizes_that_choose(case, steps, kernel)
             if base:

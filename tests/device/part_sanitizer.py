@@ -16,7 +16,7 @@ USUAL = {"P": 2, "B": 1, "H": 2, "R": 40}
 
 def small_sizes(case, steps):
     """For each variant, of random sizes that choose it, those nearest to some hundred in each dim: several tiles and trips of a ring, with tails."""
-    rng, best, kernels = random.Random(1), {}, {k for step in steps for _, k, _ in step}
+    rng, best, kernels = random.Random(1), {}, {k for step in steps for k, _, _ in step}
     for i in range(40000):
         if i >= 6000 and kernels <= best.keys():
             break
