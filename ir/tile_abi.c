@@ -31,7 +31,7 @@ static int64_t bytes_of(const TsTType *t)
 	int64_t n = 1;
 	for (int i = 0; i < t->rank; i++)
 		if (__builtin_mul_overflow(n, t->extent[i], &n)) return INT64_MAX / 2;
-	return ts_dtype_bytes(t->elem, n);
+	return ts_dtype_bytes(t->elem, t->layout ? n / ts_layout_axis_size(t->layout, TS_AX_C) : n); /* of one CTA's memory */
 }
 
 int64_t ts_tile_smem_bytes(const TsTree *smem) { return bytes_of(&ts_tinfo(smem)->type); }
@@ -130,9 +130,44 @@ static int64_t barriers_before(const TsTree *kernel, const TsTree *until)
 
 int64_t ts_tile_barrier_offset(const TsTree *kernel, const TsTree *ring) { return barriers_before(kernel, ring); }
 
+/* Is it a sum over CTAs, met by a barrier of its own? */
+static bool is_exchange(const TsTree *s)
+{
+	const TsTree *call = s->kind == TS_TREE_LET ? s->kid[1] : NULL;
+	if (!call || call->kind != TS_TREE_CALL || !ts_tinfo(call) || ts_tinfo(call)->op != TS_TILE_reduce) return false;
+	const TsTInfo *x = ts_tinfo(call->kid[1]);
+	return x && x->type.layout && ts_layout_axis_size(x->type.layout, TS_AX_C) > 1;
+}
+
+static int64_t exchanges_before(const TsTree *kernel, const TsTree *call, bool *found)
+{
+	int64_t n = 0;
+	*found = false;
+	for (uint32_t i = 0; i < kernel->kid[1]->n && !*found; i++) {
+		const TsTree *s = kernel->kid[1]->kid[i];
+		if (!is_exchange(s)) continue;
+		if (s->kid[1] == call) *found = true;
+		else n++;
+	}
+	return n;
+}
+
+int64_t ts_tile_exchanges(const TsTree *kernel)
+{
+	bool found;
+	return exchanges_before(kernel, NULL, &found);
+}
+
 int64_t ts_tile_shared_bytes(const TsTree *kernel)
 {
-	return up(barriers_before(kernel, NULL), on_cpu(kernel) ? SCRATCH_ALIGN : 16);
+	return up(barriers_before(kernel, NULL), on_cpu(kernel) ? SCRATCH_ALIGN : 16) + ts_tile_exchanges(kernel) * BARRIER_BYTES;
+}
+
+int64_t ts_tile_exchange_offset(const TsTree *kernel, const TsTree *call)
+{
+	bool found;
+	int64_t n = exchanges_before(kernel, call, &found);
+	return found ? ts_tile_shared_bytes(kernel) + (n - ts_tile_exchanges(kernel)) * BARRIER_BYTES : -1;
 }
 
 /* ---- tensor maps ---- */

@@ -15,6 +15,9 @@ int64_t ts_tile_smem_bytes(const TsTree *smem);
 int64_t ts_tile_slot_bytes(const TsTree *kernel, const TsTree *ring);
 int64_t ts_tile_slot_offset(const TsTree *kernel, const TsTree *ring, const TsTree *bind);
 int64_t ts_tile_barrier_offset(const TsTree *kernel, const TsTree *ring);
+/* The barriers at the very end, 8 bytes each: one for each `reduce(…, via = …)` over the CTAs of a cluster that stands in no block. */
+int64_t ts_tile_exchanges(const TsTree *kernel);
+int64_t ts_tile_exchange_offset(const TsTree *kernel, const TsTree *call); /* -1: the call has none */
 
 /* A tensor map of TMA: boxes of `box` elements along the axes of global buffer `buffer` (a PARAM), last axis contiguous, laid into shared
  * memory with `swizzle` (0, 32, 64, 128 bytes). Kernel parameters hold one for each different (buffer, box, swizzle), in order of the text. */

@@ -123,7 +123,7 @@ static bool check_layout(TsVerify *v, TsTree *t)
 		}
 		if (!check_digit(v, t->kid[i], dims, &l)) return false;
 		if (l.d[l.n - 1].axis == TS_AX_S) memory = true;
-		else reg = true;
+		else if (l.d[l.n - 1].axis != TS_AX_C) reg = true; /* c: in which CTA, of either */
 	}
 	if (memory && reg) return tv_fail(v, t, "E_TILE_LAYOUT", "'%s' mixes memory digits (s) with register digits", t->name);
 	if (l.swizzle && !memory) return tv_fail(v, t, "E_TILE_LAYOUT", "only a memory layout (s digits) has a swizzle");
@@ -350,6 +350,8 @@ static bool check_smem(TsVerify *v, TsTree *t)
 	if (v->depth != 1) return tv_fail(v, t, "E_TILE_SMEM", "shared memory is declared at the kernel's top level");
 	if (!tv_mem_type(v, t->kid[0], TS_SP_SHARED, &info->type)) return false;
 	info->type.decl = t;
+	int64_t ctas = ts_layout_axis_size(info->type.layout, TS_AX_C);
+	if (ctas != 1 && ctas != v->cluster) return tv_fail(v, t, "E_TILE_LAYOUT", "the layout has %lld CTAs, the cluster %lld", (long long)ctas, (long long)v->cluster);
 	TsTree *attrs = t->n > 1 ? t->kid[1] : NULL, *alias = ts_tile_attr(attrs, "alias");
 	if (!check_attrs(v, attrs, "alias")) return false;
 	if (alias) { /* the same bytes as an earlier buffer, from its start */

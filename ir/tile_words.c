@@ -380,6 +380,7 @@ static bool word_reduce(TsVerify *v, TvCall *c)
 		for (int i = 0; i < via.rank; i++) room *= via.extent[i];
 		if (via.space != TS_SP_SHARED || via.elem != x.elem) return tv_fail(v, buffer, "E_TILE_EXCHANGE", "via is a shared buffer of %s", ts_dtype_name(x.elem));
 		if (axis >= 0 && x.rank > 1) for (int i = 0; i < x.rank; i++) need *= i == axis ? 1 : x.extent[i];
+		if (via.decl && ts_layout_axis_size(ts_tinfo(via.decl)->type.layout, TS_AX_C) > 1) return tv_fail(v, buffer, "E_TILE_EXCHANGE", "each CTA has a buffer of its own for via");
 		if (room < need) return tv_fail(v, buffer, "E_TILE_EXCHANGE", "via has room for %lld elements, %lld are needed (one for each warp and row)", (long long)room, (long long)need);
 	}
 	if (axis < 0) out = (TsTType){ .form = TS_TT_SCALAR, .elem = x.elem };

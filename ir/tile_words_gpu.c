@@ -33,19 +33,39 @@ static bool shared_view(TsVerify *v, TsTree *x, TsTType *out)
 	return out->space == TS_SP_SHARED || tv_fail(v, x, "E_TILE_TYPE", "expected shared memory, this is global");
 }
 
+/* Each CTA reaches its own part of a buffer that lies over the CTAs of a cluster: where the thread's c digits are the buffer's, in a view of
+ * all of that axis. reg: who accesses it, NULL: an engine. */
+static bool own_part(TsVerify *v, const TsTree *x, const TsTType *mem, const TsLayout *reg)
+{
+	const TsLayout *l = mem->decl ? ts_tinfo(mem->decl)->type.layout : NULL;
+	if (!l || ts_layout_axis_size(l, TS_AX_C) == 1) return true;
+	bool same = reg && x->kind != TS_TREE_FIELD;
+	for (uint32_t i = 1; same && x->kind == TS_TREE_INDEX && i < x->n; i++) same = x->kid[i]->kind == TS_TREE_RANGE;
+	int k = 0;
+	for (int i = 0; same && i < l->n; i++) {
+		TsDigit d = l->d[i];
+		if (d.axis != TS_AX_C) continue;
+		while (k < reg->n && reg->d[k].axis != TS_AX_C) k++;
+		same = k < reg->n && d.dim != TS_LAY_NODIM && reg->d[k].dim == d.dim && reg->d[k].extent == d.extent && reg->d[k].stride == d.stride && mem->extent[d.dim] == ts_tinfo(mem->decl)->type.extent[d.dim];
+		if (same && x->kind == TS_TREE_INDEX && x->kid[1 + d.dim]->kid[0]) same = ts_tinfo(x->kid[1 + d.dim]->kid[0])->known; /* all of it: from 0 */
+		k++;
+	}
+	return same || tv_fail(v, x, "E_TILE_LAYOUT", "this buffer lies over the CTAs of the cluster (%s): get, put and copy_async reach their own CTA's part, by a layout with the same c digits", tv_layout_text(v, l));
+}
+
 static bool word_get(TsVerify *v, TvCall *c)
 {
 	TsTType mem;
 	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "") || !in_one(v, c, false) || !shared_view(v, c->arg[0], &mem)) return false;
 	if (!c->nwant || c->want[0].form != TS_TT_TILE || !c->want[0].layout) return tv_fail(v, c->call, "E_TILE_LAYOUT", "get needs a result with type and layout");
 	if (!tv_shape_eq(&mem, &c->want[0]) || mem.elem != c->want[0].elem || c->want[0].pending) return tv_fail(v, c->call, "E_TILE_SHAPE", "the place holds %s, the result is %s", tv_type_text(v, &mem), tv_type_text(v, &c->want[0]));
-	return give(c, &c->want[0]);
+	return own_part(v, c->arg[0], &mem, c->want[0].layout) && give(c, &c->want[0]);
 }
 
 static bool word_put(TsVerify *v, TvCall *c)
 {
 	TsTType mem, x;
-	if (!tv_arity(v, c, 2, 2) || !tv_keywords(v, c, "") || !in_one(v, c, false) || !shared_view(v, c->arg[0], &mem) || !tv_tile(v, c->arg[1], &x)) return false;
+	if (!tv_arity(v, c, 2, 2) || !tv_keywords(v, c, "") || !in_one(v, c, false) || !shared_view(v, c->arg[0], &mem) || !tv_tile(v, c->arg[1], &x) || !own_part(v, c->arg[0], &mem, x.layout)) return false;
 	return (tv_shape_eq(&mem, &x) && mem.elem == x.elem) || tv_fail(v, c->call, "E_TILE_SHAPE", "the place holds %s, the value is %s", tv_type_text(v, &mem), tv_type_text(v, &x));
 }
 
@@ -91,6 +111,7 @@ static bool word_expect_bytes(TsVerify *v, TvCall *c)
 static bool tma_box(TsVerify *v, TsTree *x, const TsTType *global, const TsTType *shared)
 {
 	if (global->space != TS_SP_GLOBAL || shared->space != TS_SP_SHARED) return tv_fail(v, x, "E_TILE_TMA", "TMA moves between global and shared memory");
+	if (!own_part(v, x, shared, NULL)) return false;
 	if (!tv_shape_eq(global, shared) || global->elem != shared->elem) return tv_fail(v, x, "E_TILE_SHAPE", "%s and %s", tv_type_text(v, global), tv_type_text(v, shared));
 	if (global->rank < 1 || global->extent[global->rank - 1] * ts_dtype_bits(global->elem) % 128) return tv_fail(v, x, "E_TILE_TMA", "a box's last axis is a multiple of 16 bytes");
 	for (int i = 0; i < global->rank; i++)
@@ -145,7 +166,7 @@ static bool word_copy_async(TsVerify *v, TvCall *c)
 	if (l->rank != to.rank || !ts_layout_check(l, to.extent, &why)) return tv_fail(v, by, "E_TILE_LAYOUT", "'%s' does not cover %s", by->name, tv_type_text(v, &to));
 	int piece = l->n && l->d[0].axis == TS_AX_R && l->d[0].dim == l->rank - 1 && l->d[0].stride == 1 ? l->d[0].extent * ts_dtype_bits(to.elem) / 8 : 0;
 	if (piece != 4 && piece != 8 && piece != 16) return tv_fail(v, by, "E_TILE_LAYOUT", "each piece of cp.async is 4, 8 or 16 bytes along the last axis, this layout has %d", piece);
-	if (!tv_layout_fits_warps(v, by, l)) return false;
+	if (!tv_layout_fits_warps(v, by, l) || !own_part(v, c->arg[0], &to, l)) return false;
 	if (!valid) return true;
 	uint32_t n = valid->kind == TS_TREE_LIST ? valid->n : 1;
 	if (n != to.rank) return tv_fail(v, valid, "E_TILE_ARGUMENT", "valid counts elements along %d axes, %u given", to.rank, n);
@@ -317,6 +338,7 @@ bool tv_mma_gpu(TsVerify *v, TvCall *c, const char *atom, const TsTType *acc)
 		if (t->rank != 2 || !(wgmma ? shared || (reg && i == 0) : reg)) return tv_fail(v, c->arg[1 + i], "E_TILE_TYPE", "'%s' takes %s here, this is %s", atom, wgmma ? i ? "shared memory" : "shared memory or registers" : "a register tile", tv_type_text(v, t));
 		if (!(elems_of(t->elem) & elems)) return tv_fail(v, c->arg[1 + i], "E_TILE_TYPE", "'%s' multiplies %s, not %s", atom, elems == TS_AE_TF32 ? "f32" : elems & TS_AE_FP8 ? "bf16, f16, fp8_e4m3 or fp8_e5m2" : "bf16 or f16", ts_dtype_name(t->elem));
 		if (shared && elems_of(t->elem) == TS_AE_FP8 && !lies_along(c->arg[1 + i], 1 - i)) return tv_fail(v, c->arg[1 + i], "E_TILE_LAYOUT", "8-bit operands of '%s' lie along k in shared memory", atom);
+		if (shared && !own_part(v, c->arg[1 + i], t, NULL)) return false;
 	}
 	if ((a.elem != b.elem && elems_of(a.elem) != TS_AE_FP8) || elems_of(a.elem) != elems_of(b.elem) || acc->elem != TS_F32) return tv_fail(v, c->call, "E_TILE_TYPE", "%s and %s into %s", ts_dtype_name(a.elem), ts_dtype_name(b.elem), ts_dtype_name(acc->elem));
 	if (acc->extent[0] != a.extent[0] || a.extent[1] != b.extent[0] || b.extent[1] != acc->extent[1])

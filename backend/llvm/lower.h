@@ -191,6 +191,7 @@ Shared lg_shared(Lower *w, const TsTree *x);
 Val lg_shared_at(Lower *w, Val offset);                          /* address of a byte offset */
 int64_t lg_linear(const TsLayout *l, const int64_t *coord);      /* element offset without the swizzle */
 Val lg_linear_of(Lower *w, const Shared *s, const Val *coord);   /* the same; coord: i32 by the buffer's axes, NULL: 0 */
+Val lg_swizzled(Lower *w, const TsLayout *l, Val byte);
 Frag lg_get(Lower *w, const TsTree *call, const TsTType *type);
 void lg_put(Lower *w, const TsTree *call);
 void lg_copy_async(Lower *w, const TsTree *call);
@@ -201,6 +202,7 @@ void lg_exchange(Lower *w, const TsTree *call, const Frag *src, int axis, const 
 bool lg_async(Lower *w, const TsTree *call);                     /* statements; false: not one of these */
 Frag lg_position(Lower *w, const TsTree *call, const TsTType *type);
 void lg_init_rings(Lower *w, const TsTree *kernel);
+void lg_wait_parity(Lower *w, Val barrier, Val parity);
 
 /* lower_gpu_mma.c: matrix instructions */
 Frag lg_mma(Lower *w, const TsTree *call, const TsTType *type, const char *atom);

@@ -173,8 +173,30 @@ Frag lg_convert(Lower *w, const TsTree *call, const Frag *x, const TsTType *type
 	return out;
 }
 
+/* fp8 by the instructions that Hopper has for pairs; e5m2 overflows to infinity, which the one that encodes it does not know. */
+static bool cast_fp8(Lower *w, const Frag *x, Frag *out)
+{
+	bool encode = x->elem == TS_F32 && out->elem == TS_FP8_E4M3, decode = out->elem == TS_F32 && (x->elem == TS_FP8_E4M3 || x->elem == TS_FP8_E5M2);
+	if (!(ts_tile_target_of(w->kernel)->cls & TS_TG_HOPPER) || (!encode && !decode) || !x->at || x->n % 2) return false;
+	for (int r = 0; r < x->n; r += 2) {
+		Val both[] = { x->v[r + 1], x->v[r] }, v; /* the second is the lower byte */
+		if (encode) {
+			v = lg_intrinsic(w, "llvm.nvvm.ff.to.e4m3x2.rn", both, 2);
+			out->v[r] = LLVMBuildTrunc(w->b, v, w->i8, "");
+			out->v[r + 1] = LLVMBuildTrunc(w->b, LLVMBuildLShr(w->b, v, LLVMConstInt(w->i16, 8, 0), ""), w->i8, "");
+			continue;
+		}
+		v = LLVMBuildShl(w->b, LLVMBuildZExt(w->b, both[0], w->i16, ""), LLVMConstInt(w->i16, 8, 0), "");
+		v = LLVMBuildOr(w->b, v, LLVMBuildZExt(w->b, both[1], w->i16, ""), "");
+		v = lg_intrinsic(w, x->elem == TS_FP8_E4M3 ? "llvm.nvvm.e4m3x2.to.f16x2.rn" : "llvm.nvvm.e5m2x2.to.f16x2.rn", &v, 1);
+		for (int i = 0; i < 2; i++) out->v[r + i] = LLVMBuildFPExt(w->b, LLVMBuildExtractElement(w->b, v, lw_i32(w, i), ""), w->f32, "");
+	}
+	return true;
+}
+
 bool lg_cast_pairs(Lower *w, const Frag *x, Frag *out)
 {
+	if (cast_fp8(w, x, out)) return true;
 	if (x->elem != TS_F32 || (out->elem != TS_BF16 && out->elem != TS_F16) || !x->at || x->n % 2) return false;
 	LLVMTypeRef two = LLVMVectorType(w->f32, 2), narrow = LLVMVectorType(out->elem == TS_BF16 ? LLVMBFloatTypeInContext(w->lc) : LLVMHalfTypeInContext(w->lc), 2);
 	for (int r = 0; r < x->n; r += 2) {

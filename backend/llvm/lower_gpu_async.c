@@ -19,7 +19,7 @@ static Val barrier_of(Lower *w, const TsTree *slot, bool empty)
 	return lg_shared_at(w, lw_add(w, lw_i32(w, base), LLVMBuildShl(w->b, pos.v[SLOT], lw_i32(w, 3), "")));
 }
 
-static void wait_parity(Lower *w, Val barrier, Val parity)
+void lg_wait_parity(Lower *w, Val barrier, Val parity)
 {
 	Block again = lw_block(w, "wait"), done = lw_block(w, "done");
 	Val args[] = { barrier, parity };
@@ -44,7 +44,7 @@ static void word_wait(Lower *w, const TsTree *call, bool empty)
 {
 	const TsTree *slot = call->kid[1];
 	if (empty && !ts_tile_attr(ring_of(slot)->kid[2], "empty")->i) return; /* nobody releases: each slot is filled once */
-	wait_parity(w, barrier_of(w, slot, empty), lw_expr(w, slot->kid[1]).v[PARITY]);
+	lg_wait_parity(w, barrier_of(w, slot, empty), lw_expr(w, slot->kid[1]).v[PARITY]);
 }
 
 static void word_release(Lower *w, const TsTree *call) { arrive(w, barrier_of(w, call->kid[1], true)); }
@@ -71,10 +71,10 @@ Frag lg_position(Lower *w, const TsTree *call, const TsTType *type)
 	return out;
 }
 
-static void init_barriers(Lower *w, int64_t base, int64_t slots, const TsTree *arrivals)
+static void init_barriers(Lower *w, int64_t base, int64_t slots, int64_t arrivals)
 {
-	for (int64_t i = 0; i < slots && arrivals->i > 0; i++) {
-		Val args[] = { lg_shared_at(w, lw_i32(w, base + i * BARRIER)), lw_i32(w, arrivals->i) };
+	for (int64_t i = 0; i < slots && arrivals > 0; i++) {
+		Val args[] = { lg_shared_at(w, lw_i32(w, base + i * BARRIER)), lw_i32(w, arrivals) };
 		lg_intrinsic(w, "llvm.nvvm.mbarrier.init.shared", args, 2);
 	}
 }
@@ -92,6 +92,7 @@ void lg_init_rings(Lower *w, const TsTree *kernel)
 {
 	const TsTree *block = kernel->kid[1];
 	uint32_t rings = 0;
+	int64_t exchanges = ts_tile_exchanges(kernel);
 	for (uint32_t i = 0; i < block->n; i++) rings += block->kid[i]->kind == TS_TREE_RING;
 	if (!rings && w->launch.cluster == 1) return;
 	Val first = LLVMBuildICmp(w->b, LLVMIntEQ, LLVMBuildOr(w->b, w->lane, w->warp, ""), lw_i32(w, 0), "");
@@ -100,16 +101,22 @@ void lg_init_rings(Lower *w, const TsTree *kernel)
 		const TsTree *ring = block->kid[i];
 		if (ring->kind != TS_TREE_RING) continue;
 		int64_t base = ts_tile_barrier_offset(kernel, ring), slots = slots_of(ring);
-		init_barriers(w, base, slots, ts_tile_attr(ring->kid[2], "full"));
-		init_barriers(w, base + slots * BARRIER, slots, ts_tile_attr(ring->kid[2], "empty"));
+		init_barriers(w, base, slots, ts_tile_attr(ring->kid[2], "full")->i);
+		init_barriers(w, base + slots * BARRIER, slots, ts_tile_attr(ring->kid[2], "empty")->i);
 	}
+	init_barriers(w, ts_tile_shared_bytes(kernel) - exchanges * BARRIER, exchanges, 1);
+	if (rings || exchanges) lg_intrinsic(w, "llvm.nvvm.fence.mbarrier_init.release.cluster", NULL, 0);
 	if (rings) {
-		lg_intrinsic(w, "llvm.nvvm.fence.mbarrier_init.release.cluster", NULL, 0);
 		lg_intrinsic(w, "llvm.nvvm.fence.proxy.async", NULL, 0);
 		prefetch_maps(w);
 	}
 	lg_end(w, b);
-	lg_sync(w, w->launch.cluster > 1 ? "cluster" : "cta", kernel);
+	if (w->launch.cluster == 1) {
+		lg_sync(w, "cta", kernel);
+	} else { /* what must be seen was fenced above */
+		lg_intrinsic(w, "llvm.nvvm.barrier.cluster.arrive.relaxed.aligned", NULL, 0);
+		lg_intrinsic(w, "llvm.nvvm.barrier.cluster.wait.aligned", NULL, 0);
+	}
 }
 
 /* ---- TMA ---- */

@@ -1,5 +1,5 @@
 /* Shared memory on GPUs: where an element of a tile lies, `get` and `put` (ldmatrix and stmatrix where the layouts are theirs, else vectors of
- * up to 16 bytes), cp.async, and sums across warps.
+ * up to 16 bytes), cp.async.
  *
  * An element's byte offset is that of its coordinate, which is the sum of three parts: where the view starts, what the thread adds, what
  * the register adds. Where all are sums of different powers of two (the usual case) the parts never carry into each other, so each
@@ -76,6 +76,7 @@ int64_t lg_linear(const TsLayout *l, const int64_t *coord)
 	int64_t at = 0, weight = 1;
 	for (int i = 0; i < l->n; i++) {
 		TsDigit d = l->d[i];
+		if (d.axis != TS_AX_S) continue; /* c: which CTA's memory */
 		if (d.dim != TS_LAY_NODIM) at += coord[d.dim] / d.stride % d.extent * weight;
 		weight *= d.extent;
 	}
@@ -97,6 +98,7 @@ Val lg_linear_of(Lower *w, const Shared *s, const Val *coord)
 	int64_t weight = 1;
 	for (int i = 0; i < l->n; i++) {
 		TsDigit d = l->d[i];
+		if (d.axis != TS_AX_S) continue;
 		if (d.dim != TS_LAY_NODIM && coord[d.dim] && d.extent > 1) {
 			Val v = lg_quotient(w, coord[d.dim], d.stride);
 			if (!is_last(l, i)) v = lg_remainder(w, v, d.extent);
@@ -110,7 +112,7 @@ Val lg_linear_of(Lower *w, const Shared *s, const Val *coord)
 static int64_t swizzle_bits(const TsLayout *l) { return l->swizzle == 128 ? 0x70 : l->swizzle == 64 ? 0x30 : l->swizzle == 32 ? 0x10 : 0; }
 static int64_t swizzled(const TsLayout *l, int64_t byte) { return byte ^ (byte >> 3 & swizzle_bits(l)); }
 
-static Val swizzled_of(Lower *w, const TsLayout *l, Val byte)
+Val lg_swizzled(Lower *w, const TsLayout *l, Val byte)
 {
 	if (!l->swizzle) return byte;
 	return LLVMBuildXor(w->b, byte, LLVMBuildAnd(w->b, LLVMBuildLShr(w->b, byte, lw_i32(w, 3), ""), lw_i32(w, swizzle_bits(l)), ""), "");
@@ -162,7 +164,7 @@ static Lay lay_out(Lower *w, const Shared *s, const Places *at, const Val *threa
 	}
 	if (!y.separate) return y;
 	Val size = lw_i32(w, y.bytes);
-	Val start = swizzled_of(w, s->layout, lw_mul(w, lg_linear_of(w, s, s->start), size)), lanes = swizzled_of(w, s->layout, lw_mul(w, lg_linear_of(w, s, own), size));
+	Val start = lg_swizzled(w, s->layout, lw_mul(w, lg_linear_of(w, s, s->start), size)), lanes = lg_swizzled(w, s->layout, lw_mul(w, lg_linear_of(w, s, own), size));
 	y.varying = s->layout->swizzle ? LLVMBuildXor(w->b, start, lanes, "") : lw_add(w, start, lanes);
 	return y;
 }
@@ -187,7 +189,7 @@ static Val offset_of(const Lay *y, int r)
 	Val at[TS_LAY_RANK];
 	for (int i = 0; i < y->s->rank; i++) at[i] = lw_add(w, y->coord[i], lw_i32(w, c[i]));
 	Val byte = lw_mul(w, lg_linear_of(w, y->s, at), lw_i32(w, y->bytes));
-	return lw_add(w, y->s->base, swizzled_of(w, y->s->layout, byte));
+	return lw_add(w, y->s->base, lg_swizzled(w, y->s->layout, byte));
 }
 
 /* What every thread's linear offset (of elements) is a multiple of: its digits' shares of the first digit of memory, its start's. */
@@ -405,111 +407,5 @@ void lg_copy_async(Lower *w, const TsTree *call)
 		const char *name = bytes == 16 ? "llvm.nvvm.cp.async.cg.shared.global.16" : ts_printf(w->arena, "llvm.nvvm.cp.async.ca.shared.global.%d", bytes);
 		Val args[] = { to, piece[i].address, piece[i].bytes };
 		lg_intrinsic(w, piece[i].bytes ? ts_printf(w->arena, "%s.s", name) : name, args, piece[i].bytes ? 3 : 2);
-	}
-}
-
-/* ---- sums across warps ---- */
-/* The number of the first warp that this one shares sums with: its own number without the digits of the axis; digit[]: the other
- * numbers it adds, one for each combination, in order of warps. */
-static int sharing(const TsLayout *l, int axis, bool all, const int64_t count[TS_AX_COUNT], int64_t *number, int max)
-{
-	int n = 0;
-	int64_t place[TS_AX_COUNT] = { 0 }, kept[TS_LAY_RANK], c[TS_LAY_RANK];
-	ts_layout_at(l, place, kept);
-	for (int64_t i = 0; i < count[TS_AX_W] * count[TS_AX_G] * count[TS_AX_C] && n < max; i++) {
-		place[TS_AX_W] = i % count[TS_AX_W];
-		place[TS_AX_G] = i / count[TS_AX_W] % count[TS_AX_G];
-		place[TS_AX_C] = i / count[TS_AX_W] / count[TS_AX_G];
-		int64_t in[TS_AX_COUNT];
-		memcpy(in, place, sizeof in);
-		for (int a = TS_AX_W; a <= TS_AX_C; a++) in[a] %= ts_layout_axis_size(l, (TsAxis)a);
-		ts_layout_at(l, in, c);
-		bool same = true;
-		for (int d = 0; d < l->rank; d++) same &= all || d == axis || c[d] == kept[d];
-		if (same) number[n++] = i;
-	}
-	return n;
-}
-
-/* where sum k of warp `number` lies: the view's elements in order */
-static Val sum_offset(Lower *w, const Shared *via, Val number, int64_t rows, Val row)
-{
-	Val left = lw_add(w, lw_mul(w, number, lw_i32(w, rows)), row), at[TS_LAY_RANK], c[TS_LAY_RANK];
-	for (int i = via->tile_rank; i-- > 0;) {
-		c[i] = i ? lg_remainder(w, left, via->extent[i]) : left;
-		left = i ? lg_quotient(w, left, via->extent[i]) : left;
-	}
-	for (int i = 0; i < via->rank; i++) at[i] = via->axis[i] < 0 ? via->start[i] : lw_add(w, via->start[i], c[via->axis[i]]);
-	Val byte = lw_mul(w, lg_linear_of(w, via, at), lw_i32(w, ts_dtype_bits(via->elem) / 8));
-	return lw_add(w, via->base, swizzled_of(w, via->layout, byte));
-}
-
-/* the number of the sum in register `to`, row major over the kept axes */
-static Val row_number(Lower *w, const Frag *src, int axis, const Frag *dst, int to)
-{
-	Val row = lw_i32(w, 0);
-	for (int d = 0, k = 0; d < src->at->rank; d++) {
-		if (d == axis || axis < 0) continue;
-		Val c = lw_add(w, lg_coord(w, src->at->layout, d), lw_i32(w, dst->at ? dst->at->reg[to][k] : 0));
-		row = lw_add(w, lw_mul(w, row, lw_i32(w, ts_layout_extent(src->at->layout, d))), c);
-		k++;
-	}
-	return row;
-}
-
-/* this warp's number less what its digits along the axis give */
-static Val own_number(Lower *w, const TsLayout *l, int axis, bool all, const int64_t count[TS_AX_COUNT])
-{
-	int64_t weight[TS_AX_COUNT] = { 0 }, below[TS_AX_COUNT];
-	Val sum = lw_i32(w, 0);
-	weight[TS_AX_W] = 1;
-	weight[TS_AX_G] = count[TS_AX_W];
-	weight[TS_AX_C] = count[TS_AX_W] * count[TS_AX_G];
-	for (int a = 0; a < TS_AX_COUNT; a++) below[a] = 1;
-	for (int i = 0; i < l->n; i++) {
-		TsDigit d = l->d[i];
-		bool shared = all || d.dim == axis || d.dim == TS_LAY_NODIM;
-		if (weight[d.axis] && !shared) {
-			Val v = lg_remainder(w, lg_quotient(w, lg_axis(w, (TsAxis)d.axis), below[d.axis]), d.extent);
-			sum = lw_add(w, sum, lw_mul(w, v, lw_i32(w, below[d.axis] * weight[d.axis])));
-		}
-		below[d.axis] *= d.extent;
-	}
-	return sum;
-}
-
-/* the address of an offset in the shared memory of CTA i of the cluster */
-static Val in_cta(Lower *w, Val p, int64_t i)
-{
-	Val args[] = { p, lw_i32(w, i) };
-	return lg_intrinsic(w, "llvm.nvvm.mapa.shared.cluster", args, 2);
-}
-
-void lg_exchange(Lower *w, const TsTree *call, const Frag *src, int axis, const char *word, Frag *dst)
-{
-	enum { MAX_WARPS = 512 };
-	const TsLayout *l = src->at->layout;
-	Shared via = lg_shared(w, lw_keyword(call, "via"));
-	int64_t rows = 1, count[TS_AX_COUNT] = { 0 }, number[MAX_WARPS], ctas = ts_layout_axis_size(l, TS_AX_C);
-	bool all = axis < 0;
-	count[TS_AX_W] = w->warps, count[TS_AX_G] = w->times, count[TS_AX_C] = ctas;
-	for (int d = 0; d < src->at->rank; d++)
-		if (d != axis && !all) rows *= ts_layout_extent(l, d);
-	int n = sharing(l, axis, all, count, number, MAX_WARPS);
-	Val me = lw_add(w, w->warp, lw_mul(w, lw_add(w, w->instance, lw_mul(w, ctas > 1 ? w->cta : lw_i32(w, 0), lw_i32(w, w->times))), lw_i32(w, w->warps)));
-	for (int to = 0; to < dst->n; to++) {
-		Val p = lg_shared_at(w, sum_offset(w, &via, me, rows, row_number(w, src, axis, dst, to)));
-		for (int64_t c = 0; c < ctas; c++) lg_store_shared(w, dst->elem, ctas > 1 ? in_cta(w, p, c) : p, 1, &dst->v[to]);
-	}
-	lg_sync(w, ctas > 1 ? "cluster" : w->role ? "role" : "cta", call);
-	Val first = own_number(w, l, axis, all, count);
-	for (int to = 0; to < dst->n; to++) {
-		Val sum = NULL, row = row_number(w, src, axis, dst, to), x[2];
-		for (int i = 0; i < n; i++) {
-			lg_load_shared(w, dst->elem, lg_shared_at(w, sum_offset(w, &via, lw_add(w, first, lw_i32(w, number[i])), rows, row)), 1, &x[1]);
-			x[0] = sum;
-			sum = sum ? lw_word(w, call, word, dst->elem, x, 2) : x[1];
-		}
-		dst->v[to] = sum;
 	}
 }

@@ -22,6 +22,7 @@ static const Tunable tunable[] = {
 	T(warps_m, 1, 8, 1, IN_MATMUL_MMA, true), T(warps_n, 1, 8, 1, IN_MATMUL_MMA, true), T(rows, 16, 128, 16, IN_ATTENTION, true),
 	T(keys, 32, 256, 32, IN_ATTENTION | IN_ATTENTION_WGMMA, true), T(keys_256, 32, 256, 32, IN_ATTENTION | IN_ATTENTION_WGMMA, true),
 	T(warps, 1, 16, 1, IN_POINTWISE | IN_ROW, true), T(elements, 4, 64, 4, IN_POINTWISE | IN_ROW, true), T(longest, 512, 32768, 512, IN_ROW, true),
+	T(cluster, 1, 16, 1, IN_ROW, true),
 };
 enum { TUNABLES = sizeof tunable / sizeof *tunable };
 

@@ -24,12 +24,14 @@ void ts_wide_need(TsTl *t, TsWide *w, TsDim d);
 /* All leaves of the region that run along dim `fast`. */
 bool ts_wide_holds(TsTl *t, const TsWide *w, TsDim d); /* under the guard, d is a multiple of vec */
 void ts_wide_region(TsTl *t, TsWide *w, const TsRegion *r, uint32_t fast);
+void ts_wide_leaves(TsTl *t, TsWide *w, const TsRegion *r, uint32_t fast); /* the same, but a tile may end within an access */
 /* Their sum of remainders: 0 where they are multiples (the dim 0: always). */
 TsDim ts_wide_guard(TsTl *t, TsWide *w);
 int ts_wide_vec(TsTl *t, const TsRegion *r, uint32_t fast); /* 16 bytes of the smallest element that runs along fast */
 void ts_kb_wide(TsKb *k, const TsWide *w);                   /* this variant's guard holds */
 
 /* ---- variants: kernels of one step share their parameters ---- */
+enum { TS_VARIANTS = 20 };
 typedef struct { const char *name; void (*write)(void *user, TsKb *k, int variant, TsChoice *c); void *user; int n; } TsVariants;
 void ts_gpu_emit(TsJob *j, const TsVariants *v);
 TsDim ts_over(TsTl *t, TsDim d, int64_t most);               /* max(d - most, 0): a guard that d <= most */

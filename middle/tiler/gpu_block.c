@@ -110,9 +110,8 @@ static bool runs(TsTl *t, const TsRNode *n, uint32_t fast)
 	return (n->kind == TS_R_LOAD || n->kind == TS_R_GATHER) && ts_is_one(t, n->coef[fast]) && ts_dtype_bits(t->e->bufs.p[n->buf].elem) >= 8;
 }
 
-void ts_wide_region(TsTl *t, TsWide *w, const TsRegion *r, uint32_t fast)
+void ts_wide_leaves(TsTl *t, TsWide *w, const TsRegion *r, uint32_t fast)
 {
-	ts_wide_need(t, w, r->size[fast]);
 	for (uint32_t i = 1; i < r->nodes.n; i++) {
 		const TsRNode *n = &r->nodes.p[i];
 		if (!runs(t, n, fast)) continue;
@@ -121,6 +120,12 @@ void ts_wide_region(TsTl *t, TsWide *w, const TsRegion *r, uint32_t fast)
 		for (uint32_t k = 0; k < r->niter; k++)
 			if (k != fast && n->coef[k]) ts_wide_need(t, w, n->coef[k]);
 	}
+}
+
+void ts_wide_region(TsTl *t, TsWide *w, const TsRegion *r, uint32_t fast)
+{
+	ts_wide_need(t, w, r->size[fast]);
+	ts_wide_leaves(t, w, r, fast);
 }
 
 TsDim ts_wide_guard(TsTl *t, TsWide *w)
@@ -221,7 +226,7 @@ const char *ts_gpu_operand(TsKb *k, const TsOperand *o, const char **prefix)
 void ts_gpu_emit(TsJob *j, const TsVariants *v)
 {
 	TsTl *t = j->t;
-	TsChoice c[16] = { 0 };
+	TsChoice c[TS_VARIANTS] = { 0 };
 	TsKb like;
 	ts_kb_init(&like, t, NULL);
 	for (int round = v->n > 1 ? 0 : 1; round < 2; round++)

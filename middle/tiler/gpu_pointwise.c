@@ -3,16 +3,16 @@
 #include "middle/tiler/gpu.h"
 #include <string.h>
 
-enum { NARROW = 512, SHORT = 64, TURN = 64, TURN_WARPS = 8, MOST_TURNED = 2 };
+enum { NARROW = 512, SHORT = 64, MIDDLE = 128, TURN = 64, TURN_WARPS = 8, MOST_TURNED = 2, IN_FLIGHT = 64 /* bytes that each thread loads */ };
 
 typedef enum { FLAT, ROWS, TURNED } Shape;
-typedef struct { Shape shape; bool wide; TsDim guard; int extent[2]; /* of ROWS */ } Variant;
+typedef struct { Shape shape; bool wide, tail /* the last tile of all may end within an access */; TsDim guard; int extent[2]; /* of ROWS */ } Variant;
 typedef struct {
 	TsJob *j;
 	uint32_t fast, other;       /* dims of the tile; other: niter when there is none */
 	int warps, elements;        /* of a thread */
-	TsWide wide;
-	Variant v[4];
+	TsWide wide, leaves;        /* leaves: without what the sizes must be */
+	Variant v[6];
 	int n;
 } Pw;
 
@@ -143,6 +143,9 @@ static void write_turned(TsKb *k, Pw *w, int vec, TsChoice *c)
 	q = p;
 	memcpy(q.lay, turned.lay, sizeof q.lay);
 	TsTileVal *memo = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n), *first = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n);
+	for (uint32_t i = 0; i < n; i++) ts_kb_eval(k, r, id[i], &q, first);
+	for (uint32_t i = 1; i < r->nodes.n; i++) /* all loads are under way before the threads meet */
+		if (i != w->j->leaf && r->nodes.p[i].kind == TS_R_LOAD && !first[i].name && ts_is_one(k->t, r->nodes.p[i].coef[w->fast])) ts_kb_eval(k, r, i, &p, memo);
 	for (uint32_t i = 0; i < n; i++) ts_kb_line(k, "put(s%u[0:%d, 0:%d], %s)", i, TURN, TURN, ts_kb_eval(k, r, id[i], &q, first).name);
 	ts_kb_line(k, "sync(\"cta\")");
 	for (uint32_t i = 0; i < n; i++) {
@@ -180,9 +183,10 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 {
 	Pw *w = user;
 	const Variant *v = &w->v[i];
-	int vec = v->wide ? w->wide.vec : 1;
+	int vec = v->tail ? w->leaves.vec : v->wide ? w->wide.vec : 1;
 	k->warps = w->warps;
 	if (v->wide) ts_kb_wide(k, &w->wide);
+	if (v->tail) ts_kb_wide(k, &w->leaves);
 	c->guard_lhs = v->guard;
 	c->label = ts_intern(k->t->cx, v->wide ? "wide" : v->shape == ROWS ? "short rows" : "any");
 	if (ts_dtype_bits(w->j->r.nodes.p[w->j->leaf].elem) < 8) write_serial(k, w, c);
@@ -229,23 +233,43 @@ static void choose(Pw *w)
 	}
 	if (is_const || !has_other) {
 		if (wide) add_variant(w, FLAT, true, guard);
-		if (!wide || guard) add_variant(w, FLAT, false, 0);
+		if (wide && !guard) return;
+		add_variant(w, FLAT, false, 0);
+		if (r->niter == 1 && !ts_wide_guard(t, &w->leaves)) w->v[w->n - 1].tail = w->leaves.vec > 1;
 		return;
 	}
-	TsDim few = ts_over(t, ts_dim_sub(t->d, ts_dim_const(t->d, SHORT + 1), r->size[w->fast]), 0); /* rows that are short */
-	guard = ts_dim_add(t->d, guard, few);
-	if (wide) add_variant(w, FLAT, true, guard);
-	if (wide && !guard) return;
-	if (few) { add_variant(w, ROWS, false, ts_over(t, r->size[w->fast], SHORT)); set_rows(w, &w->v[w->n - 1], SHORT); }
-	add_variant(w, FLAT, false, 0);
+	static const int rows[2][2] = { { SHORT, NARROW }, { MIDDLE, NARROW } };
+	for (int form = wide; form >= 0; form--) {
+		TsDim must = form ? guard : 0, over = 0;
+		for (int i = 0; i < 2; i++) {
+			over = ts_over(t, r->size[w->fast], rows[form][i]);
+			add_variant(w, ROWS, form, ts_dim_add(t->d, must, over));
+			set_rows(w, &w->v[w->n - 1], rows[form][i]);
+			if (!over) break;
+		}
+		if (over) add_variant(w, FLAT, form, must);
+		if (!must) return;
+	}
+}
+
+/* Elements of each thread: more where few bytes are loaded for each. */
+static int elements(TsJob *j, uint32_t fast)
+{
+	int n = j->t->gpu->entry[TS_GT_POINTWISE].elements, bytes = 0;
+	for (uint32_t i = 1; i < j->r.nodes.n; i++)
+		if (i != j->leaf && j->r.nodes.p[i].kind == TS_R_LOAD && ts_is_one(j->t, j->r.nodes.p[i].coef[fast])) bytes += ts_elem_bytes(j->r.nodes.p[i].elem);
+	while (bytes && n * bytes < IN_FLIGHT && n < 32) n *= 2;
+	return n;
 }
 
 void ts_gpu_pointwise(TsJob *j)
 {
 	if (j->r.niter == 1 && !j->r.nodes.p[j->leaf].coef[0]) j->r.nodes.p[j->leaf].coef[0] = ts_dim_const(j->t->d, 1); /* one element is a tile too */
-	Pw w = { .j = j, .fast = fast_dim(j), .warps = j->t->gpu->entry[TS_GT_POINTWISE].warps, .elements = j->t->gpu->entry[TS_GT_POINTWISE].elements };
-	w.wide.vec = ts_wide_vec(j->t, &j->r, w.fast);
+	Pw w = { .j = j, .fast = fast_dim(j), .warps = j->t->gpu->entry[TS_GT_POINTWISE].warps };
+	w.elements = elements(j, w.fast);
+	w.wide.vec = w.leaves.vec = ts_wide_vec(j->t, &j->r, w.fast);
 	ts_wide_region(j->t, &w.wide, &j->r, w.fast);
+	ts_wide_leaves(j->t, &w.leaves, &j->r, w.fast);
 	if (ts_dtype_bits(j->r.nodes.p[j->leaf].elem) < 8) add_variant(&w, FLAT, false, 0);
 	else choose(&w);
 	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write, .user = &w, .n = w.n });

@@ -1,36 +1,17 @@
 /* Reductions, softmax and norms on GPUs. A CTA holds a tile [kept, reduced] of the operand. Where the reduced dim runs along memory the
- * lanes lie along it: several rows share a CTA when rows are short, a warp or a whole CTA has one row as rows grow, in registers; rows
- * longer than that are walked tile by tile, each pass reading them again. Otherwise the lanes lie along the kept dim and the warps share
- * the reduced one. Statistics are tiles over the kept dim. Sums are fixed trees: they depend on a row's length alone. */
-#include "middle/tiler/gpu.h"
+ * lanes lie along it: several rows share a CTA when rows are short, a warp or a whole CTA has one row as rows grow, in registers; longer
+ * rows of softmax and norms lie in the shared memory of a CTA or of a cluster's, read once and walked there tile by tile; what does not fit
+ * is walked in global memory, each pass reading it again. Otherwise the lanes lie along the kept dim and the warps share the reduced one.
+ * Statistics are tiles over the kept dim. Sums are fixed trees: they depend on a row's length alone. */
+#include "middle/tiler/gpu_row.h"
+#include "ir/tile.h"
 #include <string.h>
-
-enum { LONG = 4096 /* a tile of rows that are walked */, SHORT = 1024, MOST_WARPS = 16 };
-
-typedef struct { int cols, rows, warps; bool loop; bool wide; TsDim guard; const char *label; } Variant;
-typedef struct {
-	TsJob *j;
-	TsKb *k;
-	TsPlace p;
-	const Variant *now;
-	uint32_t kd, rd;            /* the tile's kept and reduced dim */
-	bool along, single;         /* single: the whole reduced extent is one tile */
-	bool across;                /* the reduced axis lies over warps */
-	int exchanges;              /* reductions through shared memory so far: they take two buffers in turn */
-	const char *in;             /* elements of this tile that exist, as a bool tile, or NULL: all */
-	const char *pad;            /* what the operand is where it does not exist, when its load sees to that; NULL: anything */
-	TsTileVal *memo, x;         /* single: what is read once */
-	const char *power;          /* single: the exponentials of a softmax, made once */
-	TsWide wide;
-	Variant v[8];
-	int n;
-} Row;
 
 /* ---- statements on tiles [kept, reduced] and statistics [kept] ---- */
 enum { STAT = 1, TILE = 3 };
 
-static const char *word(Row *w, TsDtype e, uint32_t mask, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-static const char *word(Row *w, TsDtype e, uint32_t mask, const char *fmt, ...)
+static const char *word(TsRow *w, TsDtype e, uint32_t mask, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+static const char *word(TsRow *w, TsDtype e, uint32_t mask, const char *fmt, ...)
 {
 	TsBuf b = { 0 };
 	va_list ap;
@@ -43,9 +24,9 @@ static const char *word(Row *w, TsDtype e, uint32_t mask, const char *fmt, ...)
 	return n;
 }
 
-static const char *spread(Row *w, TsDtype e, const char *stat) { return word(w, e, TILE, "bcast(%s, dims = [0])", stat); }
+static const char *spread(TsRow *w, TsDtype e, const char *stat) { return word(w, e, TILE, "bcast(%s, dims = [0])", stat); }
 
-static const char *number(Row *w, double v)
+static const char *number(TsRow *w, double v)
 {
 	TsBuf b = { 0 };
 	ts_buf_f64(&b, v);
@@ -54,7 +35,7 @@ static const char *number(Row *w, double v)
 	return s;
 }
 
-static TsTileVal full(Row *w, TsTileVal v)
+static TsTileVal full(TsRow *w, TsTileVal v)
 {
 	if (v.mask == TILE) return v;
 	if (v.mask) return ts_kb_spread(w->k, v, TILE, &w->p);
@@ -62,7 +43,7 @@ static TsTileVal full(Row *w, TsTileVal v)
 }
 
 /* Which elements of this tile exist, once for each tile; nothing where it is whole. */
-static void set_inside(Row *w)
+static void set_inside(TsRow *w)
 {
 	w->in = NULL;
 	if (!w->p.valid[1]) return;
@@ -71,10 +52,21 @@ static void set_inside(Row *w)
 	w->in = word(w, TS_BOOL, TILE, "lt(%s, %s)", word(w, TS_INT32, TILE, "iota(1)"), lim);
 }
 
+/* The tile's place in the row that shared memory holds. */
+static const char *held_tile(TsRow *w)
+{
+	const char *at = ts_kb_fmt(w->k, "%s//%d", w->p.base[w->rd], w->now->cols);
+	return ts_kb_fmt(w->k, "row[%s:%s + 1, 0:%d]", at, at, w->now->cols);
+}
+
 /* The operand's tile in the type of the sums. */
-static const char *operand(Row *w)
+static const char *operand(TsRow *w)
 {
 	if (w->single && w->x.name) return w->x.name;
+	if (w->now->held) {
+		w->x = ts_kb_cast(w->k, (TsTileVal){ word(w, w->kept, TILE, "get(%s)", held_tile(w)), TILE, w->kept }, w->j->row.ct, &w->p);
+		return w->x.name;
+	}
 	TsTileVal *memo = w->single ? w->memo : TS_NEW_N(w->k->t->a, TsTileVal, w->j->r.nodes.n);
 	w->p.pad = w->pad;
 	TsTileVal x = full(w, ts_kb_cast(w->k, ts_kb_eval(w->k, &w->j->r, w->j->row.x, &w->p, memo), w->j->row.ct, &w->p));
@@ -84,7 +76,7 @@ static const char *operand(Row *w)
 }
 
 /* Elements that do not exist as `neutral`; nothing to do where they are that already. */
-static const char *masked(Row *w, const char *x, const char *neutral)
+static const char *masked(TsRow *w, const char *x, const char *neutral)
 {
 	return w->in && !(w->pad && x == w->x.name && !strcmp(w->pad, neutral)) ? word(w, w->j->row.ct, TILE, "where(%s, %s, %s)", w->in, x, neutral) : x;
 }
@@ -93,10 +85,10 @@ static const char *lowest(TsDtype t) { return ts_dtype_is_float(t) ? "-inf" : t 
 static const char *highest(TsDtype t) { return ts_dtype_is_float(t) ? "inf" : t == TS_INT32 ? "2147483647" : "9223372036854775807"; }
 
 /* The tree over the reduced axis. */
-static const char *fold(Row *w, const char *x, const char *op)
+static const char *fold(TsRow *w, const char *x, const char *op)
 {
 	const char *n = ts_kb_tmp(w->k), *via = "";
-	if (w->across) via = ts_kb_fmt(w->k, ", via = red[%d, 0:%d]", w->exchanges++ % 2, w->now->warps * w->now->rows);
+	if (w->across) via = ts_kb_fmt(w->k, ", via = red[%d, 0:%d]", w->exchanges++ % 2, w->now->warps * w->now->ctas * w->now->rows);
 	ts_kb_line(w->k, "%s: %s = reduce(%s, op = \"%s\", axis = 1%s)", n, ts_kb_type(w->k, w->j->row.ct, STAT, &w->p), x, op, via);
 	return n;
 }
@@ -104,9 +96,9 @@ static const char *fold(Row *w, const char *x, const char *op)
 /* ---- passes over the reduced dims ---- */
 
 /* One pass: step() gives the carries' next values for the tile at hand. */
-typedef struct Pass { uint32_t n; TsDtype elem[2]; uint32_t mask; void (*step)(Row *w, struct Pass *ps, const char *const *in, const char **next); const char *stat; } Pass;
+typedef struct Pass { uint32_t n; TsDtype elem[2]; uint32_t mask; void (*step)(TsRow *w, struct Pass *ps, const char *const *in, const char **next); const char *stat; } Pass;
 
-static void walk(Row *w, Pass *ps, uint32_t dim, const char *const *in, const char **out)
+static void walk(TsRow *w, Pass *ps, uint32_t dim, const char *const *in, const char **out)
 {
 	TsKb *k = w->k;
 	TsTl *t = k->t;
@@ -129,7 +121,8 @@ static void walk(Row *w, Pass *ps, uint32_t dim, const char *const *in, const ch
 		ts_buf_fmt(&head, "%s%s: %s", i ? ", " : "", out[i], ts_kb_type(k, ps->elem[i], ps->mask, &w->p));
 		ts_buf_fmt(&with, "%s%s = %s", i ? ", " : " with ", inner[i], in[i]);
 	}
-	if (tile) ts_kb_open(k, "%s%sfor %s in 0..%s step %d%s", head.p ? head.p : "", ps->n ? " = " : "", var, size, w->now->cols, with.p ? with.p : "");
+	if (tile && w->part) size = w->hi;
+	if (tile) ts_kb_open(k, "%s%sfor %s in %s..%s step %d%s", head.p ? head.p : "", ps->n ? " = " : "", var, w->part ? w->lo : "0", size, w->now->cols, with.p ? with.p : "");
 	else ts_kb_open(k, "%s%sfor %s in 0..%s%s", head.p ? head.p : "", ps->n ? " = " : "", var, size, with.p ? with.p : "");
 	w->p.base[dim] = var;
 	if (tile && !ts_whole(t, r->size[dim], w->now->cols)) {
@@ -146,20 +139,21 @@ static void walk(Row *w, Pass *ps, uint32_t dim, const char *const *in, const ch
 	ts_buf_free(&with);
 }
 
-static const char *term_sum(Row *w, const char *stat) { (void)stat; return masked(w, operand(w), "0"); }
-static const char *term_max(Row *w, const char *stat) { (void)stat; return masked(w, operand(w), lowest(w->j->row.ct)); }
-static const char *term_min(Row *w, const char *stat) { (void)stat; return masked(w, operand(w), highest(w->j->row.ct)); }
+static const char *term_sum(TsRow *w, const char *stat) { (void)stat; return masked(w, operand(w), "0"); }
+static const char *term_max(TsRow *w, const char *stat) { (void)stat; return masked(w, operand(w), lowest(w->j->row.ct)); }
+static const char *term_min(TsRow *w, const char *stat) { (void)stat; return masked(w, operand(w), highest(w->j->row.ct)); }
 
-static const char *term_square(Row *w, const char *stat)
+static const char *term_square(TsRow *w, const char *stat)
 {
 	TsDtype ct = w->j->row.ct;
 	const char *x = operand(w);
 	if (stat) x = word(w, ct, TILE, "sub(%s, %s)", x, spread(w, ct, stat));
-	return masked(w, word(w, ct, TILE, "mul(%s, %s)", x, x), "0");
+	x = word(w, ct, TILE, "mul(%s, %s)", x, x);
+	return w->pad && !stat ? x : masked(w, x, "0"); /* elements that do not exist came as zeros */
 }
 
 /* exp(x - m). In f32 as 2^(x log2(e) - m log2(e)): the rounding of the second product is a factor that a row's elements share, and its sum too. */
-static const char *power(Row *w, const char *x, const char *m)
+static const char *power(TsRow *w, const char *x, const char *m)
 {
 	TsDtype ct = w->j->row.ct;
 	if (ct != TS_F32) return word(w, ct, TILE, "exp(%s)", word(w, ct, TILE, "sub(%s, %s)", x, spread(w, ct, m)));
@@ -167,7 +161,7 @@ static const char *power(Row *w, const char *x, const char *m)
 	return word(w, ct, TILE, "exp2(%s)", word(w, ct, TILE, "fma(%s, 1.4426950408889634, %s)", x, spread(w, ct, scaled)));
 }
 
-static const char *term_exp(Row *w, const char *stat)
+static const char *term_exp(TsRow *w, const char *stat)
 {
 	const char *e = power(w, operand(w), stat);
 	if (!w->pad) e = masked(w, e, "0"); /* else it is exp(-inf) */
@@ -175,16 +169,16 @@ static const char *term_exp(Row *w, const char *stat)
 	return e;
 }
 
-typedef struct { Pass ps; const char *(*term)(Row *w, const char *stat); const char *op; } SumPass;
+typedef struct { Pass ps; const char *(*term)(TsRow *w, const char *stat); const char *op; } SumPass;
 
-static void step_sum(Row *w, Pass *ps, const char *const *in, const char **next)
+static void step_sum(TsRow *w, Pass *ps, const char *const *in, const char **next)
 {
 	SumPass *s = (SumPass *)(void *)ps;
 	next[0] = word(w, w->j->row.ct, TILE, "%s(%s, %s)", s->op, in[0], s->term(w, ps->stat));
 }
 
 /* A statistic: the terms of all tiles combined element by element, then one tree. */
-static const char *statistic(Row *w, const char *(*term)(Row *, const char *), const char *op, const char *tree, const char *init, const char *stat)
+static const char *statistic(TsRow *w, const char *(*term)(TsRow *, const char *), const char *op, const char *tree, const char *init, const char *stat)
 {
 	SumPass s = { { .n = 1, .elem = { w->j->row.ct }, .mask = TILE, .step = step_sum, .stat = stat }, term, op };
 	if (w->single) return fold(w, term(w, stat), tree);
@@ -196,7 +190,7 @@ static const char *statistic(Row *w, const char *(*term)(Row *, const char *), c
 /* ---- the largest's place ---- */
 
 /* The larger value wins, at equality the earlier one; the first NaN wins over everything after it. Index: counted over all reduced dims. */
-static void step_argmax(Row *w, Pass *ps, const char *const *in, const char **next)
+static void step_argmax(TsRow *w, Pass *ps, const char *const *in, const char **next)
 {
 	(void)ps;
 	TsKb *k = w->k;
@@ -223,7 +217,7 @@ static void step_argmax(Row *w, Pass *ps, const char *const *in, const char **ne
 	next[1] = word(w, TS_INT64, STAT, "where(%s, %s, %s)", take, i, in[1]);
 }
 
-static const char *argmax(Row *w)
+static const char *argmax(TsRow *w)
 {
 	Pass ps = { .n = 2, .elem = { w->j->row.ct, TS_INT64 }, .mask = STAT, .step = step_argmax };
 	const char *in[2] = { word(w, ps.elem[0], STAT, "fill(%s)", lowest(ps.elem[0])), word(w, TS_INT64, STAT, "fill(0)") }, *out[2];
@@ -233,19 +227,19 @@ static const char *argmax(Row *w)
 
 /* ---- whole operators ---- */
 
-static const char *count(Row *w)
+static const char *count(TsRow *w)
 {
 	TsKb *k = w->k;
 	const TsRegion *r = &w->j->r;
-	const char *n = ts_kb_dim(k, r->size[w->j->row.split]), *c = ts_kb_tmp(k), *e = ts_dtype_name(w->j->row.ct);
-	for (uint32_t i = w->j->row.split + 1; i < r->niter; i++) n = ts_kb_fmt(k, "%s*%s", n, ts_kb_dim(k, r->size[i]));
+	const char *n = ts_kb_dim(k, w->count ? w->count : r->size[w->j->row.split]), *c = ts_kb_tmp(k), *e = ts_dtype_name(w->j->row.ct);
+	for (uint32_t i = w->j->row.split + 1; i < r->niter && !w->count; i++) n = ts_kb_fmt(k, "%s*%s", n, ts_kb_dim(k, r->size[i]));
 	ts_kb_line(k, "%s: %s[] = cast(%s, %s)", c, e, n, e);
 	return c;
 }
 
 typedef struct { Pass ps; const char *stat[2]; } FinalPass;
 
-static void step_normalise(Row *w, Pass *ps, const char *const *in, const char **next)
+static void step_normalise(TsRow *w, Pass *ps, const char *const *in, const char **next)
 {
 	(void)in, (void)next;
 	TsKb *k = w->k;
@@ -270,7 +264,7 @@ static void step_normalise(Row *w, Pass *ps, const char *const *in, const char *
 	ts_kb_store(k, &j->r, j->leaf, ts_kb_eval(k, &j->r, j->value, &w->p, memo), &w->p);
 }
 
-static void write_normalise(Row *w)
+static void write_normalise(TsRow *w)
 {
 	TsDtype ct = w->j->row.ct;
 	FinalPass f = { .ps = { .step = step_normalise } };
@@ -287,14 +281,17 @@ static void write_normalise(Row *w)
 	walk(w, &f.ps, w->j->row.split, none, out);
 }
 
-static void write_reduce(Row *w)
+static void write_reduce(TsRow *w)
 {
 	TsDtype ct = w->j->row.ct, e = ct;
 	TsPlace p;
 	const char *s;
 	switch (w->j->n->op) {
 	case TS_OP_sum: s = statistic(w, term_sum, "add", "add", "0", NULL); break;
-	case TS_OP_mean: s = word(w, ct, STAT, "div(%s, %s)", statistic(w, term_sum, "add", "add", "0", NULL), count(w)); break;
+	case TS_OP_mean:
+		if (w->part) { s = statistic(w, term_sum, "add", "add", "0", NULL); break; }
+		s = word(w, ct, STAT, "div(%s, %s)", statistic(w, term_sum, "add", "add", "0", NULL), count(w));
+		break;
 	case TS_OP_max: s = statistic(w, term_max, "maximum", "max", lowest(ct), NULL); break;
 	case TS_OP_min: s = statistic(w, term_min, "minimum", "min", highest(ct), NULL); break;
 	default: s = argmax(w); e = TS_INT64;
@@ -307,8 +304,10 @@ static void write_reduce(Row *w)
 	ts_kb_store(w->k, &w->j->r, w->j->leaf, ts_kb_eval(w->k, &w->j->r, w->j->value, &p, TS_NEW_N(w->k->t->a, TsTileVal, w->j->r.nodes.n)), &p);
 }
 
+bool ts_row_is_norm(const TsRow *w) { return ts_op_info(w->j->t->cx, w->j->n->op)->cls == TS_CLS_ROW; }
+
 /* Nothing but the operator on one operand: then a CTA's registers leave room for a second CTA, whose loads hide the first one's sums. */
-static bool is_bare(const Row *w)
+bool ts_row_is_bare(const TsRow *w)
 {
 	int tiles = 0;
 	for (uint32_t i = 1; i < w->j->r.nodes.n; i++) {
@@ -320,7 +319,7 @@ static bool is_bare(const Row *w)
 }
 
 /* What the operand's load can give in place of elements that do not exist: the neutral element of the first pass over them. */
-static const char *padding(const Row *w)
+static const char *padding(const TsRow *w)
 {
 	const TsRNode *n = &w->j->r.nodes.p[w->j->row.x];
 	TsDtype ct = w->j->row.ct;
@@ -336,7 +335,7 @@ static const char *padding(const Row *w)
 
 /* ---- a kernel ---- */
 
-static void open_grid(Row *w, TsDim *cells)
+static void open_grid(TsRow *w, TsDim *cells)
 {
 	TsKb *k = w->k;
 	TsTl *t = k->t;
@@ -358,10 +357,85 @@ static void open_grid(Row *w, TsDim *cells)
 	w->p.valid[0] = "left";
 }
 
-static void write(void *user, TsKb *k, int i, TsChoice *c)
+/* ---- rows in shared memory ---- */
+
+/* An operand that is memory as it is can be copied without passing registers. */
+static bool is_copied(const TsRow *w)
 {
-	Row *w = user;
-	const Variant *v = w->now = &w->v[i];
+	const TsRNode *n = &w->j->r.nodes.p[w->j->row.x];
+	return n->kind == TS_R_LOAD && w->now->wide && n->coef[w->kd] && ts_is_one(w->k->t, n->coef[w->rd]) && w->wide.vec * ts_elem_bytes(n->elem) <= 16 && w->wide.vec * ts_elem_bytes(n->elem) >= 4;
+}
+
+TsDtype ts_row_kept_type(const TsRow *w)
+{
+	const TsRNode *n = &w->j->r.nodes.p[w->j->row.x];
+	return n->kind == TS_R_LOAD && (n->elem == TS_BF16 || n->elem == TS_F16 || n->elem == w->j->row.ct) ? n->elem : w->j->row.ct;
+}
+
+static void step_hold(TsRow *w, Pass *ps, const char *const *in, const char **next)
+{
+	(void)ps, (void)in, (void)next;
+	TsKb *k = w->k;
+	const char *to = held_tile(w);
+	if (is_copied(w)) {
+		ts_kb_line(k, "copy_async(%s, %s, by = X%s)", to, ts_kb_access(k, &w->j->r, w->j->row.x, &w->p), ts_kb_valid(k, TILE, &w->p));
+		return;
+	}
+	w->p.pad = w->pad;
+	TsTileVal x = full(w, ts_kb_cast(k, ts_kb_eval(k, &w->j->r, w->j->row.x, &w->p, TS_NEW_N(k->t->a, TsTileVal, w->j->r.nodes.n)), w->kept, &w->p));
+	w->p.pad = NULL;
+	ts_kb_line(k, "put(%s, %s)", to, x.name);
+}
+
+/* Brings the row into shared memory. Each thread reads there what it wrote itself. */
+static void hold(TsRow *w)
+{
+	Pass ps = { .step = step_hold };
+	const char *none[2] = { NULL, NULL }, *out[2];
+	walk(w, &ps, w->j->row.split, none, out);
+	if (!is_copied(w)) return;
+	ts_kb_line(w->k, "commit_copy()");
+	ts_kb_line(w->k, "wait_copy(0)");
+	if (w->pad && strcmp(w->pad, "0")) w->pad = NULL; /* elements that do not exist came as zeros */
+}
+
+/* The CTAs of a cluster take turns along the row, before what is left in registers; so do their parts of the row in memory. */
+static void share(TsRow *w, TsGLayout *l)
+{
+	const TsRowForm *v = w->now;
+	TsGDigit last = l->d[l->n - 1], mine = { 'c', v->ctas, v->cols / v->ctas, 1 };
+	bool rest = last.axis == 'r' && last.stride > 1;
+	if (rest) {
+		mine.stride = last.stride;
+		l->d[l->n - 1] = mine;
+		last.stride *= v->ctas;
+		l->d[l->n++] = last;
+	} else {
+		l->d[l->n++] = mine;
+	}
+	const char *more = rest ? ts_kb_fmt(w->k, " s%d:%dn", last.extent, last.stride) : "";
+	ts_kb_line(w->k, "layout H[m, n] = s%d:1n c%d:%dn%s s%d:1m", mine.stride, v->ctas, mine.stride, more, v->held);
+}
+
+/* How many CTAs of 32-bit sums an SM shall have room for: their loads hide each other's sums. */
+static int residents(const TsRow *w)
+{
+	const TsRowForm *v = w->now;
+	if (!v->wide || !ts_row_is_bare(w) || ts_elem_bytes(w->j->row.ct) > 4) return 1;
+	if (v->held) {
+		int64_t fit = ts_tile_target(w->k->t->target->tile)->shared_bytes / ((int64_t)v->held * v->cols / v->ctas * ts_elem_bytes(w->kept) + 1024);
+		return fit > 3 ? 3 : fit > 1 ? (int)fit : 1;
+	}
+	if (v->loop) return 1;
+	return v->warps == TS_ROW_WARPS ? 2 : v->warps == TS_ROW_WARPS / 2 ? 3 : v->rows < v->warps ? 5 : 7;
+}
+
+void ts_row_write(void *user, TsKb *k, int i, TsChoice *c)
+{
+	TsRow *w = user;
+	if (w->parts && i < w->parts->n) { ts_row_write(w->parts, k, i, c); return; }
+	if (w->parts) i -= w->parts->n;
+	const TsRowForm *v = w->now = &w->v[i];
 	const TsRegion *r = &w->j->r;
 	bool arg = w->j->n->op == TS_OP_argmax;
 	int64_t n;
@@ -374,116 +448,34 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 	w->memo = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n);
 	w->single = !v->loop && !arg && r->niter - w->j->row.split == 1;
 	k->warps = v->warps;
-	k->ctas = v->warps == MOST_WARPS && !v->loop && is_bare(w) ? 2 : 1;
+	w->kept = ts_row_kept_type(w);
+	k->ctas = residents(w);
 	if (v->wide) ts_kb_wide(k, &w->wide);
 	bool warps_on_rows = arg || v->rows >= v->warps;
 	if (!w->along) warps_on_rows = arg;
-	TsGLayout l = ts_gl_tile(2, w->along, w->p.len, v->wide ? w->wide.vec : 1, v->warps, warps_on_rows ? 0 : 1);
+	int part[2] = { v->rows, v->cols / v->ctas };
+	TsGLayout l = ts_gl_tile(2, w->along, part, v->wide ? w->wide.vec : 1, v->warps, warps_on_rows ? 0 : 1);
+	k->cluster = v->ctas;
+	if (v->ctas > 1) share(w, &l);
 	w->across = false;
 	for (int d = 0; d < l.n; d++) w->across |= l.d[d].axis == 'w' && l.d[d].dim == 1;
 	ts_gl_place(k, &l, "X", &w->p);
-	if (w->across) ts_kb_line(k, "smem red: %s[2, %d]", ts_dtype_name(w->j->row.ct), v->warps * v->rows);
+	if (w->across) ts_kb_line(k, "smem red: %s[2, %d]", ts_dtype_name(w->j->row.ct), v->warps * v->ctas * v->rows);
+	if (v->held) ts_kb_line(k, "smem row: %s[%d, %d]%s", ts_dtype_name(w->kept), v->held, v->cols, v->ctas > 1 ? " @H" : "");
 	open_grid(w, &c->cells);
+	if (w->part) {
+		ts_kb_line(k, "lo: idx = i0 * %d", w->span);
+		ts_kb_line(k, "hi: idx = min(lo + %d, %s)", w->span, ts_kb_dim(k, r->size[w->rd]));
+		w->lo = "lo", w->hi = "hi";
+	}
 	if (!v->loop && !(ts_dim_is_const(k->t->d, r->size[w->rd], &n) && n == v->cols)) w->p.valid[1] = ts_kb_dim(k, r->size[w->rd]);
 	set_inside(w);
 	for (uint32_t d = w->j->row.split; d < r->niter; d++) w->p.base[d] = "0";
-	if (ts_op_info(k->t->cx, w->j->n->op)->cls == TS_CLS_ROW) write_normalise(w);
+	if (v->held) hold(w);
+	if (ts_row_is_norm(w)) write_normalise(w);
 	else write_reduce(w);
 	c->guard_lhs = v->guard;
 	c->label = ts_intern(k->t->cx, v->label);
 	c->tile[0] = v->rows;
 	c->tile[1] = v->cols;
-}
-
-/* ---- which variants ---- */
-
-static bool runs_along(TsTl *t, const TsRegion *r, uint32_t dim)
-{
-	for (uint32_t i = 1; i < r->nodes.n; i++)
-		if (r->nodes.p[i].kind == TS_R_LOAD && r->nodes.p[i].coef[dim] == ts_dim_const(t->d, 1)) return true;
-	return false;
-}
-
-/* How a row of up to `cols` elements is held; its reduced axis stays within warps for argmax. */
-static Variant shape(Row *w, int cols, bool loop)
-{
-	bool arg = w->j->n->op == TS_OP_argmax;
-	const TsGpuTuned *g = &w->j->t->gpu->entry[TS_GT_ROW];
-	int each = TS_LANES * g->elements;
-	Variant v = { .cols = cols, .rows = 1, .warps = g->warps, .loop = loop, .label = loop ? "long rows" : "rows in registers" };
-	int64_t kept;
-	if (arg || cols <= 2 * each) { /* a warp, or part of one, for each row: no exchange between warps */
-		v.rows = v.warps * each / cols;
-		if (v.rows < v.warps) v.rows = v.warps;
-		if (ts_dim_is_const(w->j->t->d, w->j->r.size[w->kd], &kept))
-			while (v.rows > v.warps && v.rows / 2 >= kept) v.rows /= 2;
-		return v;
-	}
-	while (v.warps < MOST_WARPS && v.warps * each < cols) v.warps *= 2;
-	return v;
-}
-
-static void add(Row *w, int cols, bool loop, bool wide, TsDim guard)
-{
-	Variant v = shape(w, cols, loop);
-	v.wide = wide;
-	v.guard = guard;
-	w->v[w->n++] = v;
-}
-
-static void choose_along(Row *w)
-{
-	TsTl *t = w->j->t;
-	TsDim size = w->j->r.size[w->rd], mods = ts_wide_guard(t, &w->wide);
-	int64_t n, lo, hi;
-	bool wide = w->wide.vec > 1, arg = w->j->n->op == TS_OP_argmax;
-	int each = TS_LANES * t->gpu->entry[TS_GT_ROW].elements, most = arg ? SHORT : t->gpu->entry[TS_GT_ROW].longest, walk_cols = arg ? SHORT : LONG;
-	if (ts_dim_is_const(t->d, size, &n)) {
-		bool loop = n > most;
-		int cols = loop ? walk_cols : ts_pow2(n);
-		if (wide) add(w, cols, loop, true, mods);
-		if (!wide || mods) add(w, cols, loop, false, 0);
-		return;
-	}
-	const int steps[] = { each / 2, 2 * each, LONG, most };
-	ts_dim_range(t->d, size, &lo, &hi);
-	for (int i = 0; i < 4 && wide && steps[i] <= most; i++)
-		if (lo <= steps[i] && !(i && steps[i] <= steps[i - 1])) add(w, steps[i], false, true, ts_dim_add(t->d, mods, ts_over(t, size, steps[i])));
-	if (wide && (w->n == 0 || w->v[w->n - 1].guard)) add(w, walk_cols, true, true, mods);
-	if (w->n && !w->v[w->n - 1].guard) return;
-	if (!w->n || w->v[w->n - 1].guard) add(w, walk_cols, true, false, 0);
-}
-
-/* Lanes along the kept dim; the warps share the reduced one. */
-static void choose_across(Row *w)
-{
-	TsTl *t = w->j->t;
-	int64_t n;
-	bool arg = w->j->n->op == TS_OP_argmax;
-	Variant v = { .rows = arg ? 128 : 64, .cols = arg ? 16 : 64, .warps = arg ? 4 : 8, .label = "columns" };
-	if (w->wide.vec > 2) w->wide.vec = 2;
-	TsDim guard = ts_wide_guard(t, &w->wide);
-	if (ts_dim_is_const(t->d, w->j->r.size[w->rd], &n) && n <= v.cols) v.cols = arg ? ts_pow2(n) : n <= 8 ? 8 : ts_pow2(n);
-	else v.loop = true;
-	if (w->wide.vec > 1) {
-		w->v[w->n] = v;
-		w->v[w->n].wide = true;
-		if (arg) w->v[w->n].rows *= w->wide.vec; /* so that the warps find room beside the lanes */
-		w->v[w->n++].guard = guard;
-	}
-	if (w->wide.vec == 1 || guard) w->v[w->n++] = v;
-}
-
-void ts_gpu_row(TsJob *j)
-{
-	TsTl *t = j->t;
-	Row w = { .j = j, .kd = j->row.split - 1, .rd = j->r.niter - 1 };
-	if (!j->r.nodes.p[j->leaf].coef[w.kd]) j->r.nodes.p[j->leaf].coef[w.kd] = ts_dim_const(t->d, 1); /* a single kept element is a tile too */
-	w.along = runs_along(t, &j->r, w.rd) || !runs_along(t, &j->r, w.kd);
-	uint32_t fast = w.along ? w.rd : w.kd;
-	w.wide.vec = ts_wide_vec(t, &j->r, fast);
-	ts_wide_region(t, &w.wide, &j->r, fast);
-	if (w.along) choose_along(&w);
-	else choose_across(&w);
-	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write, .user = &w, .n = w.n });
 }

@@ -129,9 +129,11 @@ TsSym ts_kb_finish(TsKb *k, const char *target)
 	if (k->persistent) ts_buf_str(&b, k->params.n || k->nums.n ? ", ctas: idx" : "ctas: idx");
 	ts_buf_str(&b, ") {\n");
 	ts_buf_add(&b, k->body.p, k->body.n);
-	if (k->warps && k->ctas > 1) ts_buf_fmt(&b, "} { target = \"%s\", warps = %d, ctas = %d }\n", target, k->warps, k->ctas);
-	else if (k->warps) ts_buf_fmt(&b, "} { target = \"%s\", warps = %d }\n", target, k->warps);
-	else ts_buf_fmt(&b, "} { target = \"%s\" }\n", target);
+	ts_buf_fmt(&b, "} { target = \"%s\"", target);
+	if (k->warps) ts_buf_fmt(&b, ", warps = %d", k->warps);
+	if (k->cluster > 1) ts_buf_fmt(&b, ", cluster = %d", k->cluster);
+	if (k->warps && k->ctas > 1) ts_buf_fmt(&b, ", ctas = %d", k->ctas);
+	ts_buf_str(&b, " }\n");
 	TsSym s = ts_intern_n(k->t->cx, b.p, b.n);
 	ts_buf_free(&b);
 	ts_buf_free(&k->body);
@@ -300,6 +302,10 @@ static const char *valid_text(TsKb *k, uint32_t mask, const TsPlace *p)
 		return ts_kb_fmt(k, ", valid = [%s, %s]", a ? a : ts_kb_fmt(k, "%d", p->len[0]), b ? b : ts_kb_fmt(k, "%d", p->len[1]));
 	return a || b ? ts_kb_fmt(k, ", valid = %s", a ? a : b) : "";
 }
+
+const char *ts_kb_access(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p) { return access(k, r, &r->nodes.p[id], p, NULL, 0); }
+
+const char *ts_kb_valid(TsKb *k, uint32_t mask, const TsPlace *p) { return valid_text(k, mask, p); }
 
 static TsTileVal eval_load(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, uint32_t index_mask)
 {

@@ -39,6 +39,7 @@ typedef struct {
 	bool gpu;                   /* then: buffers begin at multiples of 16 bytes, other offsets become indices */
 	int warps;                  /* of a CTA; 0: the kernel has roles */
 	int ctas;                   /* that an SM shall have room for; 0: one */
+	int cluster;                /* CTAs of a cluster; 0: one */
 	int vec;                    /* what the variant's guard makes multiples of it: `multiple` */
 	TS_VEC(TsDim) multiple;
 	bool persistent;            /* the last parameter is `ctas` */
@@ -96,6 +97,9 @@ uint32_t ts_add_kernel(TsTl *t, const char *name, const TsSym text[TS_CPU_CLONES
 void ts_kb_grid(TsKb *k, uint32_t n, const char *const *name, const TsDim *size, const char *rest, int rest_axes);
 /* Writes node `id` of the region at a place; memo: one name per DAG node, cleared by the caller for each place. */
 TsTileVal ts_kb_eval(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p, TsTileVal *memo);
+/* The view that a LOAD node is at a place, and what follows it there: `, valid = …`, or nothing. */
+const char *ts_kb_access(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p);
+const char *ts_kb_valid(TsKb *k, uint32_t mask, const TsPlace *p);
 TsTileVal ts_kb_cast(TsKb *k, TsTileVal v, TsDtype to, const TsPlace *p);
 TsTileVal ts_kb_spread(TsKb *k, TsTileVal v, uint32_t mask, const TsPlace *p);  /* to a wider mask */
 const char *ts_kb_type(TsKb *k, TsDtype t, uint32_t mask, const TsPlace *p);    /* f32[6, 64] @X */
