@@ -3,6 +3,7 @@
     python bench/gpu/models.py [TSC [CLASS,CLASS…|all [SECONDS]]]
 
 TSC: the compiler; when not given, the one built or unpacked around this file. What is measured how, and where it is kept: measure.py."""
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ def empty(*shape, dtype=BF16):
 
 
 def compiled(name, text):
-    source = FOLDER / (name + ".tg")
+    source = FOLDER / (re.sub(r"\W+", "_", name) + ".tg")
     source.write_text("tessera 1\n" + text)
     subprocess.run([TSC, str(source), "-o", str(source.with_suffix(".so")), "--arch", ARCH], check=True)
     return Artifact(str(source.with_suffix(".so")))
@@ -101,24 +102,35 @@ def attention():
                    (2e-9 if causal else 4e-9) * b * h * s * s * d)
 
 
+LONG_ROWS = [(2 ** 28 // n, n) for n in (256, 1024, 4096, 8192, 16384, 32768, 65536)]
+OTHER_ROWS = [(65536, 777), (4096, 4097), (2048, 50257), (1024, 131072), (512, 262144), (1000, 777), (512, 1024), (16, 768), (1, 4096)]
+
+
+def by_turns(runs):
+    """A function that calls the next of `runs` each time."""
+    at = [0]
+
+    def call():
+        at[0] = (at[0] + 1) % len(runs)
+        runs[at[0]]()
+
+    return call
+
+
 def rows(name, text, peer_of, want_of, weights):
+    """Three classes: long rows over eager PyTorch, the same over torch.compile, odd and few ones over eager."""
     art = compiled(name, text)
-    for r, n in [(65536, 256), (65536, 1024), (65536, 4096), (16384, 16384), (4096, 65536), (1000, 777)]:
+    for r, n in LONG_ROWS + OTHER_ROWS:
         sets = [(rand(r, n), empty(r, n)) for _ in range(2)]
         ws = [rand(n) for _ in range(weights)]
         runs = [art.bind([x] + ws, [y]) for x, y in sets]
         runs[0]()
-        turn = [0, 0]
-
-        def ours():
-            turn[0] ^= 1
-            runs[turn[0]]()
-
-        def peer():
-            turn[1] ^= 1
-            peer_of(sets[turn[1]][0], n, *ws)
-
-        report(name, "%dx%d" % (r, n), sets[0][1][:256], want_of(sets[0][0][:256].double(), n, *[w.double() for w in ws]), 5e-3, alternate(ours, peer, SECONDS), "GB/s", 4e-6 * r * n)
+        few = slice(0, min(r, 128))
+        want = want_of(sets[0][0][few].double(), n, *[w.double() for w in ws])
+        torch._dynamo.reset()
+        peers = [(name, peer_of), (name + "/compile", torch.compile(peer_of, dynamic=False))] if (r, n) in LONG_ROWS else [(name + "/odd", peer_of)]
+        for cls, peer in peers:
+            report(cls, "%dx%d" % (r, n), sets[0][1][few], want, 5e-3, alternate(by_turns(runs), by_turns([lambda x=x: peer(x, n, *ws) for x, _ in sets]), SECONDS), "GB/s", 4e-6 * r * n)
 
 
 def norm():
@@ -139,25 +151,60 @@ def softmax():
     rows("softmax", "dims R, N\n\ngraph f(x: bf16[R, N]) -> (y: bf16[R, N]) {\n  y = softmax(x, axis = -1)\n}\n", peer, peer, 0)
 
 
-def chain():
-    art = compiled("chain", "dims R, N\n\ngraph f(x: bf16[R, N], z: bf16[R, N]) -> (y: bf16[R, N]) {\n  y = silu(x) * z + x\n}\n")
-    for r, n in [(16384, 8192), (1001, 999)]:
-        sets = [(rand(r, n), rand(r, n), empty(r, n)) for _ in range(2)]
-        runs = [art.bind([x, z], [y]) for x, z, y in sets]
+def bytes_of(*tensors):
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def against_compile(cls, name, text, f, make, shapes, dtype=BF16, bound=5e-3, touched=bytes_of):
+    """One graph over torch.compile; make(*shape) gives the inputs."""
+    art = compiled(name, text)
+    for shape in shapes:
+        sets = [make(*shape) for _ in range(2)]
+        torch._dynamo.reset()
+        best = torch.compile(f, dynamic=False)
+        outs = [best(*x).float().fill_(float("nan")).to(dtype) for x in sets]
+        runs = [art.bind(x, [y]) for x, y in zip(sets, outs)]
         runs[0]()
-        x, z, y = sets[0]
-        best = torch.compile(lambda x, z: F.silu(x) * z + x)
-        turn = [0, 0]
+        want = f(*[t.double() if t.is_floating_point() else t for t in sets[0]])
+        report(cls, "%s %s" % (name, "x".join(map(str, shape))), outs[0], want.double(), bound, alternate(by_turns(runs), by_turns([lambda x=x: best(*x) for x in sets]), SECONDS),
+               "GB/s", 1e-6 * touched(*sets[0], outs[0]))
 
-        def ours():
-            turn[0] ^= 1
-            runs[turn[0]]()
 
-        def peer():
-            turn[1] ^= 1
-            best(sets[turn[1]][0], sets[turn[1]][1])
+def chain():
+    def scaled_fp8(x):
+        return (x * 0.5).clamp(-448.0, 448.0).to(torch.float8_e4m3fn)
 
-        report("chain", "%dx%d" % (r, n), y, F.silu(x.double()) * z.double() + x.double(), 5e-3, alternate(ours, peer, SECONDS), "GB/s", 6e-6 * r * n)
+    def gated(x):
+        a, b = x.chunk(2, -1)
+        return F.silu(a) * b
+
+    two = "dims R, N\n\ngraph f(x: bf16[%s], z: bf16[R, N]) -> (y: bf16[R, N]) {\n  y = %s\n}\n"
+    one = "dims R, N\n\ngraph f(x: %s) -> (y: %s) {\n%s}\n"
+    against_compile("chain", "silu(x)*z+x", two % ("R, N", "silu(x) * z + x"), lambda x, z: F.silu(x) * z + x, lambda r, n: [rand(r, n), rand(r, n)],
+                    [(16384, 8192), (1001, 999), (8191, 8191)])
+    against_compile("chain", "rows and columns", "dims R, N\n\ngraph f(x: bf16[R, N], g: bf16[N], c: bf16[R, 1]) -> (y: bf16[R, N]) {\n  y = x * g + c\n}\n",
+                    lambda x, g, c: x * g + c, lambda r, n: [rand(r, n), rand(n), rand(r, 1)], [(16384, 8192), (16383, 8191)])
+    against_compile("chain", "transposed", two % ("N, R", "silu(x.T) + z"), lambda x, z: F.silu(x.T) + z, lambda r, n: [rand(n, r), rand(r, n)], [(8192, 8192), (8193, 8191)])
+    against_compile("chain", "heads", "dims B, S, H, D\n\ngraph f(x: bf16[B, S, H, D]) -> (y: bf16[B, H, S, D]) {\n  y = x.transpose([0, 2, 1, 3]) * 0.5\n}\n",
+                    lambda x: x.transpose(1, 2).contiguous() * 0.5, lambda *s: [rand(*s)], [(8, 4096, 32, 128), (8, 4096, 32, 80)])
+    against_compile("chain", "table rows", "dims V, D, T\n\ngraph f(t: bf16[V, D], i: int64[T], p: bf16[T, D]) -> (y: bf16[T, D]) {\n  y = gather(t, i, axis = 0) + p\n}\n",
+                    lambda t, i, p: t[i] + p, lambda n, d: [rand(50257, d), torch.randint(0, 50257, (n,), device="cuda"), rand(n, d)], [(131072, 1024)],
+                    touched=lambda t, i, p, y: bytes_of(i, p, p, y))
+    against_compile("chain", "to fp8", one % ("bf16[R, N]", "fp8_e4m3[R, N]", "  y = cast(clamp(x * 0.5, -448.0, 448.0), fp8_e4m3)\n"), scaled_fp8, lambda r, n: [rand(r, n)],
+                    [(16384, 8192)], torch.float8_e4m3fn, 5e-2)
+    against_compile("chain", "gelu f32", one % ("f32[R, N]", "f32[R, N]", "  y = gelu(x, approximate = \"tanh\")\n"), lambda x: F.gelu(x, approximate="tanh"),
+                    lambda r, n: [rand(r, n, dtype=torch.float32)], [(8192, 8192)], torch.float32, 1e-6)
+    against_compile("chain", "gated halves", one % ("bf16[R, 2*N]", "bf16[R, N]", "  a, b = split(x, 2, axis = -1)\n  y = silu(a) * b\n"), gated, lambda r, n: [rand(r, 2 * n)],
+                    [(16384, 8192)])
+
+
+def sums():
+    along = "dims R, N\n\ngraph f(x: bf16[R, N]) -> (y: f32[R]) {\n  y = sum(cast(x, f32), axis = 1)\n}\n"
+    across = "dims R, N\n\ngraph f(x: bf16[R, N]) -> (y: f32[N]) {\n  y = sum(cast(x, f32), axis = 0)\n}\n"
+    against_compile("sums", "of rows", along, lambda x: x.float().sum(1) if x.dtype is BF16 else x.sum(1), lambda r, n: [rand(r, n)],
+                    [(1, 2 ** 28), (8, 2 ** 24), (264, 2 ** 20), (4096, 65536), (65536, 4096)], torch.float32, 1e-4)
+    against_compile("sums", "of columns", across, lambda x: x.float().sum(0) if x.dtype is BF16 else x.sum(0), lambda r, n: [rand(r, n)],
+                    [(2 ** 20, 64), (2 ** 22, 8), (65536, 4096)], torch.float32, 1e-4)
 
 
 LAYER = """dims B, S, D multiple_of 16
@@ -202,7 +249,7 @@ def layer():
     print("layer: %d launches, %d graph runs, %d plain runs, workspace %d MB" % (s.launches, s.graph_runs, s.plain_runs, s.workspace_bytes >> 20))
 
 
-ALL = ("matmul", "matmul20", "gelu", "attention", "norm", "softmax", "chain", "layer")
+ALL = ("matmul", "matmul20", "gelu", "attention", "norm", "softmax", "chain", "sums", "layer")
 unknown = set(CLASSES or ()) - set(ALL)
 if unknown:
     sys.exit("bench: no class %s; there are %s" % (", ".join(sorted(unknown)), ", ".join(ALL)))

@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum { LONG = 4096 /* a tile of rows that are walked */, SHORT = 1024, HELD = 65536 /* bytes of a row in a CTA's shared memory */, FARTHEST = 262144,
-	SPAN = 16384, SPAN_ACROSS = 1024 /* of a row along memory, across it */, FEW = 264 /* cells that leave a GPU idle */ };
+	SPAN = 16384, SPAN_ACROSS = 1024 /* of a row along memory, across it */, FEW = 264 /* cells that leave a GPU idle */, FEW_COLUMNS = 8, MANY = 512 };
 
 static bool runs_along(TsTl *t, const TsRegion *r, uint32_t dim)
 {
@@ -112,24 +112,34 @@ static void choose_along(TsRow *w)
 	}
 }
 
-/* Lanes along the kept dim; the warps share the reduced one. */
+/* Lanes along the kept dim; the warps share the reduced one. Few columns: more of the reduced dim at once. */
 static void choose_across(TsRow *w)
 {
 	TsTl *t = w->j->t;
-	int64_t n;
+	int64_t n, lo, hi;
 	bool arg = w->j->n->op == TS_OP_argmax;
 	TsRowForm v = { .rows = arg ? 128 : 64, .cols = arg ? 16 : 64, .warps = arg ? 4 : 8, .ctas = 1, .label = "columns" };
-	if (w->wide.vec > 2) w->wide.vec = 2;
-	TsDim guard = ts_wide_guard(t, &w->wide);
-	if (ts_dim_is_const(t->d, w->j->r.size[w->rd], &n) && n <= v.cols) v.cols = arg ? ts_pow2(n) : n <= 8 ? 8 : ts_pow2(n);
-	else v.loop = true;
-	if (w->wide.vec > 1) {
-		w->v[w->n] = v;
-		w->v[w->n].wide = true;
-		if (arg) w->v[w->n].rows *= w->wide.vec; /* so that the warps find room beside the lanes */
-		w->v[w->n++].guard = guard;
+	TsDim columns = w->j->r.size[w->kd];
+	bool is_const = ts_dim_is_const(t->d, w->j->r.size[w->rd], &n);
+	if (w->wide.vec > (arg ? 2 : 4)) w->wide.vec = arg ? 2 : 4;
+	TsDim guard = ts_wide_guard(t, &w->wide), over = ts_over(t, columns, FEW_COLUMNS);
+	v.loop = !is_const || n > v.cols;
+	if (!v.loop) v.cols = arg ? ts_pow2(n) : n <= 8 ? 8 : ts_pow2(n);
+	ts_dim_range(t->d, columns, &lo, &hi);
+	if (!arg && v.loop && lo <= FEW_COLUMNS && (!is_const || n >= MANY)) {
+		TsRowForm few = v;
+		few.rows = FEW_COLUMNS;
+		few.cols = MANY;
+		few.label = "few columns";
+		add(w, few, false, over);
+		if (!over) return;
 	}
-	if (w->wide.vec == 1 || guard) w->v[w->n++] = v;
+	if (w->wide.vec > 1) {
+		TsRowForm wide = v;
+		if (arg) wide.rows *= w->wide.vec; /* so that the warps find room beside the lanes */
+		add(w, wide, true, guard);
+	}
+	if (w->wide.vec == 1 || guard) add(w, v, false, 0);
 }
 
 /* ---- few long rows ---- */

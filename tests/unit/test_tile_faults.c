@@ -48,6 +48,8 @@ static const Fault faults[] = {
 	{ "operands overwritten early", "linear_gelu_gfx942", "    sync(\"cta\")\n    yield", "    yield", 0, "E_SIM_RACE" },
 	{ "operands read early", "linear_gelu_gfx942", "    sync(\"cta\")\n    k1", "    k1", 0, "E_SIM_RACE E_SIM_POISON" },
 	{ "one exchange buffer for two sums", "layer_norm_sm90a", "red[1, 0:4]", "red[0, 0:4]", 0, "E_SIM_RACE" },
+	{ "one exchange buffer for two sums of a cluster", "softmax_cluster_sm90a", "red[1, 0:4, 0:8]", "red[0, 0:4, 0:8]", 0, "E_SIM_RACE" },
+	{ "the row is read before it came", "softmax_cluster_sm90a", "  wait_copy(0)\n", "", 0, "E_SIM_RACE" },
 	{ "load past the end", "scale_cpu", "X[r, n:n + 64], valid = e - n", "X[r, n:n + 64]", 0, "E_SIM_BOUNDS" },
 	{ "store past the end", "scale_cpu", "y, valid = e - n", "y", 0, "E_SIM_BOUNDS E_SIM_OVERLAP" },
 	{ "cells that overlap", "scale_cpu", "step 4096", "step 4032", 0, "E_SIM_OVERLAP" },
@@ -73,6 +75,9 @@ static void arguments(TsCtx *cx, const char *text, TsSimArgs *a, int64_t *num)
 	} else if (strstr(text, "layer_norm")) {
 		add(cx, a, t, DIMS(5, 296)), add(cx, a, TS_F32, DIMS(296)), add(cx, a, TS_F32, DIMS(296)), add(cx, a, t, DIMS(5, 296)), add(cx, a, TS_F32, 0, NULL);
 		num[a->nnumbers++] = 5, num[a->nnumbers++] = 296, num[a->nnumbers++] = 1;
+	} else if (strstr(text, "softmax")) {
+		add(cx, a, t, DIMS(1, 20000)), add(cx, a, t, DIMS(1, 20000));
+		num[a->nnumbers++] = 1, num[a->nnumbers++] = 20000;
 	} else if (strstr(text, "attention")) {
 		for (int i = 0; i < 4; i++) add(cx, a, t, DIMS(1, 600, 128));
 		add(cx, a, TS_F32, 0, NULL), num[a->nnumbers++] = 1, num[a->nnumbers++] = 600, num[a->nnumbers++] = 2;

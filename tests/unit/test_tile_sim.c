@@ -102,6 +102,24 @@ static void layer_norm(const char *name, TsDtype elem, int64_t rows, int64_t n, 
 	finish(&r);
 }
 
+static void softmax(const char *name, int64_t rows, int64_t n)
+{
+	Run r;
+	if (!start(&r, name)) return;
+	buffer(&r, TS_BF16, DIMS(rows, n), 0), buffer(&r, TS_BF16, DIMS(rows, n), NAN), number(&r, rows), number(&r, n);
+	bool ok = simulate(&r, name);
+	for (int64_t i = 0; i < rows && ok; i++) {
+		double top = -INFINITY, sum = 0;
+		for (int64_t k = 0; k < n; k++) top = fmax(top, at(&r, 0, i * n + k));
+		for (int64_t k = 0; k < n; k++) sum += exp(at(&r, 0, i * n + k) - top);
+		for (int64_t k = 0; k < n && ok; k++) {
+			double want = exp(at(&r, 0, i * n + k) - top) / sum;
+			ok = near(name, i * n + k, at(&r, 1, i * n + k), want, 1e-2 * want + 1e-9);
+		}
+	}
+	finish(&r);
+}
+
 /* The texts of C = act(A B (+ bias)): B as [N, K], or packed in panels. */
 static void linear(const char *name, TsDtype elem, int64_t m, int64_t n, int64_t k, int panels, bool bias, bool ctas, uint64_t seed)
 {
@@ -185,6 +203,7 @@ int main(void)
 	linear("linear_gelu_avx512", TS_F32, 13, 70, 37, 128, true, false, 1), linear("linear_gelu_avx512", TS_F32, 7, 65, 130, 128, true, false, 2);
 	linear("matmul_avx512", TS_F32, 11, 67, 20, 64, false, false, 3), linear("matmul_avx512", TS_F32, 5, 3, 259, 64, false, false, 4);
 	layer_norm("layer_norm_sm90a", TS_BF16, 5, 776, true), layer_norm("layer_norm_cluster_sm90a", TS_BF16, 1, 20000, true);
+	softmax("softmax_cluster_sm90a", 2, 40000), softmax("softmax_cluster_sm90a", 1, 8);
 	linear("linear_gelu_sm90a", TS_BF16, 130, 264, 72, 0, true, true, 5), linear("linear_gelu_sm90a", TS_BF16, 8, 8, 8, 0, true, true, 6);
 	linear("linear_gelu_sm80", TS_BF16, 130, 136, 200, 0, true, false, 7), linear("linear_gelu_gfx942", TS_BF16, 70, 260, 72, 0, true, false, 8);
 	attention(2, 131, 9), attention(1, 300, 10);

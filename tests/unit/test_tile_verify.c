@@ -56,6 +56,12 @@ static const Case cases[] = {
 	{ "scale_cpu", "valid = e - n", "valid = [e - n, 1]", 0, "E_TILE_ARGUMENT" },
 	{ "scale_cpu", "for n in c..e step 64", "for n in c..e step 0", 0, "E_TILE_RANGE" },
 	{ "scale_cpu", "  }\n}", "    yield y\n  }\n}", 0, "E_TILE_YIELD" },
+	{ "softmax_cluster_sm90a", "s2048:1n c4:2048n s2:8192n", "s2048:1n s4:2048n c2:8192n", 0, "E_TILE_LAYOUT" },
+	{ "softmax_cluster_sm90a", "s2048:1n c4:2048n s2:8192n", "s4096:1n c4:4096n", 0, "E_TILE_LAYOUT" },
+	{ "softmax_cluster_sm90a", "s2048:1n c4:2048n", "r2048:1n c4:2048n", 0, "E_TILE_LAYOUT" },
+	{ "softmax_cluster_sm90a", "16384] @H", "16384]", 0, "E_TILE_SMEM" }, /* of all four CTAs */
+	{ "softmax_cluster_sm90a", "cluster = 4", "cluster = 2", 0, "E_TILE_LAYOUT" },
+	{ "softmax_cluster_sm90a", "max: f32[1] @K = reduce(top, op = \"max\", axis = 1, via = red[0, 0:4, 0:8])", "max: f32[1] @K = reduce(top, op = \"max\", axis = 1)", 0, "E_TILE_EXCHANGE" },
 	{ "layer_norm_cpu", "yield s.1", "yield x", 1, NULL },
 	{ "layer_norm_cpu", "yield s.1", "yield total", 1, "E_TILE_TYPE" },
 	{ "layer_norm_cpu", "op = \"add\"", "op = \"mul\"", 0, "E_TILE_ARGUMENT" },
