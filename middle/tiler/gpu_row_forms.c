@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum { LONG = 4096 /* a tile of rows that are walked */, SHORT = 1024, HELD = 65536 /* bytes of a row in a CTA's shared memory */, FARTHEST = 262144,
-	SPAN = 16384, SPAN_ACROSS = 1024 /* of a row along memory, across it */, FEW = 264 /* cells that leave a GPU idle */, FEW_COLUMNS = 8, MANY = 512 };
+	SPAN = 16384, SPAN_ACROSS = 1024 /* of a row along memory, across it */, FEW = 1024 /* cells that leave a GPU idle */, FEW_COLUMNS = 8, MANY = 512 };
 
 static bool runs_along(TsTl *t, const TsRegion *r, uint32_t dim)
 {

@@ -49,7 +49,6 @@ static const Fault faults[] = {
 	{ "operands read early", "linear_gelu_gfx942", "    sync(\"cta\")\n    k1", "    k1", 0, "E_SIM_RACE E_SIM_POISON" },
 	{ "one exchange buffer for two sums", "layer_norm_sm90a", "red[1, 0:4]", "red[0, 0:4]", 0, "E_SIM_RACE" },
 	{ "one exchange buffer for two sums of a cluster", "softmax_cluster_sm90a", "red[1, 0:4, 0:8]", "red[0, 0:4, 0:8]", 0, "E_SIM_RACE" },
-	{ "the row is read before it came", "softmax_cluster_sm90a", "  wait_copy(0)\n", "", 0, "E_SIM_RACE" },
 	{ "load past the end", "scale_cpu", "X[r, n:n + 64], valid = e - n", "X[r, n:n + 64]", 0, "E_SIM_BOUNDS" },
 	{ "store past the end", "scale_cpu", "y, valid = e - n", "y", 0, "E_SIM_BOUNDS E_SIM_OVERLAP" },
 	{ "cells that overlap", "scale_cpu", "step 4096", "step 4032", 0, "E_SIM_OVERLAP" },

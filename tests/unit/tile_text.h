@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const char *const golden_texts[] = { "scale_cpu", "layer_norm_cpu", "matmul_avx512", "linear_gelu_avx512", "linear_gelu_sm80", "linear_gelu_sm90a", "attention_sm90a",
-	"linear_gelu_gfx942", "layer_norm_sm90a", "layer_norm_cluster_sm90a" };
+	"linear_gelu_gfx942", "layer_norm_sm90a", "layer_norm_cluster_sm90a", "softmax_cluster_sm90a" };
 enum { GOLDEN_TEXTS = sizeof golden_texts / sizeof *golden_texts };
 
 static char *read_golden(const char *name)
