@@ -266,10 +266,22 @@ bool ts_k_operands(Sema *s, TsOp o, TsSpan at, uint32_t n, Ent *in, const TsAttr
 
 /* ---- slices of memory ---- */
 
-enum { PART_WHOLE, PART_RANGE, PART_ONE, PART_CELL, PART_TILE };   /* all; a fixed range or place; a variable's place, or its tile */
+enum { PART_WHOLE, PART_RANGE, PART_ONE, PART_CELL, PART_GROUP, PART_TILE }; /* all; a fixed range or place; a variable's place, the
+                                                                               * one that r of its places share, or its tile */
 typedef struct { int kind; const TsTileVar *var; TsDim start, stop; } Part;
 
 static bool is_batch(const KSema *k, const TsType *t) { return k->batch_var >= 0 && t->rank && t->dim[0] == k->batch_size; }
+
+/* h // r: one place for r of h's, all of them used. */
+static bool group_place(Sema *s, TsTree *t, const TsTileVar *v, TsDim at, TsDim size)
+{
+	TsDim r;
+	int64_t lo;
+	bool divides = t->kind == TS_TREE_BIN && t->sub == TS_IN_FLOORDIV && v->step == 1 && ts_dim_is_const(s->d, v->lo, &lo) && !lo;
+	if (!divides || !ts_s_size(s, t->kid[1], &r) || ts_k_var_in(s, r, NULL) || ts_dim_floordiv(s->d, v->symbol, r) != at)
+		return fail(ts_s_not_yet(s, t->at, "an index computed from a variable"));
+	return ts_s_demand(s, v->hi, ts_dim_mul(s->d, size, r), t->at, ts_printf(s->a, "the range of %s and the places it shares", v->name));
+}
 
 static bool one_place(Sema *s, TsTree *t, TsDim at, TsDim size, Part *p)
 {
@@ -279,7 +291,10 @@ static bool one_place(Sema *s, TsTree *t, TsDim at, TsDim size, Part *p)
 	const TsTileVar *v = ts_k_var_in(s, at, &sole);
 	*p = (Part){ v ? PART_CELL : PART_ONE, v, at, ts_dim_add(s->d, at, ts_dim_const(s->d, 1)) };
 	if (!v) return true;
-	if (!sole) return fail(ts_s_not_yet(s, t->at, "an index computed from a variable"));
+	if (!sole) {
+		p->kind = PART_GROUP;
+		return group_place(s, t, v, at, size);
+	}
 	if (v->step != 1) {
 		ts_s_fail(s, t->at, "E_KERNEL", "%s goes in steps of %lld; it takes a tile, not one element", v->name, (long long)v->step);
 		ts_hint(s->cx, "%s:%s + %lld", v->name, v->name, (long long)v->step);
@@ -382,7 +397,7 @@ static TsVal load(Sema *s, TsTree *t)
 		from->dims[i] = p[i].start;
 		to->dims[i] = p[i].stop;
 		whole &= p[i].kind == PART_WHOLE;
-		if (p[i].kind != PART_CELL && p[i].kind != PART_ONE) keep[n++] = ts_dim_sub(s->d, p[i].stop, p[i].start);
+		if (p[i].kind != PART_CELL && p[i].kind != PART_GROUP && p[i].kind != PART_ONE) keep[n++] = ts_dim_sub(s->d, p[i].stop, p[i].start);
 	}
 	TsVal v = whole ? e->v : op(s, TS_OP_slice, t->at, 1, &e->v, a);
 	uint32_t left = checks; /* what holds for every tile by what a variable is */
@@ -412,6 +427,7 @@ static bool covers(Sema *s, TsTree *t, const TsType *ty, const Part *p)
 		const TsTileVar *v = p[a].var;
 		if (p[a].kind == PART_WHOLE) continue;
 		if (!v) return fail(ts_s_not_yet(s, t->at, "a store of a fixed part of a result"));
+		if (p[a].kind == PART_GROUP) return fail(ts_s_fail(s, t->at, "E_WRITE_OVERLAP", "several of the grid's %s write the same elements", v->name));
 		if (!v->grid) return fail(ts_s_fail(s, t->at, "E_WRITE_OVERLAP", "a store stands outside loops: iterations of %s run in one cell", v->name));
 		if (!ts_dim_is_const(s->d, v->lo, &c) || c || !ts_s_demand(s, ty->dim[a], v->hi, t->at, ts_printf(s->a, "the range of %s, which is to cover axis %u of the result", v->name, a)))
 			return c ? fail(ts_s_fail(s, t->at, "E_UNASSIGNED", "%s leaves out the first elements of axis %u", v->name, a)) : false;

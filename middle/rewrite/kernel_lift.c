@@ -161,6 +161,32 @@ TsVal lift_align(Lift *l, const Lifted *x, uint64_t batch, uint32_t rank, TsSpan
 
 /* ---- loads ---- */
 
+/* start = v // r on an axis of size n, for r*n places of v: v's number; *r. -1: something else. */
+static int group_of(Lift *l, TsDim start, TsDim n, TsDim *r)
+{
+	int v;
+	if (vars_in(l, start, &v) != 1 || l->k->vars.p[v].step != 1) return -1;
+	*r = ts_dim_floordiv(l->m->dims, lift_extent(l, v), n);
+	return *r != TS_DIM_BAD && ts_dim_floordiv(l->m->dims, l->k->vars.p[v].symbol, *r) == start ? v : -1;
+}
+
+/* Each place along axis i, r times. */
+static TsVal repeated_axis(Lift *l, TsVal v, uint32_t i, TsDim r, TsDim all, TsSpan at)
+{
+	TsDim dim[TS_MAX_RANK + 1];
+	const TsType t = ts_val(l->g, v)->type;
+	if (t.rank + 1 > TS_MAX_RANK) return lift_fail(l, at, "a value of so many axes"), 0;
+	memcpy(dim, t.dim, (i + 1) * sizeof *dim);
+	dim[i + 1] = ts_dim_const(l->m->dims, 1);
+	memcpy(dim + i + 2, t.dim + i + 1, (t.rank - i - 1) * sizeof *dim);
+	v = lift_shaped(l, TS_OP_reshape, v, t.rank + 1u, dim, at);
+	dim[i + 1] = r;
+	v = v ? lift_shaped(l, TS_OP_broadcast, v, t.rank + 1u, dim, at) : 0;
+	memcpy(dim, t.dim, t.rank * sizeof *dim);
+	dim[i] = all;
+	return v ? lift_shaped(l, TS_OP_reshape, v, t.rank, dim, at) : 0;
+}
+
 /* A part of an operand: indices that variables give become leading axes. */
 static bool lift_load(Lift *l, TsNode *n, const Lifted *x, Lifted *to)
 {
@@ -170,12 +196,13 @@ static bool lift_load(Lift *l, TsNode *n, const Lifted *x, Lifted *to)
 	TsAttr *a = ts_attrs_new(l->m, TS_OP_slice), *from = attr_of(l, TS_OP_slice, a, "start"), *end = attr_of(l, TS_OP_slice, a, "stop");
 	int64_t perm[TS_MAX_RANK];
 	int cell[TS_MAX_RANK];
+	TsDim times[TS_MAX_RANK] = { 0 };
 	bool whole = true, moved = false;
 	from->n = end->n = t.rank;
 	from->dims = TS_NEW_N(l->m->arena, TsDim, t.rank + 1);
 	end->dims = TS_NEW_N(l->m->arena, TsDim, t.rank + 1);
 	for (uint32_t i = 0; i < t.rank; i++) {
-		int v = lift_var(l, start->dims[i]), any;
+		int v = lift_var(l, start->dims[i]), any, group = v < 0 ? group_of(l, start->dims[i], t.dim[i], &times[i]) : -1;
 		cell[i] = -1;
 		from->dims[i] = start->dims[i];
 		end->dims[i] = stop->dims[i];
@@ -187,10 +214,19 @@ static bool lift_load(Lift *l, TsNode *n, const Lifted *x, Lifted *to)
 				to->batch |= (uint64_t)1 << v;
 				cell[i] = v;
 			}
+		} else if (group >= 0) {
+			if (to->batch >> group & 1) return lift_fail(l, n->at, "one variable as two indices of an operand");
+			to->batch |= (uint64_t)1 << group;
+			cell[i] = group;
+			from->dims[i] = 0;
+			end->dims[i] = t.dim[i];
+			continue;
 		} else if (vars_in(l, start->dims[i], &any) || vars_in(l, stop->dims[i], &any)) return lift_fail(l, n->at, "a slice of a tile along its variable");
 		whole &= from->dims[i] == ts_dim_const(d, 0) && end->dims[i] == t.dim[i];
 	}
 	TsVal v = whole ? x->v : lift_op(l, TS_OP_slice, 1, &x->v, a, n->at);
+	for (uint32_t i = 0; i < t.rank && v; i++)
+		if (cell[i] >= 0 && lift_var(l, start->dims[i]) < 0) v = repeated_axis(l, v, i, times[i], lift_extent(l, cell[i]), n->at);
 	uint32_t p = 0;
 	for (int k = 0; k < MOST_VARS; k++) /* leading axes in the variables' order */
 		for (uint32_t i = 0; i < t.rank; i++)

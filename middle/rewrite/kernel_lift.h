@@ -47,6 +47,7 @@ struct Online {
 	uint32_t m, l;               /* carried values */
 	TsVal m0, l0;                /* what they begin with */
 	bool plain;                  /* they begin as -inf and 0 */
+	const uint8_t *linear;       /* values of the body that scale with p */
 	TsVal most, exps, softmax;   /* outside, once made: row maxima, exp(s - m), the softmax; shaped as s */
 };
 

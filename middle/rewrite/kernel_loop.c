@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_TERMS = 64, DEEPEST = 64 };
+enum { MOST_TERMS = 64 };
 
 typedef struct {
 	Lift *l;
@@ -14,6 +14,7 @@ typedef struct {
 	uint64_t *dep;               /* by value of the cell: carried values that it comes from */
 	uint64_t from_zero;
 	TS_VEC(Online *) online;
+	TS_VEC(const TsNode *) inner; /* loops inside, counted from 0, that are done */
 } Loop;
 
 static TsNode *def(const Loop *q, TsVal v) { return ts_val(q->l->cell, v)->def; }
@@ -54,6 +55,29 @@ static int carried(const Loop *q, TsVal v)
 	return -1;
 }
 
+/* Which values of the body scale with p, row by row, so that a factor for each row may be taken out? */
+static uint8_t *find_linear(const Loop *q, const Online *o)
+{
+	uint8_t *lin = ts_alloc(q->l->m->arena, q->l->cell->vals.n + 1);
+	lin[o->node->out[2]] = 1;
+	for (uint32_t i = 0; i < q->f->body.nodes.n; i++) {
+		const TsNode *n = q->f->body.nodes.p[i];
+		if (n->nout != 1 || !n->nin || !n->in[0]) continue;
+		bool a = lin[n->in[0]], b = n->nin > 1 && n->in[1] && lin[n->in[1]], free1 = n->nin > 1 && !q->dep[n->in[1]];
+		bool is = false;
+		switch (n->op) {
+		case TS_OP_neg: is = a; break;
+		case TS_OP_cast: is = a && ts_dtype_is_float(ts_val(q->l->cell, n->out[0])->type.elem); break;
+		case TS_OP_mul: is = (a && free1) || (b && !q->dep[n->in[0]]); break;
+		case TS_OP_div: case TS_OP_matmul: is = a && free1; break;
+		case TS_OP_add: case TS_OP_sub: is = a && b; break;
+		default: break;
+		}
+		lin[n->out[0]] = is;
+	}
+	return lin;
+}
+
 static bool add_online(Loop *q, TsNode *n)
 {
 	int m = carried(q, n->in[1]), sum = carried(q, n->in[2]);
@@ -68,25 +92,9 @@ static bool add_online(Loop *q, TsNode *n)
 	const Lifted *s = &q->l->of[n->in[0]];
 	if (s->rank != 2 || s->partial >= 0 || s->along[1] != q->var || s->along[0] == q->var)
 		return lift_fail(q->l, n->at, ts_printf(q->l->m->arena, "an online softmax whose columns are not the tile along %s", var_name(q)));
+	o->linear = find_linear(q, o);
 	ts_push(q->l->m->arena, &q->online, o);
 	return true;
-}
-
-/* Does v scale with p, row by row, so that a factor for each row may be taken out? */
-static bool linear(const Loop *q, const Online *o, TsVal v, int depth)
-{
-	TsNode *n = def(q, v);
-	if (v == o->node->out[2]) return true;
-	if (!n || !q->dep[v] || depth > DEEPEST) return false;
-	bool a = n->nin > 0 && linear(q, o, n->in[0], depth + 1), free1 = n->nin > 1 && !q->dep[n->in[1]];
-	switch (n->op) {
-	case TS_OP_neg: return a;
-	case TS_OP_cast: return a && ts_dtype_is_float(ts_val(q->l->cell, v)->type.elem);
-	case TS_OP_mul: return (a && free1) || (!q->dep[n->in[0]] && linear(q, o, n->in[1], depth + 1));
-	case TS_OP_div: case TS_OP_matmul: return a && free1;
-	case TS_OP_add: case TS_OP_sub: return a && linear(q, o, n->in[1], depth + 1);
-	default: return false;
-	}
 }
 
 /* exp(m - m1), as a column: the online softmax that it belongs to. Its guarded form is 0 where m1 is -inf. */
@@ -118,7 +126,7 @@ static Online *accumulates(const Loop *q, TsVal y, TsVal arg, TsVal *x)
 		if (!p || p->op != TS_OP_mul) continue;
 		for (int k = 0; k < 2; k++) {
 			Online *o = p->in[k] == arg ? factor(q, p->in[1 - k]) : NULL;
-			if (!o || !linear(q, o, n->in[1 - i], 0)) continue;
+			if (!o || !o->linear[n->in[1 - i]]) continue;
 			*x = n->in[1 - i];
 			return o;
 		}
@@ -172,7 +180,10 @@ static bool carries_from_zero(Loop *q, TsNode *inner, TsVal y, TsOp kind, TsVal 
 	if (kind != TS_OP_sum || inside) return false;
 	for (uint32_t i = 0; i < inner->loop->ncarry; i++)
 		if (q->dep[inner->in[i]]) zero |= (uint64_t)1 << i;
-	if (!lift_for(q->l, inner, zero)) return false;
+	uint32_t k = 0;
+	while (k < q->inner.n && q->inner.p[k] != inner) k++;
+	if (k == q->inner.n && !lift_for(q->l, inner, zero)) return false;
+	if (k == q->inner.n) ts_push(q->l->m->arena, &q->inner, inner);
 	*before = inner->in[which];
 	return true;
 }
