@@ -14,6 +14,7 @@ typedef struct {
 	int row;                      /* the tile's axis whose elements lie side by side, -1: none */
 	Val own;                      /* i64: this thread's offset in elements, without registers and gathers */
 	Val coord[TS_LAY_RANK];       /* i64: this thread's coordinates, made when needed */
+	Val room[TS_LAY_RANK];        /* i32: elements left from there on, made when needed */
 	Val (*index)[TS_LAY_RANK];    /* the gathers' integers by register */
 	bool limited;
 	Val left[TS_LAY_RANK];        /* i64, NULL: all */
@@ -175,14 +176,24 @@ done:;
 	return k;
 }
 
+/* How many elements from this thread's first one on lie inside along d; a register's place is compared with it. */
+static Val room(Access *a, int d)
+{
+	Lower *w = a->w;
+	if (a->room[d]) return a->room[d];
+	Val zero = lw_i64(w, 0), most = lw_i64(w, ts_layout_extent(a->at->layout, d)), left = a->left[d];
+	left = LLVMBuildSelect(w->b, LLVMBuildICmp(w->b, LLVMIntSLT, left, zero, ""), zero, left, "");
+	left = LLVMBuildSelect(w->b, LLVMBuildICmp(w->b, LLVMIntSGT, left, most, ""), most, left, "");
+	return a->room[d] = LLVMBuildSub(w->b, LLVMBuildTrunc(w->b, left, w->i32, ""), lg_coord(w, a->at->layout, d), "");
+}
+
 static Val inside(Access *a, int r)
 {
 	Lower *w = a->w;
 	Val in = NULL;
 	for (int d = 0; d < a->at->rank; d++) {
 		if (!a->left[d]) continue;
-		Val here = lw_add(w, coord(a, d), lw_i64(w, a->at->reg[r][d]));
-		Val ok = LLVMBuildICmp(w->b, LLVMIntSLT, here, a->left[d], "");
+		Val ok = LLVMBuildICmp(w->b, LLVMIntSGT, room(a, d), lw_i32(w, a->at->reg[r][d]), "");
 		in = in ? LLVMBuildAnd(w->b, in, ok, "") : ok;
 	}
 	return in;

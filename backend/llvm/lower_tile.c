@@ -220,7 +220,8 @@ static Frag word_iota(Lower *w, const TsTree *call, const TsTType *type)
 		dst.v[r] = dst.lanes > 1 ? LLVMConstVector(lane, (unsigned)dst.lanes) : lane[0];
 	}
 	if (!w->gpu) return dst;
-	Val own = lw_cast(w, call, lg_coord(w, dst.at->layout, axis), TS_INT32, type->elem);
+	/* Opaque to the optimizer: sums with it would be kept in registers over a persistent loop, one for each column. */
+	Val at = lg_coord(w, dst.at->layout, axis), own = lw_cast(w, call, lg_asm(w, "mov.b32 $0, $1;", "=r,r", w->i32, &at, 1), TS_INT32, type->elem);
 	for (int r = 0; r < dst.n; r++) dst.v[r] = ts_dtype_is_int(type->elem) ? lw_add(w, own, dst.v[r]) : LLVMBuildFAdd(w->b, own, dst.v[r], "");
 	return dst;
 }

@@ -25,39 +25,44 @@ TsOperand ts_at_operand(TsAt *w, const TsReal *r, const TsType *ty, bool kv, boo
 	return o;
 }
 
-/* Keys that some row of this block can see: j from jlo to jhi, whole blocks counted from 0. off: the position of row 0 among the keys. */
+static bool has_offset(const TsAt *w) { return w->j->at.qoff.how == TS_REAL_VIEW; }
+static bool is_causal(const TsAt *w) { return ts_attr(w->k->t->m, w->j->n, "causal")->i; }
+
+bool ts_at_window(const TsAt *w, long long *n)
+{
+	const TsAttr *a = ts_attr(w->k->t->m, w->j->n, "window");
+	*n = !a->none && a->i < (int64_t)1 << 40 ? a->i : (int64_t)1 << 40;
+	return !a->none;
+}
+
+void ts_at_offset(TsAt *w)
+{
+	TsKb *k = w->k;
+	long long n;
+	if (!is_causal(w) && !ts_at_window(w, &n)) return;
+	if (!has_offset(w)) {
+		ts_kb_line(k, "off: idx = 0");
+		return;
+	}
+	TsOperand o = { .real = w->j->at.qoff };
+	bool address = ts_kb_is_address(k, o.real.buf, o.real.offset);
+	TsDim one = ts_dim_const(k->t->d, 1), size = ts_dim_add(k->t->d, o.real.offset, one);
+	const char *p = address ? ts_kb_param(k, o.real.buf, o.real.offset, 0, NULL, NULL)
+		: ts_kb_fmt(k, "%s[%s]", ts_kb_param(k, o.real.buf, 0, 1, &size, &one), ts_kb_dim(k, o.real.offset));
+	ts_kb_line(k, "of: int64[] = load(%s)", p);
+	ts_kb_line(k, "oi: idx = cast(of)");
+	ts_kb_line(k, "off: idx = min(max(oi, -1099511627776), 1099511627776)");
+}
+
 void ts_at_key_range(TsAt *w)
 {
 	TsKb *k = w->k;
-	TsJob *j = w->j;
-	const char *T = ts_kb_dim(k, j->at.T);
-	const TsAttr *window = ts_attr(k->t->m, j->n, "window");
-	bool causal = ts_attr(k->t->m, j->n, "causal")->i;
-	if (!causal && window->none) {
-		ts_kb_line(k, "jlo: idx = 0");
-		ts_kb_line(k, "jhi: idx = %s", T);
-		return;
-	}
-	if (j->at.qoff.how == TS_REAL_VIEW) {
-		TsOperand o = { .real = j->at.qoff };
-		bool address = ts_kb_is_address(k, o.real.buf, o.real.offset);
-		TsDim one = ts_dim_const(k->t->d, 1), size = ts_dim_add(k->t->d, o.real.offset, one);
-		const char *p = address ? ts_kb_param(k, o.real.buf, o.real.offset, 0, NULL, NULL)
-			: ts_kb_fmt(k, "%s[%s]", ts_kb_param(k, o.real.buf, 0, 1, &size, &one), ts_kb_dim(k, o.real.offset));
-		ts_kb_line(k, "of: int64[] = load(%s)", p);
-		ts_kb_line(k, "oi: idx = cast(of)");
-		ts_kb_line(k, "off: idx = min(max(oi, -1099511627776), 1099511627776)");
-	} else {
-		ts_kb_line(k, "off: idx = 0");
-	}
-	if (causal) ts_kb_line(k, "jhi: idx = max(min(%s, min(qb + %d, %s) + off), 0)", T, w->now->bm, ts_kb_dim(k, j->at.S));
+	const char *T = ts_kb_dim(k, w->j->at.T);
+	long long n;
+	if (is_causal(w)) ts_kb_line(k, "jhi: idx = max(min(%s, min(qb + %d, %s) + off), 0)", T, w->now->bm, ts_kb_dim(k, w->j->at.S));
 	else ts_kb_line(k, "jhi: idx = %s", T);
-	if (!window->none) {
-		int64_t n = window->i < (int64_t)1 << 40 ? window->i : (int64_t)1 << 40;
-		ts_kb_line(k, "jlo: idx = min(max(qb + off - %lld, 0) // %d * %d, jhi)", (long long)n - 1, w->now->bn, w->now->bn);
-	} else {
-		ts_kb_line(k, "jlo: idx = 0");
-	}
+	if (ts_at_window(w, &n)) ts_kb_line(k, "jlo: idx = min(max(qb + off - %lld, 0) // %d * %d, jhi)", n - 1, w->now->bn, w->now->bn);
+	else ts_kb_line(k, "jlo: idx = 0");
 }
 
 void ts_at_scale(TsAt *w)
@@ -83,29 +88,38 @@ void ts_at_grid(TsAt *w, TsDim *cells)
 	TsJob *j = w->j;
 	TsTl *t = k->t;
 	*cells = ts_grid_cells(t, ts_dim_const(t->d, 1), j->at.S, w->now->bm);
+	const char *name[TS_MAX_ITER];
 	for (uint32_t i = 0; i < j->at.nb; i++) {
-		w->p.base[i] = ts_kb_fmt(k, "b%u", i);
+		name[i] = ts_kb_fmt(k, "b%u", i);
 		*cells = ts_dim_mul(t->d, *cells, j->r.size[i]);
 	}
 	const char *S = ts_kb_dim(k, j->at.S);
-	ts_kb_grid(k, j->at.nb, w->p.base, j->r.size, ts_kb_fmt(k, "u in 0..cdiv(%s, %d)", S, w->now->bm), 1);
-	if (ts_attr(t->m, j->n, "causal")->i) ts_kb_line(k, "qb: idx = %d * (cdiv(%s, %d) - 1 - u)", w->now->bm, S, w->now->bm); /* the longest first */
+	ts_kb_grid(k, j->at.nb, name, j->r.size, ts_kb_fmt(k, "u in 0..cdiv(%s, %d)", S, w->now->bm), 1);
+	if (is_causal(w)) ts_kb_line(k, "qb: idx = %d * (cdiv(%s, %d) - 1 - u)", w->now->bm, S, w->now->bm); /* the longest first */
 	else ts_kb_line(k, "qb: idx = %d * u", w->now->bm);
 	ts_kb_line(k, "il: idx = %s - qb", S);
+	ts_at_offset(w);
 	ts_at_key_range(w);
+	ts_at_place(w, w->now->cap);
+}
+
+void ts_at_place(TsAt *w, int columns)
+{
+	TsKb *k = w->k;
+	TsJob *j = w->j;
+	for (uint32_t i = 0; i < j->at.nb; i++) w->p.base[i] = ts_kb_fmt(k, "b%u", i);
 	w->p.nv = 2;
 	w->p.vdim[0] = (int)j->at.nb;
 	w->p.vdim[1] = (int)j->at.nb + 1;
 	w->p.len[0] = w->now->bm;
-	w->p.len[1] = w->now->cap;
+	w->p.len[1] = columns;
 	w->p.base[j->at.nb] = "qb";
 	w->p.base[j->at.nb + 1] = "0";
-	w->p.valid[0] = ts_whole(t, j->at.S, w->now->bm) ? NULL : "il";
+	w->p.valid[0] = ts_whole(k->t, j->at.S, w->now->bm) ? NULL : "il";
 	w->p.valid[1] = ts_kb_dim(k, j->at.E);
 }
 
-static const char *line(TsAt *w, const char *type, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static const char *line(TsAt *w, const char *type, const char *fmt, ...)
+const char *ts_at_line(TsAt *w, const char *type, const char *fmt, ...)
 {
 	TsBuf b = { 0 };
 	va_list ap;
@@ -139,40 +153,72 @@ static const char *under(TsAt *w, const TsReal *r, const TsType *ty, TsDtype to)
 /* int32 of an idx that is kept within a tile's reach. */
 static const char *near(TsAt *w, const char *text)
 {
-	const char *i = line(w, "idx", "min(max(%s, -%d), %d)", text, FAR, FAR);
-	return line(w, "int32[]", "cast(%s, int32)", i);
+	const char *i = ts_at_line(w, "idx", "min(max(%s, -%d), %d)", text, FAR, FAR);
+	return ts_at_line(w, "int32[]", "cast(%s, int32)", i);
+}
+
+/* Which ends of what a row sees may lie in the block at hand. Blocks walked down from the last one meet the end of the keys in that one alone,
+ * and so the diagonal where blocks of queries and of keys are equal. */
+typedef struct { bool keys, diagonal, window, always; } Edges;
+static Edges edges_of(TsAt *w)
+{
+	long long n;
+	bool causal = is_causal(w), below = w->down && !w->top, square = !has_offset(w) && w->now->bm <= w->now->bn;
+	Edges e = { .window = ts_at_window(w, &n), .diagonal = causal && !(below && square) };
+	if (w->spans) return (Edges){ .window = e.window, .keys = causal || !ts_whole(w->k->t, w->j->at.T, w->now->bn) };
+	e.keys = !below && !ts_whole(w->k->t, w->j->at.T, w->now->bn) && !(causal && !has_offset(w) && w->j->at.S == w->j->at.T); /* a key past the end is past the diagonal */
+	e.always = w->down && w->top && causal && square && !e.window;
+	return e;
+}
+
+/* Scores that the edges hide are -inf. */
+static const char *hide(TsAt *w, const char *s, const Edges *e)
+{
+	TsKb *k = w->k;
+	const char *I = ts_kb_type(k, TS_INT32, 3, &w->ps), *B = ts_kb_type(k, TS_BOOL, 3, &w->ps), *in = NULL;
+	const char *ci = ts_at_line(w, I, "iota(1)"), *ri = e->diagonal || (e->window && !w->spans) ? ts_at_line(w, I, "iota(0)") : NULL;
+	if (e->keys) in = ts_at_line(w, B, "lt(%s, %s)", ci, near(w, w->kl));
+	if (e->diagonal) {
+		const char *d = ts_at_line(w, B, "le(%s, %s)", ci, ts_at_line(w, I, "add(%s, %s)", ri, near(w, ts_kb_fmt(k, "qb + off - %s", w->j0))));
+		in = in ? ts_at_line(w, B, "`and`(%s, %s)", in, d) : d;
+	}
+	if (e->window) {
+		long long n;
+		ts_at_window(w, &n);
+		const char *lo = near(w, ts_kb_fmt(k, "%soff - %s - %lld", w->spans ? "" : "qb + ", w->j0, n)), *d = ts_at_line(w, B, "gt(%s, %s)", ci, ri ? ts_at_line(w, I, "add(%s, %s)", ri, lo) : lo);
+		in = in ? ts_at_line(w, B, "`and`(%s, %s)", in, d) : d;
+	}
+	return ts_at_line(w, w->X, "where(%s, %s, -inf)", in, s);
 }
 
 const char *ts_at_scores(TsAt *w, const char *s)
 {
 	TsKb *k = w->k;
 	TsJob *j = w->j;
-	const TsAttr *window = ts_attr(k->t->m, j->n, "window");
-	bool causal = ts_attr(k->t->m, j->n, "causal")->i;
-	const char *T = ts_kb_dim(k, j->at.T), *I = ts_kb_type(k, TS_INT32, 3, &w->ps), *B = ts_kb_type(k, TS_BOOL, 3, &w->ps);
+	const char *T = w->spans ? "jhi" : ts_kb_dim(k, j->at.T);
 	int bm = w->now->bm, bn = w->now->bn;
 	bool exp2 = w->now->form != TS_AT_FMA;
-	w->kl = line(w, "idx", "%s - %s", T, w->j0);
-	if (!w->fold) s = line(w, w->X, "mul(%s, %s)", s, exp2 ? "sl" : "sc");
+	w->kl = ts_at_line(w, "idx", "%s - %s", T, w->j0);
+	if (!w->fold) s = ts_at_line(w, w->X, "mul(%s, %s)", s, exp2 ? "sl" : "sc");
 	if (j->at.bt) {
 		const char *b = under(w, &j->at.bias, j->at.bt, j->at.ct);
-		s = exp2 ? line(w, w->X, "fma(%s, 1.4426950408889634, %s)", b, s) : line(w, w->X, "add(%s, %s)", s, b);
+		s = exp2 ? ts_at_line(w, w->X, "fma(%s, 1.4426950408889634, %s)", b, s) : ts_at_line(w, w->X, "add(%s, %s)", s, b);
 	}
-	if (j->at.mt) s = line(w, w->X, "where(%s, %s, -inf)", under(w, &j->at.mask, j->at.mt, TS_BOOL), s);
+	if (j->at.mt) s = ts_at_line(w, w->X, "where(%s, %s, -inf)", under(w, &j->at.mask, j->at.mt, TS_BOOL), s);
+	Edges e = edges_of(w);
+	if (!e.keys && !e.diagonal && !e.window) return s;
+	if (e.always) return hide(w, s, &e);
 	TsBuf edge = { 0 };
-	ts_buf_fmt(&edge, "%s + %d > %s", w->j0, bn, T);
-	if (causal) ts_buf_fmt(&edge, " or %s + %d > qb + off", w->j0, bn - 1);
-	if (!window->none) ts_buf_fmt(&edge, " or %s <= qb + %d + off - %lld", w->j0, bm - 1, (long long)(window->i < (int64_t)1 << 40 ? window->i : (int64_t)1 << 40));
+	long long n;
+	ts_at_window(w, &n);
+	if (e.keys) ts_buf_fmt(&edge, "%s + %d > %s", w->j0, bn, T);
+	if (e.diagonal) ts_buf_fmt(&edge, "%s%s + %d > qb + off", edge.n ? " or " : "", w->j0, bn - 1);
+	if (e.window && w->spans) ts_buf_fmt(&edge, "%s%s <= off - %lld", edge.n ? " or " : "", w->j0, n);
+	else if (e.window) ts_buf_fmt(&edge, "%s%s <= qb + %d + off - %lld", edge.n ? " or " : "", w->j0, bm - 1, n);
 	const char *out = ts_kb_tmp(k);
 	ts_kb_open(k, "%s: %s = if %s", out, w->X, edge.p); /* blocks in the middle have nothing to hide */
 	ts_buf_free(&edge);
-	const char *ci = line(w, I, "iota(1)"), *in = line(w, B, "lt(%s, %s)", ci, near(w, w->kl)), *ri = causal || !window->none ? line(w, I, "iota(0)") : NULL;
-	if (causal) in = line(w, B, "`and`(%s, %s)", in, line(w, B, "le(%s, %s)", ci, line(w, I, "add(%s, %s)", ri, near(w, ts_kb_fmt(k, "qb + off - %s", w->j0)))));
-	if (!window->none) {
-		const char *lo = near(w, ts_kb_fmt(k, "qb + off - %s - %lld", w->j0, (long long)(window->i < (int64_t)1 << 40 ? window->i : (int64_t)1 << 40)));
-		in = line(w, B, "`and`(%s, %s)", in, line(w, B, "gt(%s, %s)", ci, line(w, I, "add(%s, %s)", ri, lo)));
-	}
-	ts_kb_line(k, "yield %s", line(w, w->X, "where(%s, %s, -inf)", in, s));
+	ts_kb_line(k, "yield %s", hide(w, s, &e));
 	ts_kb_close(k, " else {");
 	k->depth++;
 	ts_kb_line(k, "yield %s", s);
@@ -180,32 +226,46 @@ const char *ts_at_scores(TsAt *w, const char *s)
 	return out;
 }
 
+/* May a row have seen no key yet? Then its maximum is -inf. */
+static bool may_see_none(TsAt *w)
+{
+	long long n;
+	return w->j->at.bt || w->j->at.mt || has_offset(w) || ts_at_window(w, &n) || !w->down || (is_causal(w) && w->now->bm > w->now->bn);
+}
+
 TsAtSoft ts_at_softmax(TsAt *w, const char *s, const char *m, const char *l)
 {
-	const char *R = w->R, *f = w->now->form != TS_AT_FMA ? "exp2" : "exp", *d, *by;
-	TsAtSoft o;
-	o.m = line(w, R, "maximum(%s, %s)", m, line(w, R, "reduce(%s, op = \"max\", axis = 1)", s));
-	const char *nokey = line(w, ts_kb_type(w->k, TS_BOOL, 1, &w->ps), "eq(%s, -inf)", o.m);
-	const char *ms = line(w, R, "where(%s, 0.0, %s)", nokey, o.m); /* a row without keys: the argument of exp is -inf, never NaN */
-	if (w->fold) {
-		by = line(w, R, "neg(%s)", line(w, R, "mul(%s, sl)", ms));
-		d = line(w, w->X, "fma(%s, sl, %s)", s, line(w, w->X, "bcast(%s, dims = [0])", by));
-		o.al = line(w, R, "%s(%s)", f, line(w, R, "fma(%s, sl, %s)", m, by));
-	} else {
-		d = line(w, w->X, "sub(%s, %s)", s, line(w, w->X, "bcast(%s, dims = [0])", ms));
-		o.al = line(w, R, "%s(%s)", f, line(w, R, "sub(%s, %s)", m, ms));
+	const char *R = w->R, *f = w->now->form != TS_AT_FMA ? "exp2" : "exp", *d, *by, *part = w->L == w->R ? "" : ", part = true";
+	TsAtSoft o = { 0 };
+	o.m = ts_at_line(w, R, "reduce(%s, op = \"max\", axis = 1)", s);
+	if (m) o.m = ts_at_line(w, R, "maximum(%s, %s)", m, o.m);
+	const char *ms = o.m;
+	if (may_see_none(w)) { /* then the argument of exp is -inf, never NaN */
+		const char *nokey = ts_at_line(w, ts_kb_type(w->k, TS_BOOL, 1, &w->ps), "eq(%s, -inf)", o.m);
+		ms = ts_at_line(w, R, "where(%s, 0.0, %s)", nokey, o.m);
 	}
-	o.e = line(w, w->X, "%s(%s)", f, d);
-	o.l = line(w, R, "fma(%s, %s, %s)", l, o.al, line(w, R, "reduce(%s, op = \"add\", axis = 1)", o.e));
+	if (w->fold) {
+		by = ts_at_line(w, R, "neg(%s)", ts_at_line(w, R, "mul(%s, sl)", ms));
+		d = ts_at_line(w, w->X, "fma(%s, sl, %s)", s, ts_at_line(w, w->X, "bcast(%s, dims = [0])", by));
+		if (m) o.al = ts_at_line(w, R, "%s(%s)", f, ts_at_line(w, R, "fma(%s, sl, %s)", m, by));
+	} else {
+		d = ts_at_line(w, w->X, "sub(%s, %s)", s, ts_at_line(w, w->X, "bcast(%s, dims = [0])", ms));
+		if (m) o.al = ts_at_line(w, R, "%s(%s)", f, ts_at_line(w, R, "sub(%s, %s)", m, ms));
+	}
+	o.e = ts_at_line(w, w->X, "%s(%s)", f, d);
+	o.l = ts_at_line(w, w->L, "reduce(%s, op = \"add\", axis = 1%s)", o.e, part);
+	if (l) o.l = ts_at_line(w, w->L, "fma(%s, %s, %s)", l, *part ? ts_at_line(w, w->L, "bcast(%s, dims = [0])", o.al) : o.al, o.l);
 	return o;
 }
 
 TsTileVal ts_at_value(TsAt *w, const char *o, const char *l)
 {
-	const char *nil = line(w, ts_kb_type(w->k, TS_BOOL, 1, &w->ps), "eq(%s, 0.0)", l), *n = line(w, w->R, "where(%s, 1.0, %s)", nil, l); /* no key: 0 / 1 */
+	if (w->L != w->R) l = ts_at_line(w, w->R, "reduce(%s, op = \"add\", axis = 1)", l);
+	const char *nil = ts_at_line(w, ts_kb_type(w->k, TS_BOOL, 1, &w->ps), "eq(%s, 0.0)", l), *n = ts_at_line(w, w->R, "where(%s, 1.0, %s)", nil, l); /* no key: 0 / 1 */
 	bool once = w->now->form == TS_AT_WGMMA; /* one division a row; operands there are 16 bits wide */
-	if (once) n = line(w, w->R, "div(1.0, %s)", n);
-	w->p.anchor = line(w, w->Y, "%s(%s, %s)", once ? "mul" : "div", o, line(w, w->Y, "bcast(%s, dims = [0])", n));
+	if (once) n = ts_at_line(w, w->R, "div(1.0, %s)", n);
+	const char *Y = ts_kb_type(w->k, w->j->at.ct, 3, &w->p);
+	w->p.anchor = ts_at_line(w, Y, "%s(%s, %s)", once ? "mul" : "div", o, ts_at_line(w, Y, "bcast(%s, dims = [0])", n));
 	w->p.anchor_mask = 3;
 	w->p.anchor_elem = w->j->at.ct;
 	return ts_kb_eval(w->k, &w->j->r, w->j->value, &w->p, TS_NEW_N(w->k->t->a, TsTileVal, w->j->r.nodes.n));
@@ -268,7 +328,7 @@ static void multiply(TsAt *w, const char *out, const char *type, const char *acc
 	const char *x = ts_kb_tmp(k), *y = ts_kb_tmp(k);
 	ts_kb_line(k, "%s: %s[%d] @%s = get(%s%s, 0:%d])", x, w->ct, wa, la, a, q, wa);
 	ts_kb_line(k, "%s: %s[%d] @%s = get(%s%s, 0:%d])", y, w->ct, wb, lb, b, q, wb);
-	ts_kb_line(k, "yield %s", line(w, type, "mma(%s, %s, %s, atom = \"fma\")", d, x, y));
+	ts_kb_line(k, "yield %s", ts_at_line(w, type, "mma(%s, %s, %s, atom = \"fma\")", d, x, y));
 	ts_kb_close(k, " { unroll = 8 }");
 }
 
@@ -319,27 +379,38 @@ void ts_at_fma(TsAt *w, TsChoice *c)
 
 /* ---- which variants ---- */
 
-static void write(void *user, TsKb *k, int i, TsChoice *c)
+void ts_at_begin(TsAt *w, TsKb *k, const TsAtVariant *v)
 {
-	TsAt *w = user;
-	const TsAtVariant *v = w->now = &w->v[i];
+	w->now = v;
 	w->k = k;
 	w->ct = ts_dtype_name(w->j->at.ct);
 	w->p = w->ps = (TsPlace){ .nv = 2, .len = { v->bm, v->bn } };
 	w->X = ts_kb_fmt(k, "%s[%d, %d] @X", w->ct, v->bm, v->bn);
 	w->Y = ts_kb_fmt(k, "%s[%d, %d] @Y", w->ct, v->bm, v->cap);
 	w->R = ts_kb_fmt(k, "%s[%d] @Xm", w->ct, v->bm);
-	if (v->wide) ts_kb_wide(k, &w->wide);
+	w->L = v->form == TS_AT_FMA ? w->R : ts_kb_fmt(k, "%s[%d, 4] @Xp", w->ct, v->bm);
+	w->down = w->top = false;
 	const TsAttr *scale = ts_attr(k->t->m, w->j->n, "scale");
 	w->j0 = "j";
 	w->fold = v->form != TS_AT_FMA && !w->j->at.bt && (scale->none || scale->f > 0);
-	if (v->form == TS_AT_FMA) ts_at_fma(w, c);
-	else if (v->form == TS_AT_MMA) ts_at_mma(w, c);
-	else ts_at_wgmma(w, c);
+}
+
+static void write(void *user, TsKb *k, int i, TsChoice *c)
+{
+	TsAt *w = user, at;
+	const TsAtVariant *v = &w->v[i];
+	ts_at_begin(w, k, v);
+	at = *w;
+	if (v->form != TS_AT_MERGE) at.spans = NULL;
+	if (v->wide) ts_kb_wide(k, &w->wide);
+	if (v->form == TS_AT_FMA) ts_at_fma(&at, c);
+	else if (v->form == TS_AT_MMA) ts_at_mma(&at, c);
+	else if (v->form == TS_AT_WGMMA) ts_at_wgmma(&at, c);
+	else ts_at_merge(&at, c);
 	c->guard_lhs = v->guard;
-	c->label = ts_intern(k->t->cx, ts_kb_fmt(k, "head dim <= %d%s", v->cap, v->wide ? ", wide" : ""));
-	c->tile[0] = v->bm;
-	c->tile[1] = v->bn;
+	c->label = ts_intern(k->t->cx, v->form == TS_AT_MERGE ? "one query, spans together" : ts_kb_fmt(k, "head dim <= %d%s", v->cap, v->wide ? ", wide" : ""));
+	c->tile[0] = v->form == TS_AT_MERGE ? 1 : v->bm;
+	c->tile[1] = v->form == TS_AT_MERGE ? 0 : v->bn;
 }
 
 static TsAtVariant form(TsAt *w, int cap, bool wide)
@@ -347,7 +418,8 @@ static TsAtVariant form(TsAt *w, int cap, bool wide)
 	TsDtype e = w->j->at.qt->elem;
 	bool half = e == TS_F16 || e == TS_BF16;
 	const TsGpuTuned *g = &w->j->t->gpu->entry[TS_GT_ATTENTION_MMA];
-	if (half) return (TsAtVariant){ .form = TS_AT_MMA, .bm = g->rows, .bn = cap > 128 ? g->keys_256 : g->keys, .cap = cap, .warps = g->rows / 16, .wide = wide, .copies = wide };
+	bool under = w->j->at.bt || w->j->at.mt; /* takes registers, which wide heads read element by element have not */
+	if (half && (wide || !under || cap <= 128)) return (TsAtVariant){ .form = TS_AT_MMA, .bm = g->rows, .bn = cap > 128 ? g->keys_256 : g->keys, .cap = cap, .warps = g->rows / 16, .stages = 2, .wide = wide, .copies = wide };
 	int bm = w->j->at.ct == TS_F64 ? 32 : 64;
 	return (TsAtVariant){ .form = TS_AT_FMA, .bm = bm, .bn = bm, .cap = cap, .warps = 8, .wide = wide };
 }
@@ -355,8 +427,9 @@ static TsAtVariant form(TsAt *w, int cap, bool wide)
 static TsAtVariant ring_form(TsAt *w, int cap)
 {
 	const TsGpuTuned *g = &w->j->t->gpu->entry[TS_GT_ATTENTION_WGMMA];
-	bool under = w->j->at.bt || w->j->at.mt; /* what lies under the scores takes registers, which wide heads have not */
-	return (TsAtVariant){ .form = TS_AT_WGMMA, .bm = 128, .bn = cap <= 128 ? g->keys : under && g->keys_256 > 32 ? g->keys_256 / 2 : g->keys_256, .cap = cap, .warps = 8, .wide = true };
+	int bn = cap <= 128 ? g->keys : g->keys_256;
+	if ((w->j->at.bt || w->j->at.mt) && cap > 64 && bn > 32) bn /= 2; /* as above */
+	return (TsAtVariant){ .form = TS_AT_WGMMA, .bm = 128, .bn = bn, .cap = cap, .warps = 8, .wide = true };
 }
 
 /* Heads of known size get the columns they need; others one of three, the largest also without wide accesses. */
@@ -369,6 +442,12 @@ static void choose(TsAt *w)
 	bool wide = w->wide.vec == 16 / ts_elem_bytes(w->j->at.qt->elem);
 	bool ring = t->target->family == TS_FAMILY_SM90 && wide && w->j->at.qt->elem != TS_F32 && w->j->at.qt->elem != TS_F64 && ts_at_has_maps(w);
 	ts_dim_range(t->d, head, &lo, &hi);
+	if (w->spans) {
+		int cap = MOST_HEAD;
+		while (cap > 64 && hi <= cap / 2) cap /= 2;
+		w->v[w->n++] = (TsAtVariant){ .form = TS_AT_MERGE, .cap = cap, .guard = ts_dim_sub(t->d, ts_dim_const(t->d, 1), w->spans->is) };
+		if (ts_is_one(t, w->spans->is)) return;
+	}
 	for (int i = 0; i < 3; i++) {
 		if (i < 2 && lo > caps[i]) continue;
 		bool last = hi <= caps[i] || i == 2;
@@ -378,7 +457,7 @@ static void choose(TsAt *w)
 			int64_t slo, shi;
 			ts_dim_range(t->d, w->j->at.S, &slo, &shi);
 			if (slo <= FEW) { w->v[w->n] = form(w, caps[i], true); w->v[w->n++].guard = ts_dim_add(t->d, ts_dim_add(t->d, mods, over), few); }
-			if (few) { w->v[w->n] = ring_form(w, caps[i]); w->v[w->n++].guard = ts_dim_add(t->d, ts_dim_add(t->d, mods, over), some); }
+			if (few && shi > FEW) { w->v[w->n] = ring_form(w, caps[i]); w->v[w->n++].guard = ts_dim_add(t->d, ts_dim_add(t->d, mods, over), some); }
 		} else if (wide) {
 			w->v[w->n] = form(w, caps[i], true);
 			w->v[w->n++].guard = ts_dim_add(t->d, mods, over);
@@ -394,7 +473,8 @@ void ts_gpu_attention(TsJob *j)
 	TsKb none;
 	ts_kb_init(&none, t, NULL);
 	TsAt w = { .j = j, .k = &none };
-	if (ts_is_one(t, j->at.S)) { ts_at_one_query(j); return; }
+	TsAtSpans spans;
+	if (ts_at_spans(j, &spans)) w.spans = &spans;
 	w.wide.vec = 16 / ts_elem_bytes(j->at.qt->elem);
 	const TsReal *r[3] = { &j->at.q, &j->at.key, &j->at.v };
 	const TsType *ty[3] = { j->at.qt, j->at.kt, j->at.vt };

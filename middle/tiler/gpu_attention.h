@@ -2,31 +2,52 @@
 #pragma once
 #include "middle/tiler/gpu.h"
 
-typedef enum { TS_AT_FMA, TS_AT_MMA, TS_AT_WGMMA } TsAtForm;
-typedef struct { TsAtForm form; int bm, bn, cap /* columns that hold a head */, warps; bool wide, copies; TsDim guard; } TsAtVariant; /* bm queries, bn keys at a time */
+typedef enum { TS_AT_FMA, TS_AT_MMA, TS_AT_WGMMA, TS_AT_MERGE } TsAtForm;
+enum { TS_AT_SPAN = 256 /* keys of a cell where there is one query row */ };
+struct TsAtSpans;
+typedef struct { TsAtForm form; int bm, bn, cap /* columns that hold a head */, warps, stages; bool wide, copies; TsDim guard; } TsAtVariant; /* bm queries, bn keys at a time */
 typedef struct {
 	TsJob *j;
 	TsKb *k;
 	const TsAtVariant *now;
-	const char *ct, *X, *Y, *R; /* types: scores, output, row statistics */
+	const char *ct, *X, *Y, *R, *L; /* types: scores, output, row statistics, sums: of a row, or each lane's part of it */
 	TsPlace p;                  /* of the output */
 	TsPlace ps;                 /* layouts of the scores */
 	const char *j0, *kl;        /* the key block at hand: its first key, how many keys are left */
+	bool down, top;             /* blocks are walked from the last to the first; it is that last one */
 	bool fold;                  /* the scale is positive and nothing is added to the scores: it goes into the argument of exp */
 	TsWide wide;
+	struct TsAtSpans *spans;    /* of one query row, or NULL */
 	TsAtVariant v[8];
 	int n;
 } TsAt;
 
+/* Attention of one query row in two steps. `packed` is the job whose rows are the heads that share keys. */
+typedef struct { bool mma, wide; int cap; TsDim guard; } TsAtSpanForm;
+typedef struct TsAtSpans {
+	TsJob *j, packed;
+	TsAt at;                    /* of the text that is being written */
+	TsReal sums, stats;         /* of a span: weighted values [.., spans, E]; its maximum and sum [.., spans, 2] */
+	TsDim is;                   /* 1 where these sizes are read in spans, else 0 */
+	TsDim n, batch[TS_MAX_RANK]; /* spans (0 where not is), cells of a batch dim */
+	TsWide wide;
+	int cap, forms;
+	TsAtSpanForm form[5];
+} TsAtSpans;
+
 /* An operand over [rows, columns] of a tensor; k and v: the head is shared by a group. `turn`: [columns, rows]. */
 TsOperand ts_at_operand(TsAt *w, const TsReal *r, const TsType *ty, bool kv, bool turn);
-void ts_at_grid(TsAt *w, TsDim *cells);           /* the grid, the rows at qb, the keys jlo..jhi */
-void ts_at_key_range(TsAt *w);
+const char *ts_at_line(TsAt *w, const char *type, const char *fmt, ...) __attribute__((format(printf, 3, 4))); /* a fresh name of that type */
+void ts_at_grid(TsAt *w, TsDim *cells);           /* the grid, the rows at qb, the keys jlo..jhi, the place of the result */
+void ts_at_place(TsAt *w, int columns);           /* the result's tile at qb, so many columns from 0 */
+void ts_at_offset(TsAt *w);                       /* off: where row 0 stands among the keys, if that matters */
+void ts_at_key_range(TsAt *w);                    /* keys that some row at qb may see: jlo..jhi, whole blocks counted from 0 */
+bool ts_at_window(const TsAt *w, long long *n);   /* is there a window? its width */
 void ts_at_scale(TsAt *w);
 /* Statements on tile `s`, scores of the rows at qb and the keys at j: scale, bias, masks; the name of the result. Forms on matrix
  * instructions work in units of log 2. */
 const char *ts_at_scores(TsAt *w, const char *s);
-/* Online softmax of scores s with the running maximum m and sum l: the new ones, what the sums so far shrink by, the terms. */
+/* Online softmax of scores s with the running maximum m and sum l (NULL: the first block): the new ones, what the sums so far shrink by, the terms. */
 typedef struct { const char *m, *l, *al, *e; } TsAtSoft;
 TsAtSoft ts_at_softmax(TsAt *w, const char *s, const char *m, const char *l);
 /* o / l through the region: the tile to store. ts_at_finish stores it. */
@@ -35,5 +56,9 @@ void ts_at_finish(TsAt *w, const char *o, const char *l);
 void ts_at_fma(TsAt *w, TsChoice *c);
 void ts_at_mma(TsAt *w, TsChoice *c);
 void ts_at_wgmma(TsAt *w, TsChoice *c);
-void ts_at_one_query(TsJob *j);                   /* all of attention where there is one query row */
+void ts_at_begin(TsAt *w, TsKb *k, const TsAtVariant *v); /* the text of a variant begins */
+bool ts_at_spans(TsJob *j, TsAtSpans *o);         /* emits the step that reads spans, which does nothing but where o->is. False: never */
+void ts_at_merge(TsAt *w, TsChoice *c);           /* the step behind it */
+void ts_at_span_grid(TsAt *w, TsChoice *c);       /* for ts_at_mma: grid and keys; what becomes of its sums */
+void ts_at_span_store(TsAt *w, const char *o, const char *m, const char *l);
 bool ts_at_has_maps(TsAt *w);                     /* can TMA read q, k and v? */

@@ -1,20 +1,13 @@
-/* Attention of one query row for each head: what matters is how fast keys and values are read. A CTA takes SPAN keys of one head straight into
- * registers; each of its slots, one for every BN-th key, has a running maximum, sum and weighted values of its own, and they meet once, at
- * the end. A second kernel puts the spans of a head together, in order. How keys are divided depends on their number alone. */
+/* Attention of one query row for each head: what matters is how fast keys and values are read. A cell takes SPAN keys of one head of keys: their
+ * sums, maximum and sum of terms go to work buffers, and a second kernel puts the spans of a head together, in order. How keys are
+ * divided depends on their number alone. Types of 16 bits go through the matrix instruction with the heads of a group as its rows, so that
+ * keys and values are read once; others straight into registers, where each slot, one for every BN-th key, has a running maximum, sum
+ * and weighted values of its own, which meet once, at the end. */
 #include "middle/tiler/gpu_attention.h"
 
-enum { SPAN = 1024, BN = 64, WARPS = 8, MOST_HEAD = 256 };
+enum { SPAN = TS_AT_SPAN, BN = 64, WARPS = 8, MOST_HEAD = 256, SPANS = 64 /* put together at a time */ };
 
-typedef struct {
-	TsJob *j;
-	TsAt at;                    /* for what the forms share */
-	TsReal sums, stats;         /* of a span: weighted values [.., spans, E]; its maximum and sum [.., spans, 2] */
-	TsDim spans, batch[TS_MAX_RANK];
-	TsWide wide;
-	int cap, n;
-	bool is_wide[2];
-	TsDim guard[2];
-} One;
+typedef TsAtSpans One;
 
 static const char *line(TsKb *k, const char *type, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 static const char *line(TsKb *k, const char *type, const char *fmt, ...)
@@ -31,12 +24,12 @@ static const char *line(TsKb *k, const char *type, const char *fmt, ...)
 }
 
 /* A work buffer over [batches.., spans, width]. */
-static TsOperand partial(One *o, TsKb *k, const TsReal *real, TsDim width)
+static TsOperand partial(const One *o, TsKb *k, const TsReal *real, TsDim width)
 {
 	TsDims *d = k->t->d;
-	TsOperand x = { .real = *real, .size = { o->spans, width }, .stride = { width, ts_dim_const(d, 1) } };
+	TsOperand x = { .real = *real, .size = { o->n, width }, .stride = { width, ts_dim_const(d, 1) } };
 	for (uint32_t i = 0; i < o->j->at.nb; i++)
-		x.at[x.n++] = (TsAxisAt){ ts_kb_fmt(k, "b%u", i), o->j->r.size[i], ts_dim_mul(d, o->batch[i], ts_dim_mul(d, o->spans, width)) };
+		x.at[x.n++] = (TsAxisAt){ ts_kb_fmt(k, "b%u", i), o->j->r.size[i], ts_dim_mul(d, o->batch[i], ts_dim_mul(d, o->n, width)) };
 	return x;
 }
 
@@ -131,32 +124,31 @@ static void open_grid(One *o, TsKb *k, const char *rest, TsDim *cells)
 	if (!*rest && !o->j->at.nb) ts_kb_line(k, "grid cell in 0..1");
 }
 
-static void write_spans(void *user, TsKb *k, int i, TsChoice *c)
+static void write_by_registers(One *o, TsKb *k, bool wide, TsChoice *c)
 {
-	One *o = user;
 	TsJob *j = o->j;
 	TsDtype ct = j->at.ct;
 	TsAtVariant v = { .form = ct == TS_F64 ? TS_AT_FMA : TS_AT_MMA, .bm = 1, .bn = BN };
 	int extent[2] = { BN, o->cap };
 	Forms f = { .exp = ct == TS_F64 ? "exp" : "exp2", .scale = ct == TS_F64 ? "1.0" : "1.4426950408889634", .p = { .nv = 2, .len = { BN, o->cap } } };
-	TsGLayout l = ts_gl_tile(2, 1, extent, o->is_wide[i] ? o->wide.vec : 1, WARPS, 0);
+	TsGLayout l = ts_gl_tile(2, 1, extent, wide ? o->wide.vec : 1, WARPS, 0);
 	k->warps = WARPS;
-	if (o->is_wide[i]) ts_kb_wide(k, &o->wide);
 	o->at = (TsAt){ .j = j, .k = k, .now = &v, .ct = ts_dtype_name(ct) };
 	ts_gl_place(k, &l, "X", &f.p);
 	f.X = ts_kb_type(k, ct, 3, &f.p);
 	f.R = ts_kb_type(k, ct, 1, &f.p);
 	ts_kb_line(k, "smem red: %s[2, %d]", o->at.ct, WARPS);
 	ts_kb_line(k, "smem ro: %s[%d]", o->at.ct, WARPS * o->cap);
-	c->cells = o->spans;
-	open_grid(o, k, ts_kb_fmt(k, "sp in 0..%s", ts_kb_dim(k, o->spans)), &c->cells);
+	c->cells = o->n;
+	open_grid(o, k, ts_kb_fmt(k, "sp in 0..%s", ts_kb_dim(k, o->n)), &c->cells);
 	ts_kb_line(k, "qb: idx = 0");
+	ts_at_offset(&o->at);
 	ts_at_key_range(&o->at);
 	ts_at_scale(&o->at);
 	ts_kb_line(k, "jb: idx = %d * sp", SPAN);
 	ts_kb_line(k, "je: idx = min(jb + %d, jhi)", SPAN);
-	const TsAttr *window = ts_attr(k->t->m, j->n, "window");
-	if (!window->none) ts_kb_line(k, "jlow: idx = off + 1 - %lld", (long long)(window->i < (int64_t)1 << 40 ? window->i : (int64_t)1 << 40));
+	long long n;
+	if (ts_at_window(&o->at, &n)) ts_kb_line(k, "jlow: idx = off + 1 - %lld", n);
 	TsOperand q = ts_at_operand(&o->at, &j->at.q, j->at.qt, false, false), sums = partial(o, k, &o->sums, j->at.E), stats = partial(o, k, &o->stats, ts_dim_const(k->t->d, 2));
 	const char *at, *p = ts_gpu_operand(k, &q, &at), *row = ts_kb_type(k, j->at.qt->elem, 2, &f.p);
 	TsTileVal x = { line(k, row, "load(%s[%s0, 0:%d], valid = %s)", p, at, o->cap, ts_kb_dim(k, j->at.D)), 2, j->at.qt->elem };
@@ -165,92 +157,232 @@ static void write_spans(void *user, TsKb *k, int i, TsChoice *c)
 	ts_kb_line(k, "qx: %s = bcast(qs, dims = [1])", f.X);
 	walk(o, k, &f);
 	meet(o, k, &f, &sums, &stats);
-	c->guard_lhs = o->guard[i];
-	c->label = ts_intern(k->t->cx, o->is_wide[i] ? "one query, wide" : "one query");
-	c->tile[0] = 1;
+}
+
+void ts_at_span_grid(TsAt *w, TsChoice *c)
+{
+	TsKb *k = w->k;
+	const One *o = w->spans;
+	TsJob *j = w->j;
+	const char *name[TS_MAX_ITER];
+	long long n;
+	c->cells = ts_grid_cells(k->t, o->n, j->at.S, w->now->bm);
+	for (uint32_t i = 0; i < j->at.nb; i++) {
+		name[i] = ts_kb_fmt(k, "b%u", i);
+		c->cells = ts_dim_mul(k->t->d, c->cells, j->r.size[i]);
+	}
+	ts_kb_grid(k, j->at.nb, name, j->r.size, ts_kb_fmt(k, "u in 0..cdiv(%s, %d), sp in 0..%s", ts_kb_dim(k, j->at.S), w->now->bm, ts_kb_dim(k, o->n)), 2);
+	ts_kb_line(k, "qb: idx = %d * u", w->now->bm);
+	ts_kb_line(k, "il: idx = %s - qb", ts_kb_dim(k, j->at.S));
+	ts_at_offset(w);
+	ts_kb_line(k, "jb: idx = %d * sp", SPAN);
+	if (ts_attr(k->t->m, j->n, "causal")->i) ts_kb_line(k, "jhi: idx = max(min(min(jb + %d, %s), off + 1), 0)", SPAN, ts_kb_dim(k, j->at.T));
+	else ts_kb_line(k, "jhi: idx = min(jb + %d, %s)", SPAN, ts_kb_dim(k, j->at.T));
+	if (ts_at_window(w, &n)) ts_kb_line(k, "jlo: idx = min(max(off + 1 - %lld, jb) // %d * %d, jb + %d)", n, w->now->bn, w->now->bn, SPAN);
+	else ts_kb_line(k, "jlo: idx = jb");
+}
+
+void ts_at_span_store(TsAt *w, const char *o, const char *m, const char *l)
+{
+	TsKb *k = w->k;
+	TsDims *d = k->t->d;
+	const One *s = w->spans;
+	TsJob *j = w->j;
+	TsDim wide[2] = { j->at.E, ts_dim_const(d, 2) };
+	const TsReal *real[2] = { &s->sums, &s->stats };
+	const char *at[2], *p[2];
+	for (int i = 0; i < 2; i++) {
+		TsDim head = ts_dim_mul(d, s->n, wide[i]);
+		TsOperand x = { .real = *real[i], .size = { j->at.S, wide[i] }, .stride = { head, ts_dim_const(d, 1) } };
+		for (uint32_t b = 0; b < j->at.nb; b++) {
+			TsDim heads = b + 1 == j->at.nb ? j->at.S : s->batch[b];
+			x.at[x.n++] = (TsAxisAt){ ts_kb_fmt(k, "b%u", b), j->r.size[b], ts_dim_mul(d, heads, head) };
+		}
+		x.at[x.n++] = (TsAxisAt){ "sp", s->n, wide[i] };
+		p[i] = ts_gpu_operand(k, &x, &at[i]);
+	}
+	if (w->fold) m = ts_at_line(w, w->R, "mul(%s, sl)", m); /* in units of log 2 for the step behind it */
+	ts_kb_line(k, "lr: %s = reduce(%s, op = \"add\", axis = 1)", w->R, l);
+	ts_kb_line(k, "store(%s[%sqb:qb + %d, 0:%d], %s, valid = [il, %s])", p[0], at[0], w->now->bm, w->now->cap, o, ts_kb_dim(k, j->at.E));
+	ts_kb_line(k, "store(%s[%sqb:qb + %d, 0], %s, valid = il)", p[1], at[1], w->now->bm, m);
+	ts_kb_line(k, "store(%s[%sqb:qb + %d, 1], lr, valid = il)", p[1], at[1], w->now->bm);
+}
+
+static void write_spans(void *user, TsKb *k, int i, TsChoice *c)
+{
+	One *o = user;
+	const TsAtSpanForm *f = &o->form[i];
+	if (f->wide) ts_kb_wide(k, &o->wide);
+	if (f->mma) {
+		TsAtVariant v = { .form = TS_AT_MMA, .bm = 16, .bn = f->cap > 128 ? 16 : 32, .cap = f->cap, .warps = 1, .stages = 2, .wide = true, .copies = true };
+		o->at = (TsAt){ .j = &o->packed, .spans = o, .wide = o->wide };
+		ts_at_begin(&o->at, k, &v);
+		ts_at_mma(&o->at, c);
+	} else {
+		o->cap = f->cap;
+		write_by_registers(o, k, f->wide, c);
+	}
+	c->guard_lhs = f->guard;
+	c->label = ts_intern(k->t->cx, ts_kb_fmt(k, "one query, head dim <= %d%s", f->cap, f->wide ? ", wide" : ""));
+	c->tile[0] = f->mma ? 16 : 1;
 	c->tile[1] = SPAN;
 }
 
-/* The spans of a head, one after the other. */
-static void write_merge(void *user, TsKb *k, int i, TsChoice *c)
+/* Some spans of a head at a time, in order. */
+static void put_together(const One *o, TsKb *k, const char *S, const TsPlace *p)
 {
-	(void)i;
-	One *o = user;
-	TsJob *j = o->j;
-	const char *ct = ts_dtype_name(j->at.ct), *S = ts_kb_fmt(k, "%s[]", ct), *e = j->at.ct == TS_F64 ? "exp" : "exp2";
-	int extent[1] = { o->cap };
-	TsPlace p = { .nv = 1, .vdim = { (int)j->at.nb + 1 }, .len = { o->cap } };
-	k->warps = 2;
-	TsGLayout l = ts_gl_tile(1, 0, extent, 1, k->warps, 0);
-	ts_gl_place(k, &l, "V", &p);
-	const char *V = ts_kb_type(k, j->at.ct, 1, &p);
-	c->cells = ts_dim_const(k->t->d, 1);
-	open_grid(o, k, "", &c->cells);
-	TsOperand sums = partial(o, k, &o->sums, j->at.E), stats = partial(o, k, &o->stats, ts_dim_const(k->t->d, 2));
+	const char *e = o->j->at.ct == TS_F64 ? "exp" : "exp2", *X = ts_kb_type(k, o->j->at.ct, 3, p), *R = ts_kb_type(k, o->j->at.ct, 1, p), *V = ts_kb_type(k, o->j->at.ct, 2, p);
+	TsOperand sums = partial(o, k, &o->sums, o->j->at.E), stats = partial(o, k, &o->stats, ts_dim_const(k->t->d, 2));
+	const char *some = ts_kb_fmt(k, "sp:sp + %d", SPANS);
 	ts_kb_line(k, "zo: %s = fill(0)", V);
 	ts_kb_line(k, "zm: %s = fill(-inf)", S);
 	ts_kb_line(k, "zl: %s = fill(0)", S);
-	ts_kb_open(k, "o1, _, l1 = for sp in 0..%s with o0 = zo, m0 = zm, l0 = zl", ts_kb_dim(k, o->spans));
-	ts_kb_line(k, "ms: %s = load(%s)", S, place(k, &stats, "sp", "0"));
-	ts_kb_line(k, "ls: %s = load(%s)", S, place(k, &stats, "sp", "1"));
-	ts_kb_line(k, "os: %s = load(%s, valid = %s)", V, place(k, &sums, "sp", ts_kb_fmt(k, "0:%d", o->cap)), ts_kb_dim(k, j->at.E));
-	ts_kb_line(k, "m: %s = maximum(m0, ms)", S);
+	ts_kb_open(k, "o1, _, l1 = for sp in 0..%s step %d with o0 = zo, m0 = zm, l0 = zl", ts_kb_dim(k, o->n), SPANS);
+	ts_kb_line(k, "sl: idx = %s - sp", ts_kb_dim(k, o->n));
+	ts_kb_line(k, "ms: %s = load(%s, valid = sl, pad = -inf)", R, place(k, &stats, some, "0"));
+	ts_kb_line(k, "ls: %s = load(%s, valid = sl)", R, place(k, &stats, some, "1"));
+	ts_kb_line(k, "os: %s = load(%s, valid = [sl, %s])", X, place(k, &sums, some, ts_kb_fmt(k, "0:%d", p->len[1])), ts_kb_dim(k, o->j->at.E));
+	ts_kb_line(k, "mx: %s = reduce(ms, op = \"max\", axis = 0, via = red[0, 0:%d])", S, WARPS);
+	ts_kb_line(k, "m: %s = maximum(m0, mx)", S);
 	ts_kb_line(k, "mz: %s = where(eq(m, -inf), 0.0, m)", S);
 	ts_kb_line(k, "a: %s = %s(sub(m0, mz))", S, e);
-	ts_kb_line(k, "b: %s = %s(sub(ms, mz))", S, e);
-	ts_kb_line(k, "l: %s = fma(l0, a, mul(ls, b))", S);
-	ts_kb_line(k, "oa: %s = mul(o0, a)", V);
-	ts_kb_line(k, "o: %s = fma(os, b, oa)", V);
+	ts_kb_line(k, "md: %s = sub(ms, mz)", R);
+	ts_kb_line(k, "b: %s = %s(md)", R, e);
+	ts_kb_line(k, "lb: %s = mul(ls, b)", R);
+	ts_kb_line(k, "lx: %s = reduce(lb, op = \"add\", axis = 0, via = red[1, 0:%d])", S, WARPS);
+	ts_kb_line(k, "l: %s = fma(l0, a, lx)", S);
+	ts_kb_line(k, "bb: %s = bcast(b, dims = [0])", X);
+	ts_kb_line(k, "ob: %s = mul(os, bb)", X);
+	ts_kb_line(k, "ox: %s = reduce(ob, op = \"add\", axis = 0, via = ro)", V);
+	ts_kb_line(k, "o: %s = fma(o0, a, ox)", V);
 	ts_kb_line(k, "yield o, m, l");
 	ts_kb_close(k, "");
+}
+
+void ts_at_merge(TsAt *w, TsChoice *c)
+{
+	TsKb *k = w->k;
+	One *o = w->spans;
+	TsJob *j = o->j;
+	int cap = w->now->cap, extent[2] = { SPANS, cap };
+	const char *ct = ts_dtype_name(j->at.ct), *S = ts_kb_fmt(k, "%s[]", ct);
+	k->warps = WARPS;
+	TsPlace p = { .nv = 2, .vdim = { -1, (int)j->at.nb + 1 }, .len = { SPANS, cap } }, out = { .nv = 1, .vdim = { (int)j->at.nb + 1 }, .len = { cap } };
+	TsGLayout l = ts_gl_tile(2, 1, extent, cap / 32, k->warps, 0);
+	ts_gl_place(k, &l, "V", &p);
+	out.lay[1] = p.lay[2];
+	ts_kb_line(k, "smem red: %s[2, %d]", ct, WARPS);
+	ts_kb_line(k, "smem ro: %s[%d]", ct, WARPS * cap);
+	c->cells = ts_dim_const(k->t->d, 1);
+	open_grid(o, k, "", &c->cells);
+	put_together(o, k, S, &p);
 	ts_kb_line(k, "ln: %s = where(eq(l1, 0.0), 1.0, l1)", S); /* no key: 0 / 1 */
-	ts_kb_line(k, "y: %s = div(o1, ln)", V);
-	for (uint32_t d = 0; d < j->at.nb; d++) p.base[d] = ts_kb_fmt(k, "b%u", d);
-	p.base[j->at.nb] = p.base[j->at.nb + 1] = "0";
-	p.valid[0] = ts_kb_dim(k, j->at.E);
-	p.anchor = "y";
-	p.anchor_mask = 1;
-	p.anchor_elem = j->at.ct;
-	ts_kb_store(k, &j->r, j->leaf, ts_kb_eval(k, &j->r, j->value, &p, TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n)), &p);
-	c->label = ts_intern(k->t->cx, "spans together");
+	ts_kb_line(k, "y: %s = div(o1, ln)", ts_kb_type(k, j->at.ct, 1, &out));
+	for (uint32_t d = 0; d < j->at.nb; d++) out.base[d] = ts_kb_fmt(k, "b%u", d);
+	out.base[j->at.nb] = out.base[j->at.nb + 1] = "0";
+	out.valid[0] = ts_kb_dim(k, j->at.E);
+	out.anchor = "y";
+	out.anchor_mask = 1;
+	out.anchor_elem = j->at.ct;
+	ts_kb_store(k, &j->r, j->leaf, ts_kb_eval(k, &j->r, j->value, &out, TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n)), &out);
 }
 
 static TsReal work(One *o, TsDim per)
 {
 	TsTl *t = o->j->t;
-	TsDim n = ts_dim_mul(t->d, o->spans, per);
+	TsDim n = ts_dim_mul(t->d, o->n, per);
 	for (uint32_t i = 0; i < o->j->at.nb; i++) n = ts_dim_mul(t->d, n, o->j->r.size[i]);
 	return (TsReal){ .how = TS_REAL_VIEW, .buf = ts_new_buf(t, TS_BUF_WORK, o->j->at.ct, n) };
 }
 
-void ts_at_one_query(TsJob *j)
+/* A bias or mask for heads of a group as rows. */
+static const TsType *pack(One *o, TsReal *r, const TsType *ty)
+{
+	TsTl *t = o->j->t;
+	if (!ty) return NULL;
+	TsType *p = TS_NEW(t->a, TsType);
+	int row = ty->rank - 2, head = ty->rank - 3;
+	TsDim one = ts_dim_const(t->d, 1);
+	bool spread = head < 0 || ts_is_one(t, ty->dim[head]) || !r->stride[head];
+	*p = *ty;
+	if (row >= 0) {
+		p->dim[row] = spread ? one : o->packed.at.S;
+		r->stride[row] = spread ? 0 : r->stride[head];
+	}
+	if (!spread) {
+		p->dim[head] = o->packed.r.size[o->j->at.nb - 1];
+		r->stride[head] = ts_dim_mul(t->d, r->stride[head], o->packed.at.S);
+	}
+	return p;
+}
+
+/* The job whose rows are the heads that share keys. */
+static void pack_heads(One *o)
+{
+	TsJob *j = o->j, *p = &o->packed;
+	*p = *j;
+	p->at.S = j->at.group;
+	p->at.group = ts_dim_const(j->t->d, 1);
+	if (j->at.nb) p->r.size[j->at.nb - 1] = j->at.kt->dim[j->at.nb - 1];
+	p->at.qt = pack(o, &p->at.q, j->at.qt);
+	p->at.mt = pack(o, &p->at.mask, j->at.mt);
+	p->at.bt = pack(o, &p->at.bias, j->at.bt);
+}
+
+static void choose_forms(One *o)
+{
+	static const int caps[] = { 64, 128, MOST_HEAD };
+	TsTl *t = o->j->t;
+	TsDtype e = o->j->at.kt->elem;
+	int64_t lo, hi;
+	TsDim head = ts_dim_max(t->d, o->j->at.D, o->j->at.E), mods;
+	TsJob *from = &o->packed;
+	const TsReal *r[3] = { &from->at.key, &from->at.v, &from->at.q };
+	const TsType *ty[3] = { from->at.kt, from->at.vt, from->at.qt };
+	o->wide.vec = 16 / ts_elem_bytes(e);
+	o->at = (TsAt){ .j = from, .k = o->at.k };
+	for (int i = 0; i < 3; i++) {
+		TsOperand x = ts_at_operand(&o->at, r[i], ty[i], i < 2, false);
+		if (!ts_is_one(t, x.stride[1])) o->wide.vec = 1;
+		ts_wide_operand(t, &o->wide, &x, 1);
+	}
+	mods = ts_wide_guard(t, &o->wide);
+	ts_dim_range(t->d, head, &lo, &hi);
+	bool mma = o->wide.vec == 8 && (e == TS_F16 || e == TS_BF16), last = false;
+	for (int i = 0; i < 3 && !last; i++) {
+		if (i < 2 && lo > caps[i]) continue;
+		last = hi <= caps[i] || i == 2;
+		TsDim over = ts_over(t, head, caps[i]);
+		o->cap = caps[i];
+		if (mma || (last && o->wide.vec > 1)) o->form[o->forms++] = (TsAtSpanForm){ .mma = mma, .wide = true, .cap = caps[i], .guard = ts_dim_add(t->d, mods, over) };
+		if (last && (!o->forms || o->form[o->forms - 1].guard != over)) o->form[o->forms++] = (TsAtSpanForm){ .cap = caps[i], .guard = over };
+	}
+}
+
+bool ts_at_spans(TsJob *j, One *o)
 {
 	TsTl *t = j->t;
+	TsDims *d = t->d;
 	TsKb none;
-	One o = { .j = j, .cap = MOST_HEAD };
 	int64_t lo, hi;
-	TsDim head = ts_dim_max(t->d, j->at.D, j->at.E), one = ts_dim_const(t->d, 1), span = ts_dim_const(t->d, SPAN);
+	TsDim one = ts_dim_const(d, 1), span = ts_dim_const(d, SPAN);
+	*o = (One){ .j = j };
+	ts_dim_range(d, j->at.S, &lo, &hi);
+	if (lo > 1 || hi < 1) return false;
+	TsDim alone = ts_dim_sub(d, ts_dim_min(d, ts_dim_max(d, ts_dim_sub(d, ts_dim_const(d, 2), j->at.S), 0), one), ts_dim_max(d, ts_dim_sub(d, one, j->at.S), 0));
+	o->is = ts_dim_mul(d, alone, ts_dim_min(d, ts_dim_max(d, ts_dim_sub(d, j->at.T, span), 0), one));
+	ts_dim_range(d, j->at.T, &lo, &hi);
+	if (hi <= SPAN) return false;
 	ts_kb_init(&none, t, NULL);
-	o.at = (TsAt){ .j = j, .k = &none };
-	o.spans = ts_dim_max(t->d, ts_dim_cdiv(t->d, j->at.T, span), one);
-	for (uint32_t i = j->at.nb; i-- > 0; one = ts_dim_mul(t->d, one, j->r.size[i])) o.batch[i] = one;
-	ts_dim_range(t->d, head, &lo, &hi);
-	while (o.cap > 64 && hi <= o.cap / 2) o.cap /= 2;
-	o.wide.vec = 16 / ts_elem_bytes(j->at.kt->elem);
-	const TsReal *r[2] = { &j->at.key, &j->at.v };
-	const TsType *ty[2] = { j->at.kt, j->at.vt };
-	for (int i = 0; i < 2; i++) {
-		TsOperand x = ts_at_operand(&o.at, r[i], ty[i], true, false);
-		if (x.stride[1] != ts_dim_const(t->d, 1)) o.wide.vec = 1;
-		ts_wide_operand(t, &o.wide, &x, 1);
-	}
-	TsDim mods = ts_wide_guard(t, &o.wide), over = ts_over(t, head, MOST_HEAD);
-	if (o.wide.vec > 1) { o.is_wide[o.n] = true; o.guard[o.n++] = ts_dim_add(t->d, mods, over); }
-	if (o.wide.vec == 1 || mods) o.guard[o.n++] = over;
-	o.sums = work(&o, j->at.E);
-	o.stats = work(&o, ts_dim_const(t->d, 2));
+	o->at.k = &none;
+	o->n = ts_dim_mul(d, o->is, ts_dim_cdiv(d, j->at.T, span));
+	for (uint32_t i = j->at.nb; i-- > 0; one = ts_dim_mul(d, one, j->r.size[i])) o->batch[i] = one;
+	pack_heads(o);
+	choose_forms(o);
+	o->sums = work(o, j->at.E);
+	o->stats = work(o, ts_dim_const(d, 2));
 	TsJob spans = *j;
 	spans.root = 0;
-	ts_gpu_emit(&spans, &(TsVariants){ .name = "attention_span", .write = write_spans, .user = &o, .n = o.n });
-	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write_merge, .user = &o, .n = 1 });
+	ts_gpu_emit(&spans, &(TsVariants){ .name = "attention_span", .write = write_spans, .user = o, .n = o->forms });
+	return true;
 }

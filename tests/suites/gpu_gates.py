@@ -30,6 +30,22 @@ graph f(x: fp8_e4m3[M, K], w: fp8_e5m2[N, K], b: f16[N]) -> (y: f16[M, N]) {
 }
 """
 
+# attention with every size open, the head too: prefill and decode, wide and not
+ATTENTION = """tessera 1
+dims B, G, S, T, D <= 256
+
+graph f(q: bf16[B, %d*G, S, D], k: bf16[B, G, T, D], v: bf16[B, G, T, D]%s) -> (o: bf16[B, %d*G, S, D]) {
+  o = attention(q, k, v%s)
+}
+"""
+ATTENTIONS = (
+    ("full", 1, "", ""),
+    ("causal", 4, ", p: int64[]", ", q_offset = p, causal = true"),
+    ("window", 1, "", ", causal = true, window = 300"),
+    ("mask", 1, ", m: bool[B, 1, S, T]", ", mask = m"),
+    ("bias", 2, ", m: bf16[2*G, S, T]", ", bias = m"),
+)
+
 # words of Tile IR, and what the machine code of the kernel must then hold
 WORDS = (
     (r'atom = "wgmma"', "[HQ]GMMA"),
@@ -321,9 +337,11 @@ def run(ctx):
         target = re.search(r'target = "(\w+)"', path.read_text()).group(1)
         if target.startswith("sm_"):
             jobs += [("kernels/" + path.stem, path, arch) for arch in (("sm_90",) if target == "sm_90a" else SM80)]
-    (ctx.tmp / "layer.tg").write_text(LAYER)
-    (ctx.tmp / "fp8.tg").write_text(FP8)
-    for path in sorted(ctx.root.glob(MODELS)) + [ctx.tmp / "layer.tg", ctx.tmp / "fp8.tg"]:
+    made = {"layer": LAYER, "fp8": FP8}
+    made.update(("attention_" + name, ATTENTION % (group, param, group, given)) for name, group, param, given in ATTENTIONS)
+    for name, text in made.items():
+        (ctx.tmp / (name + ".tg")).write_text(text)
+    for path in sorted(ctx.root.glob(MODELS)) + [ctx.tmp / (name + ".tg") for name in made]:
         jobs += [("schedules/" + path.stem, path, arch) for arch in SM80 + ("sm_90",)]
 
     def one(job):

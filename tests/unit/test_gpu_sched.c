@@ -1,6 +1,6 @@
 /* GPU schedules without a GPU: small graphs of every operator and type scheduled for a target; every kernel of the plan verified and run in
  * the simulator in the plan's order, on the plan's buffers; results compared with the interpreter as tests/unit/test_diff.c does.
- * Usage: test_gpu_sched [-v] [SEED [ONLY-OP [TARGET [TYPE]]]] */
+ * Usage: test_gpu_sched [-v] [SEED [ONLY-OP [TARGET [TYPE]]]], or SEED shapes TARGET NAME */
 #include "tests/unit/cases.h"
 #include "tests/unit/simrun.h"
 
@@ -159,9 +159,10 @@ static TsVal build_attention(Build *b, Case *c, const int64_t *s, int how, bool 
 }
 
 typedef TsVal Builder(Build *b, Case *c, const int64_t *s, int how, bool sym);
+static const char *only_shape; /* of this name */
 static void shape(const char *name, Builder *make, TsOp op, TsDtype elem, const int64_t *s, int how, const char *target, uint64_t seed)
 {
-	for (int sym = 0; sym < 2; sym++) {
+	for (int sym = 0; sym < 2 && (!only_shape || !strcmp(only_shape, name)); sym++) {
 		Rng rng = { seed * 7919 + (uint64_t)(s[0] * 31 + s[1] * 17 + s[2]) + (uint64_t)how };
 		Build b = build_begin(&rng);
 		Case c = { .elem = elem, .op = op };
@@ -213,6 +214,10 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 	static const int64_t attn[][3] = { { 130, 130, 64 }, { 1, 200, 128 }, { 65, 64, 80 }, { 64, 129, 40 }, { 70, 70, 256 }, { 33, 100, 32 }, { 5, 0, 64 }, { 1, 2500, 64 }, { 1, 1030, 80 }, { 1, 0, 64 }, { 1, 70, 256 } };
 	for (size_t i = 0; i < sizeof attn / sizeof *attn; i++)
 		for (int k = 0; k < 3; k++) shape("attention", build_attention, TS_OP_attention, k == 2 ? TS_F32 : TS_F16, attn[i], (int)(i * 5 + (size_t)k * 11) % 32, target, seed);
+	/* several tiles of queries, with and without what each may hide; spans of one query, the heads of a group together */
+	static const int64_t many[][4] = { { 270, 270, 64, 0 }, { 270, 270, 64, 1 }, { 140, 260, 128, 0 }, { 140, 260, 72, 1 }, { 270, 140, 96, 3 }, { 130, 140, 128, 5 }, { 140, 330, 64, 9 }, { 140, 150, 256, 1 }, { 140, 150, 200, 0 },
+		{ 150, 140, 40, 17 }, { 140, 140, 256, 16 }, { 1, 600, 64, 4 }, { 1, 1100, 128, 0 }, { 1, 600, 256, 13 }, { 1, 1030, 72, 20 }, { 1, 1700, 64, 7 }, { 1, 16500, 8, 0 }, { 1, 600, 35, 4 } };
+	for (size_t i = 0; i < sizeof many / sizeof *many; i++) shape("attention", build_attention, TS_OP_attention, i % 2 ? TS_F16 : TS_BF16, many[i], (int)many[i][3], target, seed);
 	static const TsOp ops[] = { TS_OP_softmax, TS_OP_layer_norm, TS_OP_rms_norm, TS_OP_sum, TS_OP_max, TS_OP_argmax };
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		for (int k = 0; k < 6; k++) {
@@ -231,6 +236,7 @@ int main(int argc, char **argv)
 	argc -= print_launches, argv += print_launches;
 	uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
 	const char *only = argc > 2 && *argv[2] ? argv[2] : NULL, *only_target = argc > 3 && *argv[3] ? argv[3] : NULL, *only_type = argc > 4 ? argv[4] : NULL;
+	only_shape = only && !strcmp(only, "shapes") ? only_type : NULL;
 	static const char *const targets[] = { "sm_80", "sm_90a" };
 	TsCtx *names = ts_ctx_new();
 	for (TsOp op = (TsOp)1; op < TS_OP_COUNT; op = (TsOp)(op + 1)) {
