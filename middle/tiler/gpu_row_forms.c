@@ -5,7 +5,8 @@
 #include <string.h>
 
 enum { LONG = 4096 /* a tile of rows that are walked */, SHORT = 1024, HELD = 65536 /* bytes of a row in a CTA's shared memory */, FARTHEST = 262144,
-	SPAN = 16384, SPAN_ACROSS = 1024 /* of a row along memory, across it */, FEW = 1024 /* cells that leave a GPU idle */, FEW_COLUMNS = 8, MANY = 512 };
+	SPAN = 16384, SPAN_ACROSS = 1024 /* of a row along memory, across it */, FEW = 1024 /* cells that leave a GPU idle */, FEW_COLUMNS = 8, MANY = 512,
+	LEAST = 16 /* rows of columns: a place for each warp and for the lanes that wide columns leave */ };
 
 static bool runs_along(TsTl *t, const TsRegion *r, uint32_t dim)
 {
@@ -124,7 +125,7 @@ static void choose_across(TsRow *w)
 	if (w->wide.vec > (arg ? 2 : 4)) w->wide.vec = arg ? 2 : 4;
 	TsDim guard = ts_wide_guard(t, &w->wide), over = ts_over(t, columns, FEW_COLUMNS);
 	v.loop = !is_const || n > v.cols;
-	if (!v.loop) v.cols = arg ? ts_pow2(n) : n <= 8 ? 8 : ts_pow2(n);
+	if (!v.loop) v.cols = arg ? ts_pow2(n) : n <= LEAST ? LEAST : ts_pow2(n);
 	ts_dim_range(t->d, columns, &lo, &hi);
 	if (!arg && v.loop && lo <= FEW_COLUMNS && (!is_const || n >= MANY)) {
 		TsRowForm few = v;
