@@ -158,7 +158,7 @@ def heads(name, causal, group, queries="S", dtype=BF16):
     return Case(name, text, bases, limits, lambda d: (4.0 * d["B"] * d["H"] * group * d.get("S", 1) * d["T"] * d["D"], 40.0 * d["B"] * d["H"] * group * (d.get("S", 1) * d["T"] + (d["T"] + d.get("S", 1)) * d["D"])), make)
 
 
-def along(name, params, expr, make, out="bf16[R, N]", longest=262144):
+def along(name, params, expr, make, out="bf16[R, N]", longest=400000):
     text = "dims R, N\n\ngraph f(x: bf16[R, N]%s) -> (y: %s) {\n  y = %s\n}\n" % (params, out, expr)
     bases = [dict(R=3, N=256), dict(R=70, N=1000), dict(R=1025, N=64), dict(R=2, N=70000)]
     return Case(name, text, bases, dict(R=70000, N=longest), lambda d: (0.0, 40.0 * d["R"] * d["N"]), make)
