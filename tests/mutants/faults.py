@@ -91,6 +91,20 @@ FAULTS = [
     ("fills-that-meet-scores", "middle/rewrite/fn_attention.c", ".low = t == TS_F64 ? -1e40 : -1e30,", ".low = -1e4,", ["test_rewrite_values"]),
     ("window-past-the-columns", "middle/rewrite/mask.c", "return b->lower >= 0 && beyond <= b->lower &&", "(void)beyond; return b->lower >= 0 &&", ["test_rewrite_values"]),
     ("table-of-one-row", "middle/rewrite/mask.c", "if (t->dim[t->rank - 2] != b->rows || t->dim[t->rank - 1] != b->cols) return false;", "", ["test_rewrite_values"]),
+    # kernels of a model
+    ("kernel-first-value-lost", "middle/rewrite/kernel_loop.c", "bool none = q->from_zero >> i & 1 || lift_is_splat(l, init, kind == TS_OP_sum ? 0 : kind == TS_OP_max ? -INFINITY : INFINITY);", "bool none = true; (void)init;", ["test_kernels 1"]),
+    ("kernel-difference-as-sum", "middle/rewrite/kernel_loop.c", "with[n] = d->op;", "with[n] = d->op == TS_OP_sub ? TS_OP_add : d->op;", ["test_kernels 1"]),
+    ("kernel-softmax-that-has-begun", "middle/rewrite/kernel_loop.c", "if (a->online != b->online || !o->plain || ", "if (a->online != b->online || ", ["test_kernels 1"]),
+    ("kernel-accumulator-that-has-begun", "middle/rewrite/kernel_loop.c", "if (!lift_is_splat(l, x->begin, 0)) {", "if (x->begin == 0) {", ["test_kernels 1"]),
+    ("kernel-largest-before-the-loop", "middle/rewrite/kernel_loop.c", "if (!o->plain) o->most = ", "if (o->plain && o->m0 == 0) o->most = ", ["test_kernels 1"]),
+    ("kernel-exponents-of-nothing", "middle/rewrite/kernel_loop.c", "return lift_op(l, TS_OP_where, 3, (TsVal[]){ none, zero, o->most }, NULL, at);", "(void)none, (void)zero; return o->most;", ["test_kernels 1"]),
+    ("kernel-any-mask-is-the-end", "middle/rewrite/kernel_lift.c", "if (d->op == TS_OP_dim) return d->dim == size;", "if (d->op == TS_OP_dim) return true;", ["test_kernels 1"]),
+    ("kernel-positions-from-0", "middle/rewrite/kernel_lift.c", "TsDim from = ts_dim_add(l->m->dims, l->k->vars.p[var].lo, add);", "TsDim from = l->k->vars.p[var].lo; (void)add;", ["test_kernels 1"]),
+    ("kernel-slice-with-a-step", "middle/rewrite/kernel_lift.c", "if (!step->none) by[i] = step->ints[k];", "if (!step->none) by[i] = 1;", ["test_kernels 1"]),
+    ("kernel-repeats-across", "middle/rewrite/kernel_lift.c", "memcpy(dim, t.dim, (i + 1) * sizeof *dim);\n\tdim[i + 1] = ts_dim_const(l->m->dims, 1);\n\tmemcpy(dim + i + 2, t.dim + i + 1, (t.rank - i - 1) * sizeof *dim);", "memcpy(dim, t.dim, i * sizeof *dim);\n\tdim[i + 1] = t.dim[i];\n\tdim[i] = ts_dim_const(l->m->dims, 1);\n\tmemcpy(dim + i + 2, t.dim + i + 1, (t.rank - i - 1) * sizeof *dim);", ["test_kernels 1"]),
+    ("kernel-guard-of-update", "frontend/graph_text/sema_kernel_word.c", "f = op(s, TS_OP_where, t->at, 3, (TsVal[]){ none, zero, f }, NULL);", "(void)none, (void)zero;", ["test_kernels 1"]),
+    ("kernel-tile-too-long", "frontend/graph_text/sema_kernel.c", "ts_dim_sub(s->d, hi, v.symbol));", "ts_dim_sub(s->d, ts_dim_add(s->d, hi, ts_dim_const(s->d, 1)), v.symbol));", ["test_kernels 1"]),
+    ("kernel-scale-without-rest", "middle/rewrite/kernel_loop.c", "TsVal in[2] = { beside(l, high, cast_to(l, rest, TS_BF16, at), at),", "TsVal in[2] = { beside(l, high, cast_to(l, lift_op(l, TS_OP_sub, 2, (TsVal[]){ rest, rest }, NULL, at), TS_BF16, at), at),", ["test_kernels 1"]),
     # the runtime
     ("last-cell", "rtlib/run.c", "int64_t to = l->cells - from < l->chunk ? l->cells : from + l->chunk;", "int64_t to = l->cells - from < l->chunk ? l->cells - 1 : from + l->chunk;", [SOME]),
 ]
