@@ -318,12 +318,14 @@ static TsVal lift_product(Lift *l, TsVal a, TsVal b, TsDtype t, TsSpan at)
 	return lift_op(l, TS_OP_matmul, 2, (TsVal[]){ a, b }, attr, at);
 }
 
-/* cast(a @ b, t): the product's sums are rounded to t at once. */
+/* cast(softmax @ b, t): the product's sums are rounded to t at once, as attention does it. */
 static TsVal rounded_product(Lift *l, TsVal v, TsDtype t, TsSpan at)
 {
 	const TsNode *n = ts_val(l->g, v)->def;
 	bool sums = n && n->op == TS_OP_matmul && ts_val(l->g, v)->type.elem == TS_F32 && (t == TS_BF16 || t == TS_F16);
-	return sums ? lift_product(l, n->in[0], n->in[1], t, at) : 0;
+	const TsNode *p = sums ? ts_val(l->g, n->in[0])->def : NULL;
+	while (p && p->op == TS_OP_cast) p = ts_val(l->g, p->in[0])->def;
+	return p && p->op == TS_OP_softmax ? lift_product(l, n->in[0], n->in[1], t, at) : 0;
 }
 
 /* iota(n) < n, for all positions there are: what a text says that masks the end of the last tile itself. */

@@ -264,7 +264,9 @@ bool lift_for(Lift *l, TsNode *n, uint64_t from_zero)
 {
 	Loop q = { .l = l, .n = n, .f = n->loop, .var = lift_var(l, n->loop->symbol), .from_zero = from_zero };
 	const TsBlock *b = &n->loop->body;
+	const TsNumerics *num = l->num;
 	if (q.var < 0) return lift_fail(l, n->at, "this loop");
+	l->num = n->num;
 	q.dep = TS_NEW_N(l->m->arena, uint64_t, l->cell->vals.n + 1);
 	find_deps(&q);
 	for (uint32_t i = 0; i < b->nodes.n; i++) {
@@ -284,6 +286,7 @@ bool lift_for(Lift *l, TsNode *n, uint64_t from_zero)
 		memcpy(out[i].along, as.along, sizeof as.along);
 	}
 	for (uint32_t i = 0; i < n->nout; i++) l->of[n->out[i]] = out[i];
+	l->num = num;
 	return true;
 }
 
