@@ -200,7 +200,12 @@ TsTileMap ts_tile_map_of(const TsTree *call)
 	const TsLayout *l = shared_layout(shared);
 	TsTileMap m = { .buffer = root_of(global), .swizzle = l->swizzle };
 	const TsTType *t = &ts_tinfo(m.buffer)->type;
+	int64_t share = 1;
 	box_of(global, t->rank, m.box);
+	for (uint32_t i = 1; load && i < call->n; i++)
+		if (call->kid[i]->kind == TS_TREE_KW && !strcmp(call->kid[i]->name, "shares")) share = ts_tinfo(call->kid[i]->kid[0])->value;
+	for (int i = 0; share > 1 && i < t->rank; i++) /* of the first axis that the box does not drop */
+		if (m.box[i] > 1) { m.box[i] /= share; break; }
 	int64_t row = m.swizzle ? m.swizzle * 8 / ts_dtype_bits(t->elem) : 0; /* a swizzled row is one piece, a wider box several of them */
 	if (row && t->rank && m.box[t->rank - 1] > row) m.box[t->rank - 1] = row;
 	return m;

@@ -195,7 +195,8 @@ static bool walk_slot(Walk *w, const TsTree *call, int32_t op)
 		a->full = 1;
 		return true;
 	}
-	int64_t arrive = (w->one ? 1 : w->warps) * w->times;
+	const TsTree *ctas = ts_tile_attr(ring->kid[2], "cluster"); /* then a release arrives in each of them */
+	int64_t arrive = (w->one ? 1 : w->warps) * w->times * (ctas ? ctas->i : 1);
 	if (op == TS_TILE_release && a->empty && a->empty != arrive) return tv_fail(w->v, call, "E_TILE_ARRIVALS", "this release makes %lld arrivals, another one %lld", (long long)arrive, (long long)a->empty);
 	if (op == TS_TILE_release) a->empty = arrive;
 	return use_position(w, call, slot_position(slot), op);

@@ -42,6 +42,13 @@ Meeting *sim_meeting(Sim *s, const Agent *a, const char *which)
 	return &s->meetings[per * (uint32_t)a->cta + mine * MAX_INSTANCES + (uint32_t)a->instance];
 }
 
+bool sim_cta_lives(Sim *s, const TsTree *at, int cta)
+{
+	for (uint32_t i = 0; i < s->agents.n; i++)
+		if (s->agents.p[i]->cta == cta && !s->agents.p[i]->done) return true;
+	return sim_fail(s, at, "E_SIM_RACE", "CTA %d of the cluster has ended: nobody waits for its last user", cta);
+}
+
 /* ---- statements ---- */
 static void assign(Agent *a, const TsTree *decl, Val v)
 {

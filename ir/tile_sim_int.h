@@ -159,4 +159,5 @@ int sim_meet(Sim *s, Agent *a, Meeting *m);
 Engine *sim_engine(Sim *s, Agent *a, EngineKind kind, const TsTree *at);
 bool sim_engines_left(Sim *s, Agent *a, EngineKind kind, int64_t keep, bool read, bool *left); /* of groups but the last `keep` closed; joins those done */
 bool sim_act(Sim *s, Engine *e);
+bool sim_cta_lives(Sim *s, const TsTree *at, int cta);      /* its shared memory may be touched from another one; or reports */
 Meeting *sim_meeting(Sim *s, const Agent *a, const char *which);

@@ -469,6 +469,7 @@ static int value_word(Sim *s, Agent *a, const TsTree *call, const TsTType *to, V
 	switch (op) {
 	case TS_TILE_min: case TS_TILE_max: case TS_TILE_xor: case TS_TILE_cdiv: case TS_TILE_select: case TS_TILE_raster: return word_idx(s, a, call, out, nout);
 	case TS_TILE_instance: return out->s.i = a->instance, true;
+	case TS_TILE_rank: return out->s.i = a->cta, true;
 	case TS_TILE_fill: return word_fill(s, a, call, to, out);
 	case TS_TILE_philox: return *nout = 4, word_philox(s, a, call, to, out);
 	case TS_TILE_iota: case TS_TILE_bcast: case TS_TILE_slice: case TS_TILE_concat: case TS_TILE_convert:
@@ -502,22 +503,51 @@ static int slot_word(Sim *s, Agent *a, const TsTree *call)
 		sim_pass(s, a, full);
 		if (full->waited <= round) full->waited = round + 1;
 		return true;
-	case TS_TILE_release: return sim_arrive(s, call, empty, a, 0);
+	case TS_TILE_release:
+		if (!ts_tile_attr(ring->kid[2], "cluster")) return sim_arrive(s, call, empty, a, 0);
+		for (int cta = 0; cta < s->ctas; cta++)
+			if (!sim_cta_lives(s, call, cta) || !sim_arrive(s, call, &s->empty[(int64_t)cta * s->nids + ts_tinfo(ring)->id][p % stages], a, 0)) return false;
+		return true;
 	default: return sim_idx(s, a, call->kid[2], &bytes) && sim_arrive(s, call, full, a, bytes);
 	}
+}
+
+/* A share of the box for every CTA, this one's rows of it. */
+static bool copy_shares(Sim *s, Agent *a, const TsTree *call, View to, View from, int64_t slot)
+{
+	const TsTree *ring = ts_tinfo(call->kid[1]->kid[0])->type.decl;
+	int64_t rows = to.extent[0] / s->ctas, bytes = to.mem->elem_bytes * rows;
+	View *side[2] = { &to, &from };
+	for (int i = 1; i < to.rank; i++) bytes *= to.extent[i];
+	for (int k = 0; k < 2; k++) {
+		side[k]->extent[0] = rows;
+		for (int i = 0; i < side[k]->mem->rank; i++)
+			if (side[k]->d[i].axis == 0) side[k]->d[i].start += a->cta * rows * side[k]->d[i].step;
+	}
+	for (int cta = 0; cta < s->ctas; cta++) {
+		if (!sim_cta_lives(s, call, cta)) return false;
+		Engine *e = sim_engine(s, a, ENGINE_COPY, call);
+		e->to = to;
+		e->to.mem = s->shared[(int64_t)cta * s->nids + ts_tinfo(to.mem->decl)->id];
+		e->from = from;
+		e->full = &s->full[(int64_t)cta * s->nids + ts_tinfo(ring)->id][slot];
+		e->bytes = bytes;
+	}
+	return true;
 }
 
 static bool copy_word(Sim *s, Agent *a, const TsTree *call, EngineKind kind)
 {
 	View to, from;
 	if (!sim_view(s, a, call->kid[1], &to) || !sim_view(s, a, call->kid[2], &from)) return false;
+	const TsTree *slot = kind == ENGINE_COPY ? call->kid[1]->kid[0] : NULL, *ring = slot ? ts_tinfo(slot)->type.decl : NULL;
+	int64_t p = 0;
+	if (slot && !sim_idx(s, a, slot->kid[1], &p)) return false;
+	if (slot && sim_keyword(call, "shares")) return copy_shares(s, a, call, to, from, p % ts_tinfo(ring)->value);
 	Engine *e = sim_engine(s, a, kind, call);
 	e->to = to;
 	e->from = from;
 	if (kind == ENGINE_COPY) {
-		const TsTree *slot = call->kid[1]->kid[0], *ring = ts_tinfo(slot)->type.decl;
-		int64_t p;
-		if (!sim_idx(s, a, slot->kid[1], &p)) return false;
 		e->full = &s->full[(int64_t)a->cta * s->nids + ts_tinfo(ring)->id][p % ts_tinfo(ring)->value];
 		e->bytes = to.mem->elem_bytes;
 		for (int i = 0; i < to.rank; i++) e->bytes *= to.extent[i];

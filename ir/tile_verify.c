@@ -371,9 +371,11 @@ static bool check_ring(TsVerify *v, TsTree *t)
 	if (v->depth != 1 || !(v->target->cls & TS_TG_HOPPER)) return tv_fail(v, t, "E_TILE_RING", "a ring stands at the top level of a kernel for sm_90a");
 	if (!tv_const(v, t->kid[0], &stages)) return false;
 	if (stages < 1 || stages > 32) return tv_fail(v, t->kid[0], "E_TILE_RING", "a ring has 1 to 32 slots, not %lld", (long long)stages);
-	if (!check_attrs(v, attrs, "full empty")) return false;
+	if (!check_attrs(v, attrs, "full empty cluster")) return false;
 	if (!ts_tile_attr(attrs, "full") || !ts_tile_attr(attrs, "empty")) return tv_fail(v, t, "E_TILE_RING", "ring '%s' needs { full = arrivals, empty = arrivals }", t->name);
 	if (!attr_int(v, attrs, "full", 1, 1 << 20, 1, &count) || !attr_int(v, attrs, "empty", 0, 1 << 20, 1, &count)) return false;
+	if (!attr_int(v, attrs, "cluster", 2, 16, v->cluster, &count)) return false;
+	if (count != v->cluster) return tv_fail(v, t, "E_TILE_RING", "ring '%s' is one of %lld CTAs, the cluster has %lld", t->name, (long long)count, (long long)v->cluster);
 	for (uint32_t i = 0; i < binds->n; i++) {
 		TsTInfo *info = tv_info(v, binds->kid[i]);
 		if (!tv_mem_type(v, binds->kid[i]->kid[0], TS_SP_SHARED, &info->type)) return false;

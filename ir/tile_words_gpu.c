@@ -26,6 +26,12 @@ static bool word_instance(TsVerify *v, TvCall *c)
 	return nothing(v, c, "") && give(c, &(TsTType){ .form = TS_TT_IDX });
 }
 
+static bool word_rank(TsVerify *v, TvCall *c)
+{
+	if (v->cluster < 2) return tv_fail(v, c->call, "E_TILE_SCOPE", "the kernel has no cluster");
+	return nothing(v, c, "") && give(c, &(TsTType){ .form = TS_TT_IDX });
+}
+
 /* ---- shared memory ---- */
 static bool shared_view(TsVerify *v, TsTree *x, TsTType *out)
 {
@@ -126,12 +132,37 @@ static bool tma_box(TsVerify *v, TsTree *x, const TsTType *global, const TsTType
 static bool tma(TsVerify *v, TvCall *c, bool load)
 {
 	TsTType to, from;
-	if (!in_one(v, c, true) || !tv_arity(v, c, 2, 2) || !tv_keywords(v, c, "") || !tv_mem(v, c->arg[0], &to) || !tv_mem(v, c->arg[1], &from)) return false;
+	if (!in_one(v, c, true) || !tv_arity(v, c, 2, 2) || !tv_keywords(v, c, load ? "shares" : "") || !tv_mem(v, c->arg[0], &to) || !tv_mem(v, c->arg[1], &from)) return false;
 	if (load && c->arg[0]->kind != TS_TREE_FIELD) return tv_fail(v, c->arg[0], "E_TILE_RING", "copy fills one buffer of a slot: copy(R[p].a, …)");
 	return load ? tma_box(v, c->arg[1], &from, &to) : tma_box(v, c->arg[0], &to, &from);
 }
 
-static bool word_copy(TsVerify *v, TvCall *c) { return tma(v, c, true); }
+/* Which CTA runs this, seen through definitions. */
+static bool has_rank(const TsTree *x, int depth)
+{
+	const TsTInfo *info = x->note ? ts_tinfo(x) : NULL;
+	if (info && x->kind == TS_TREE_CALL && info->op == TS_TILE_rank) return true;
+	const TsTree *def = info && x->kind == TS_TREE_NAME && info->decl && info->decl->kind == TS_TREE_BIND ? ts_tinfo(info->decl)->def : NULL;
+	if (def && (depth == 0 || has_rank(def, depth - 1))) return true;
+	for (uint32_t i = 0; i < x->n; i++)
+		if (x->kid[i] && has_rank(x->kid[i], depth)) return true;
+	return false;
+}
+
+/* shares: the CTAs of the cluster bring one box together, each its rows for all; so it must be the same box everywhere. */
+static bool word_copy(TsVerify *v, TvCall *c)
+{
+	TsTree *shares = tv_keyword(c, "shares");
+	int64_t n;
+	if (!tma(v, c, true)) return false;
+	if (!shares) return true;
+	const TsTType *to = &ts_tinfo(c->arg[0])->type;
+	const TsTree *ring = ts_tinfo(c->arg[0]->kid[0])->type.decl;
+	if (!tv_const(v, shares, &n)) return false;
+	if (n < 2 || n != v->cluster || !ts_tile_attr(ring->kid[2], "cluster")) return tv_fail(v, shares, "E_TILE_TMA", "a box is shared by all CTAs of the cluster, in a ring that says `cluster`");
+	if (to->rank < 2 || to->extent[0] % (8 * n)) return tv_fail(v, shares, "E_TILE_TMA", "a share is 8 rows of the first axis, or 16, …");
+	return !has_rank(c->arg[1], 16) || tv_fail(v, c->arg[1], "E_TILE_TMA", "a shared box is the same in every CTA: it cannot depend on rank()");
+}
 static bool word_store_tma(TsVerify *v, TvCall *c) { return tma(v, c, false); }
 static bool word_commit_store(TsVerify *v, TvCall *c) { return in_one(v, c, true) && nothing(v, c, ""); }
 static bool word_commit_copy(TsVerify *v, TvCall *c) { return nothing(v, c, ""); }
@@ -362,7 +393,7 @@ TvWord *tv_word_gpu(TsTileOp op)
 {
 	static TvWord *const word[TS_TILE_OP_COUNT] = {
 #define W(name) [TS_TILE_##name] = word_##name
-		W(instance), W(get), W(put), W(producer), W(consumer), W(next), W(acquire), W(expect_bytes), W(copy), W(wait), W(release), W(copy_async), W(commit_copy),
+		W(instance), W(rank), W(get), W(put), W(producer), W(consumer), W(next), W(acquire), W(expect_bytes), W(copy), W(wait), W(release), W(copy_async), W(commit_copy),
 		W(wait_copy), W(store_tma), W(commit_store), W(wait_store), W(fence_mma), W(commit_mma), W(wait_mma), W(fence_async), W(sync),
 #undef W
 	};

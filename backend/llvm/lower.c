@@ -98,7 +98,7 @@ static Val idx_call(Lower *w, const TsTree *x)
 		Frag f = lw_expr(w, x->kid[1]);
 		return f.is_idx ? f.v[0] : lw_cast(w, x, f.v[0], f.elem, TS_INT64);
 	}
-	if (op == TS_TILE_instance) return LLVMBuildZExt(w->b, w->instance, w->i64, "");
+	if (op == TS_TILE_instance || op == TS_TILE_rank) return LLVMBuildZExt(w->b, op == TS_TILE_rank ? w->cta : w->instance, w->i64, "");
 	a[0] = lw_idx(w, x->kid[1]);
 	if (op == TS_TILE_cdiv) {
 		a[1] = lw_idx(w, x->kid[2]);

@@ -47,7 +47,17 @@ static void word_wait(Lower *w, const TsTree *call, bool empty)
 	lg_wait_parity(w, barrier_of(w, slot, empty), lw_expr(w, slot->kid[1]).v[PARITY]);
 }
 
-static void word_release(Lower *w, const TsTree *call) { arrive(w, barrier_of(w, call->kid[1], true)); }
+/* In a ring of the whole cluster lane i of each warp arrives in CTA i. */
+static void word_release(Lower *w, const TsTree *call)
+{
+	const TsTree *ctas = ts_tile_attr(ring_of(call->kid[1])->kid[2], "cluster");
+	Val barrier = barrier_of(w, call->kid[1], true);
+	if (!ctas) { arrive(w, barrier); return; }
+	Branch b = lg_if(w, LLVMBuildICmp(w->b, LLVMIntULT, w->lane, lw_i32(w, ctas->i), ""));
+	Val to[] = { barrier, w->lane }, args[] = { lg_intrinsic(w, "llvm.nvvm.mapa.shared.cluster", to, 2), lw_i32(w, 1) };
+	lg_intrinsic(w, "llvm.nvvm.mbarrier.arrive.scope.cta.space.cluster", args, 2);
+	lg_end(w, b);
+}
 
 static void word_expect(Lower *w, const TsTree *call)
 {
@@ -178,14 +188,24 @@ static void word_copy(Lower *w, const TsTree *call)
 	Shared s = lg_shared(w, call->kid[1]);
 	Box b = box_of(w, call, call->kid[2]);
 	Val barrier = barrier_of(w, slot, false);
+	int64_t shares = lw_keyword(call, "shares") ? lw_const_of(w, lw_keyword(call, "shares")) : 1;
+	if (shares > 1) { /* this CTA's rows of the box, for all */
+		Val first = lw_mul(w, w->cta, lw_i32(w, s.extent[0] / shares));
+		int global = 0, shared = 0;
+		while (call->kid[2]->kid[1 + global]->kind != TS_TREE_RANGE) global++;
+		while (s.axis[shared] != 0) shared++;
+		b.at[global] = lw_add(w, b.at[global], first);
+		s.start[shared] = lw_add(w, s.start[shared], first);
+		s.extent[0] /= shares;
+	}
 	LLVMTypeRef cluster = LLVMPointerTypeInContext(w->lc, 7);
 	for (int64_t i = 0; i < b.pieces; i++) {
 		Val args[16] = { LLVMBuildIntToPtr(w->b, LLVMBuildPtrToInt(w->b, piece_address(w, call, &s, &b, i), w->i64, ""), cluster, ""), barrier, b.map };
 		unsigned n = 3 + coordinates(w, &b, i, args + 3);
-		args[n++] = LLVMConstInt(w->i16, 0, 0); /* multicast: */
-		args[n++] = lw_i64(w, 0);               /* and cache policy: */
-		args[n++] = LLVMConstInt(w->i1, 0, 0);  /* neither is used */
-		args[n++] = LLVMConstInt(w->i1, 0, 0);
+		args[n++] = LLVMConstInt(w->i16, shares > 1 ? (1u << shares) - 1 : 0, 0);
+		args[n++] = lw_i64(w, 0);                        /* a cache policy: */
+		args[n++] = LLVMConstInt(w->i1, shares > 1, 0);  /* to several CTAs */
+		args[n++] = LLVMConstInt(w->i1, 0, 0);           /* the policy is not used */
 		args[n++] = lw_i32(w, 0);
 		lg_intrinsic(w, ts_printf(w->arena, "llvm.nvvm.cp.async.bulk.tensor.g2s.tile.%dd", b.rank), args, n);
 	}

@@ -23,12 +23,14 @@ typedef struct TsTuneDb { TsTuneArch arch[TS_CPU_CLONES]; } TsTuneDb;
 typedef enum { TS_GT_ATTENTION_MMA, TS_GT_ATTENTION_WGMMA, TS_GT_MATMUL_MMA, TS_GT_MATMUL_MMA_FEW, TS_GT_MATMUL_MMA_SOME, TS_GT_MATMUL_WGMMA_FEW,
 	TS_GT_POINTWISE, TS_GT_ROW, TS_GT_ENTRIES } TsGpuEntry;
 typedef struct { int block_m, block_n, block_k, stages, warps_m, warps_n, rows, keys, keys_256, warps, elements, longest, cluster; } TsGpuTuned;
-/* A tile of matmul by wgmma and what it costs: `step` ns for each block_k, `tile` ns beside them, on one multiprocessor. */
-enum { TS_GPU_TILES = 10 };
-typedef struct { int block_m, block_n, stages, step, tile; } TsGpuTile;
+/* A tile of matmul by wgmma and what it costs: `step` ns for each block_k, `odd` more where rows of b do not begin at multiples of 32 bytes, `tile` ns
+ * beside them, on one multiprocessor. ctas: as many, one below the other, share b. */
+enum { TS_GPU_TILES = 12 };
+typedef struct { int block_m, block_n, ctas, stages, step, odd, tile; } TsGpuTile;
 typedef struct TsGpuTune {
 	TsGpuTuned entry[TS_GT_ENTRIES];
-	int multiprocessors, tiles; /* with wgmma: of the machine that the costs are of; how many tiles */
+	int multiprocessors, sum, part, pack, any, tiles; /* with wgmma: of the machine that the costs are of; ns to add up partial sums, and for each; to copy the
+		operands; of a step of the form for any operands; how many tiles */
 	TsGpuTile tile[TS_GPU_TILES];
 } TsGpuTune;
 bool ts_tune_read_gpu(TsCtx *cx, uint32_t source, const char *arch, TsGpuTune *out); /* one file, for that architecture. False after reporting */

@@ -87,8 +87,8 @@ static bool read_entry(TsCtx *cx, const TsYaml *n, const TsTileTarget *target, i
 
 static bool read_tile(TsCtx *cx, const TsYaml *map, const TsTileTarget *target, TsGpuTile *out)
 {
-	static const TsTuneField f[] = { { "block_m", 64, 192, 64, 0, false }, { "block_n", 64, 256, 64, 0, false }, { "stages", 2, 16, 1, 0, false }, { "step", 1, 10000, 1, 0, false },
-		{ "tile", 1, 100000, 1, 0, false } };
+	static const TsTuneField f[] = { { "block_m", 64, 192, 64, 0, false }, { "block_n", 64, 256, 64, 0, false }, { "ctas", 1, 2, 1, 0, false },
+		{ "stages", 2, 16, 1, 0, false }, { "step", 1, 10000, 1, 0, false }, { "odd", 0, 10000, 1, 0, false }, { "tile", 1, 100000, 1, 0, false } };
 	enum { N = sizeof f / sizeof *f };
 	const char *names[N];
 	const TsYaml *found[N] = { 0 };
@@ -97,22 +97,27 @@ static bool read_tile(TsCtx *cx, const TsYaml *map, const TsTileTarget *target, 
 	if (!ts_tune_keys(cx, map, "a tile", names, N, found)) return false;
 	for (int i = 0; i < N; i++)
 		if (!ts_tune_need(cx, map, "a tile", names[i], found[i]) || !ts_tune_number(cx, found[i], &f[i], &v[i])) return false;
-	*out = (TsGpuTile){ v[0], v[1], v[2], v[3], v[4] };
-	return !ts_tune_illegal(cx, map->at, v[0] < 192 || v[1] <= 128, "three groups of warps hold 128 columns") && fits_ring(cx, map->at, target, v[0], v[1], 64, v[2]);
+	*out = (TsGpuTile){ v[0], v[1], v[2], v[3], v[4], v[5], v[6] };
+	return !ts_tune_illegal(cx, map->at, v[0] < 192 || v[1] <= 128, "three groups of warps hold 128 columns") && fits_ring(cx, map->at, target, v[0], v[1], 64, v[3]);
 }
 
 static bool read_tiles(TsCtx *cx, const TsYaml *map, const TsTileTarget *target, TsGpuTune *out)
 {
-	static const TsTuneField count = { "multiprocessors", 1, 1024, 1, 0, false };
-	static const char *const names[] = { "multiprocessors", "tiles" };
-	const TsYaml *f[2] = { 0 };
-	if (!ts_tune_keys(cx, map, "wgmma_tiles", names, 2, f)) return false;
-	for (int i = 0; i < 2; i++)
+	static const TsTuneField number[] = { { "multiprocessors", 1, 1024, 1, 0, false }, { "sum", 1, 100000, 1, 0, false }, { "part", 1, 10000, 1, 0, false },
+		{ "pack", 1, 100000, 1, 0, false }, { "any", 1, 100000, 1, 0, false } };
+	enum { COSTS = sizeof number / sizeof *number };
+	static const char *const names[COSTS + 1] = { "multiprocessors", "sum", "part", "pack", "any", "tiles" };
+	const TsYaml *f[COSTS + 1] = { 0 }, *list;
+	int *to[COSTS] = { &out->multiprocessors, &out->sum, &out->part, &out->pack, &out->any };
+	if (!ts_tune_keys(cx, map, "wgmma_tiles", names, COSTS + 1, f)) return false;
+	for (int i = 0; i <= COSTS; i++)
 		if (!ts_tune_need(cx, map, "wgmma_tiles", names[i], f[i])) return false;
-	if (!ts_tune_number(cx, f[0], &count, &out->multiprocessors) || ts_tune_wrong_kind(cx, f[1], TS_YAML_LIST, "tiles")) return false;
-	if (ts_tune_illegal(cx, f[1]->at, f[1]->kid.n >= 1 && f[1]->kid.n <= TS_GPU_TILES, "there must be one tile to ten")) return false;
-	for (; out->tiles < (int)f[1]->kid.n; out->tiles++)
-		if (!read_tile(cx, f[1]->kid.p[out->tiles], target, &out->tile[out->tiles])) return false;
+	for (int i = 0; i < COSTS; i++)
+		if (!ts_tune_number(cx, f[i], &number[i], to[i])) return false;
+	list = f[COSTS];
+	if (ts_tune_wrong_kind(cx, list, TS_YAML_LIST, "tiles") || ts_tune_illegal(cx, list->at, list->kid.n >= 1 && list->kid.n <= TS_GPU_TILES, "there must be one tile to twelve")) return false;
+	for (; out->tiles < (int)list->kid.n; out->tiles++)
+		if (!read_tile(cx, list->kid.p[out->tiles], target, &out->tile[out->tiles])) return false;
 	return true;
 }
 

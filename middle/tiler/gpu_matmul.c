@@ -203,9 +203,10 @@ static void add_packed(TsMm *mm, TsDim mods)
 {
 	TsTl *t = mm->j->t;
 	TsDim one = ts_dim_const(t->d, 1), some = ts_dim_min(t->d, one, ts_over(t, mm->j->mm.m, SOME)), odd = mods ? ts_dim_min(t->d, one, mods) : one;
-	if (!some) return;
-	ts_mm_pack(mm, ts_dim_mul(t->d, some, odd));
-	ts_mm_by_cost(mm, ts_dim_add(t->d, ts_dim_add(t->d, below(t, mm->j->mm.k, 1), below(t, mm->j->mm.m, SOME + 1)), ts_dim_sub(t->d, one, odd)), true);
+	TsDim wanted = ts_dim_mul(t->d, ts_dim_mul(t->d, some, odd), ts_mm_pays(mm)), never = ts_dim_sub(t->d, one, wanted);
+	if (!wanted) return;
+	ts_mm_pack(mm, wanted);
+	ts_mm_by_cost(mm, ts_dim_add(t->d, below(t, mm->j->mm.k, 1), never), true);
 }
 
 static void choose_mma(TsMm *mm)
@@ -234,7 +235,8 @@ static void choose_mma(TsMm *mm)
 	if (mm->n && !mm->v[mm->n - 1].guard) return;
 	mm->v[mm->n] = any;
 	if (mm->mma == TS_F32) mm->v[mm->n].bk /= 2;
-	mm->n++;
+	mm->v[mm->n].by_cost = true;
+	mm->v[mm->n++].need = mm->split.on;
 }
 
 void ts_gpu_matmul(TsJob *j)
@@ -256,4 +258,5 @@ void ts_gpu_matmul(TsJob *j)
 	if (mm.mma != TS_DTYPE_NONE) choose_mma(&mm);
 	else choose_fma(&mm);
 	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write, .user = &mm, .n = mm.n });
+	if (mm.split.on) ts_mm_sum(&mm);
 }

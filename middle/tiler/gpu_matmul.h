@@ -2,14 +2,15 @@
 #pragma once
 #include "middle/tiler/gpu.h"
 
-enum { TS_MM_VARIANTS = 16, TS_MM_BLOCK_K = 64 /* of k in a stage of the ring */ };
+enum { TS_MM_VARIANTS = 20, TS_MM_BLOCK_K = 64 /* of k in a stage of the ring */, TS_MM_SOME = 64 /* rows that are few */ };
 typedef enum { TS_MM_FMA, TS_MM_MMA, TS_MM_WGMMA } TsMmForm;
-typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */, packed /* reads the copies of the operands */; TsDim guard, limit /* guard <= limit */; bool by_cost; TsDim need /* as in TsChoice */; const char *label; bool fp8; } TsMmVariant; /* wm x wn warps; wgmma: wm groups of four; fp8: the operands as they are */
+typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */, packed /* reads the copies of the operands */, split /* of k: writes partial sums */, pair /* two CTAs, one below the other, share b */; TsDim guard, limit /* guard <= limit */; bool by_cost; TsDim need /* as in TsChoice */; const char *label; bool fp8; } TsMmVariant; /* wm x wn warps; wgmma: wm groups of four; fp8: the operands as they are */
 typedef struct {
 	TsJob *j;
 	TsOperand a, b;             /* a: [k, m]; b: [k, n] */
 	TsDtype mma;                /* the type that the matrix instruction multiplies, or TS_DTYPE_NONE */
 	TsOperand packed[2];        /* where a and b are copied for TMA, if they are */
+	struct { TsDim on /* 1 where k is split, else 0 (the dim 0: nowhere) */, parts, blocks /* of k in a part */; TsReal sums; } split;
 	bool fp8;                   /* both operands are 8-bit floats, which the target's instruction takes where they lie along k */
 	TsWide wide;
 	TsMmVariant v[TS_MM_VARIANTS];
@@ -33,6 +34,12 @@ bool ts_mm_has_maps(const TsMm *mm);                         /* can TMA read bot
 /* Adds a variant for every tile that may be the best one of some sizes; each needs `need` to be 0. packed: on copies of the operands. */
 void ts_mm_by_cost(TsMm *mm, TsDim need, bool packed);
 bool ts_mm_can_pack(const TsMm *mm);
+TsDim ts_mm_pays(const TsMm *mm);                            /* 1 where copies beat the form for any operands, else 0 */
 /* Copies the operands so that TMA can read them; wanted: 1, or 0 where they are not. */
 void ts_mm_pack(TsMm *mm, TsDim wanted);
+/* Adds the variant that splits k where that beats `best`, the cost of all others. */
+void ts_mm_split(TsMm *mm, TsDim need, TsDim best);
+TsOperand ts_mm_partial(TsMm *mm, TsKb *k);                  /* the partial sums: [part, batches.., m, n] */
+void ts_mm_sum(TsMm *mm);                                    /* the step that adds them up, in order */
+TsDim ts_mm_tiles(const TsMm *mm, int bm, int bn);
 void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);

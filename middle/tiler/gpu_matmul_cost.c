@@ -2,40 +2,77 @@
  * compile time or at `prepare`. Sums go over k in order whatever the tile, so the choice decides no bit. */
 #include "middle/tiler/gpu_matmul.h"
 
+TsDim ts_mm_tiles(const TsMm *mm, int bm, int bn)
+{
+	TsTl *t = mm->j->t;
+	TsDim tiles = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(t->d, 1), mm->j->mm.m, bm), mm->j->mm.n, bn);
+	for (uint32_t i = 0; i < mm->j->mm.im; i++) tiles = ts_dim_mul(t->d, tiles, mm->j->r.size[i]);
+	return tiles;
+}
+
 /* Waves over the multiprocessors, each of one tile's steps over k. */
-static TsDim cost_of(const TsMm *mm, const TsGpuTile *g)
+static TsDim cost_of(const TsMm *mm, const TsGpuTile *g, TsDim odd)
 {
 	TsTl *t = mm->j->t;
 	TsDims *d = t->d;
-	TsDim tiles = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(d, 1), mm->j->mm.m, g->block_m), mm->j->mm.n, g->block_n);
-	for (uint32_t i = 0; i < mm->j->mm.im; i++) tiles = ts_dim_mul(d, tiles, mm->j->r.size[i]);
-	TsDim steps = ts_dim_mul(d, ts_dim_cdiv(d, mm->j->mm.k, ts_dim_const(d, mm->fp8 ? 2 * TS_MM_BLOCK_K : TS_MM_BLOCK_K)), ts_dim_const(d, g->step)); /* a step of 128 bytes */
-	return ts_dim_mul(d, ts_dim_cdiv(d, tiles, ts_dim_const(d, t->gpu->multiprocessors)), ts_dim_add(d, steps, ts_dim_const(d, g->tile)));
+	TsDim tiles = ts_mm_tiles(mm, g->block_m * g->ctas, g->block_n), step = ts_dim_add(d, ts_dim_const(d, g->step), ts_dim_mul(d, odd, ts_dim_const(d, g->odd)));
+	TsDim steps = ts_dim_mul(d, ts_dim_cdiv(d, mm->j->mm.k, ts_dim_const(d, mm->fp8 ? 2 * TS_MM_BLOCK_K : TS_MM_BLOCK_K)), step); /* a step of 128 bytes */
+	return ts_dim_mul(d, ts_dim_cdiv(d, tiles, ts_dim_const(d, t->gpu->multiprocessors / g->ctas)), ts_dim_add(d, steps, ts_dim_const(d, g->tile)));
+}
+
+/* 1 where rows of b, contiguous along n, may begin at odd multiples of 16 bytes. */
+static TsDim odd_rows(const TsMm *mm)
+{
+	TsDims *d = mm->j->t->d;
+	if (ts_operand_fast(mm->j->t, &mm->b) != 1) return 0;
+	return ts_dim_min(d, ts_dim_const(d, 1), ts_dim_mod(d, mm->b.stride[0], ts_dim_const(d, 16)));
 }
 
 /* Copies are for sizes that nothing is tuned for: three tiles will do. The same for 8-bit floats, whose narrower tiles wait for memory; three groups
  * of warps have no registers for two sums. */
-static bool serves(const TsMm *mm, const TsGpuTile *g, bool packed) { return (!packed && !mm->fp8) || (g->block_m == 128 && g->block_n != 192); }
+static bool serves(const TsMm *mm, const TsGpuTile *g, bool packed, TsDim odd)
+{
+	if (packed || mm->fp8) return g->ctas == 1 && g->block_m == 128 && g->block_n != 192;
+	return g->ctas == 1 || odd;
+}
+
+TsDim ts_mm_pays(const TsMm *mm)
+{
+	TsTl *t = mm->j->t;
+	TsDims *d = t->d;
+	TsDim waves = ts_dim_cdiv(d, ts_mm_tiles(mm, 64, 64), ts_dim_const(d, 2 * t->gpu->multiprocessors)), best = 0;
+	TsDim any = ts_dim_mul(d, waves, ts_dim_mul(d, ts_dim_cdiv(d, mm->j->mm.k, ts_dim_const(d, TS_MM_BLOCK_K)), ts_dim_const(d, t->gpu->any)));
+	for (int i = 0; i < t->gpu->tiles; i++) {
+		if (!serves(mm, &t->gpu->tile[i], true, 0)) continue;
+		TsDim cost = ts_dim_add(d, cost_of(mm, &t->gpu->tile[i], 0), ts_dim_const(d, t->gpu->pack));
+		best = best ? ts_dim_min(d, best, cost) : cost;
+	}
+	return ts_dim_min(d, ts_dim_const(d, 1), ts_dim_max(d, ts_dim_sub(d, any, best), 0));
+}
 
 void ts_mm_by_cost(TsMm *mm, TsDim need, bool packed)
 {
 	TsTl *t = mm->j->t;
 	TsDims *d = t->d;
-	TsDim cost[TS_GPU_TILES], best = 0;
+	TsDim cost[TS_GPU_TILES], best = 0, odd = packed ? 0 : odd_rows(mm);
 	int order[TS_GPU_TILES], n = 0;
-	for (int i = 0; i < t->gpu->tiles; i++) cost[i] = cost_of(mm, &t->gpu->tile[i]);
+	for (int i = 0; i < t->gpu->tiles; i++) cost[i] = cost_of(mm, &t->gpu->tile[i], odd);
 	for (int i = 0; i < t->gpu->tiles; i++) {
-		bool wins = serves(mm, &t->gpu->tile[i], packed);
+		bool wins = serves(mm, &t->gpu->tile[i], packed, odd);
 		for (int j = 0; j < t->gpu->tiles && wins; j++)
-			wins = i == j || !serves(mm, &t->gpu->tile[j], packed) || ts_dim_le(d, ts_dim_add(d, cost[j], ts_dim_const(d, j > i)), cost[i]) != TS_YES;
+			wins = i == j || !serves(mm, &t->gpu->tile[j], packed, odd) || ts_dim_le(d, ts_dim_add(d, cost[j], ts_dim_const(d, j > i)), cost[i]) != TS_YES;
 		if (wins) order[n++] = i;
 	}
+	for (int i = 0; i < n; i++) best = i ? ts_dim_min(d, best, cost[order[i]]) : cost[order[i]];
+	if (!packed && !mm->fp8) ts_mm_split(mm, need, best);
+	TsDim legal = !packed && mm->split.on ? ts_dim_add(d, need, mm->split.on) : need;
+	if (ts_dim_le(d, ts_dim_const(d, 1), legal) == TS_YES) return;
 	/* The first whose cost is no more than those behind it; a need that isn't met costs more than a century. */
 	for (int i = n - 1; i >= 0; i--) {
 		const TsGpuTile *g = &t->gpu->tile[order[i]];
 		TsMmVariant *v = &mm->v[mm->n + i];
-		*v = (TsMmVariant){ TS_MM_WGMMA, g->block_m, g->block_n, mm->fp8 ? 2 * TS_MM_BLOCK_K : TS_MM_BLOCK_K, g->block_m / 64, 1, g->stages, .wide = !packed, .packed = packed, .by_cost = true, .need = need,
-			.label = packed ? "copied, " : "persistent, ", .fp8 = mm->fp8 };
+		*v = (TsMmVariant){ TS_MM_WGMMA, g->block_m, g->block_n, mm->fp8 ? 2 * TS_MM_BLOCK_K : TS_MM_BLOCK_K, g->block_m / 64, 1, g->stages, .wide = !packed, .packed = packed, .pair = g->ctas > 1,
+			.by_cost = true, .need = legal, .label = packed ? "copied, " : g->ctas > 1 ? "pairs, " : "persistent, ", .fp8 = mm->fp8 };
 		v->guard = i == n - 1 ? need : ts_dim_add(d, cost[order[i]], ts_dim_mul(d, ts_dim_min(d, need, ts_dim_const(d, 1)), ts_dim_const(d, (int64_t)1 << 44))) /* once: 2^44 * M * N would pass 2^63 */;
 		v->limit = i == n - 1 ? 0 : best;
 		best = i == n - 1 ? cost[order[i]] : ts_dim_min(d, cost[order[i]], best);

@@ -45,7 +45,14 @@ static bool result(TsMm *mm, TsKb *k, const TsMmVariant *v, TsOperand *o)
 /* The point of the grid: batches, then tiles in bands. */
 static void tile_of(TsMm *mm, TsKb *k, const TsMmVariant *v)
 {
-	const char *left = "t // tiles";
+	const char *left = "t // tiles", *tile = mm->j->mm.im ? "t % tiles" : "t";
+	if (v->split) {
+		ts_kb_line(k, "sp: idx = t // one");
+		ts_kb_line(k, "tp: idx = t %% one");
+		ts_kb_line(k, "ka: idx = %s * sp", ts_kb_dim(k, mm->split.blocks));
+		ts_kb_line(k, "kb: idx = min(ka + %s, nk)", ts_kb_dim(k, mm->split.blocks));
+		left = "tp // tiles", tile = "tp % tiles";
+	}
 	for (uint32_t i = mm->j->mm.im; i-- > 0;) {
 		if (i == 0) { ts_kb_line(k, "b0: idx = %s", left); break; }
 		const char *size = ts_kb_dim(k, mm->j->r.size[i]), *next = ts_kb_tmp(k);
@@ -53,34 +60,38 @@ static void tile_of(TsMm *mm, TsKb *k, const TsMmVariant *v)
 		ts_kb_line(k, "b%u: idx = %s %% %s", i, next, size);
 		left = ts_kb_fmt(k, "%s // %s", next, size);
 	}
-	ts_kb_line(k, "ti, tj = raster(%s, nm, nn, 16)", mm->j->mm.im ? "t % tiles" : "t");
-	ts_kb_line(k, "mb: idx = %d * ti", v->bm);
+	ts_kb_line(k, "ti, tj = raster(%s, nm, nn, 16)", tile);
+	if (v->pair) ts_kb_line(k, "mb: idx = %d * ti + %d * rk", 2 * v->bm, v->bm);
+	else ts_kb_line(k, "mb: idx = %d * ti", v->bm);
 	ts_kb_line(k, "nb: idx = %d * tj", v->bn);
 }
 
-static void copy_side(TsKb *k, const Side *s, const char *name, const char *base, int bk)
+static void copy_side(TsKb *k, const Side *s, const char *name, const char *base, int bk, bool pair)
 {
 	const char *x = ts_kb_fmt(k, "%s:%s + %d", base, base, s->width), *r = ts_kb_fmt(k, "%d*k:%d*k + %d", bk, bk, bk);
-	ts_kb_line(k, "copy(R[q].%s, %s[%s%s, %s])", name, s->param, s->at, s->by_x ? r : x, s->by_x ? x : r);
+	ts_kb_line(k, "copy(R[q].%s, %s[%s%s, %s]%s)", name, s->param, s->at, s->by_x ? r : x, s->by_x ? x : r, pair ? ", shares = 2" : "");
 }
 
 static void load_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2])
 {
-	ts_kb_open(k, "role load(warps = 4, regs = %d)", v->wm > 2 ? 32 : 40);
+	ts_kb_open(k, "role load(warps = 4, regs = 40)");
 	ts_kb_open(k, "one");
 	ts_kb_line(k, "p0 = producer(R)");
 	ts_kb_open(k, "_ = for t in cta..all step ctas with p = p0");
 	tile_of(mm, k, v);
-	ts_kb_open(k, "p1 = for k in 0..nk with q = p");
+	ts_kb_open(k, "p1 = for k in %s with q = p", v->split ? "ka..kb" : "0..nk");
 	ts_kb_line(k, "acquire(R[q])");
 	ts_kb_line(k, "expect_bytes(R[q], %d)", (v->bm + v->bn) * v->bk * (v->fp8 ? 1 : 2));
-	copy_side(k, &s[0], "a", "mb", v->bk);
-	copy_side(k, &s[1], "b", "nb", v->bk);
+	copy_side(k, &s[0], "a", "mb", v->bk, false);
+	copy_side(k, &s[1], "b", "nb", v->bk, v->pair);
 	ts_kb_line(k, "q1 = next(q)");
 	ts_kb_line(k, "yield q1");
 	ts_kb_close(k, "");
 	ts_kb_line(k, "yield p1");
-	for (int i = 0; i < 3; i++) ts_kb_close(k, "");
+	ts_kb_close(k, "");
+	ts_kb_close(k, "");
+	if (v->pair) ts_kb_line(k, "sync(\"cluster\")"); /* who has ended can be written to no more */
+	ts_kb_close(k, "");
 }
 
 /* One part of the accumulator through the region and out. out: the parameter of a TMA store, or NULL. */
@@ -99,6 +110,14 @@ static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, cons
 	ts_kb_line(k, "part: f32[%d, %d] @X = slice(acc, axis = 1, at = %d * q, len = %d)", v->bm, cols, cols, cols);
 	ts_kb_line(k, "n0: idx = nb + %d * q", cols);
 	ts_kb_line(k, "nl: idx = %s - n0", ts_kb_dim(k, j->mm.n));
+	if (v->split) {
+		const char *at, *sums;
+		TsOperand o = ts_mm_partial(mm, k);
+		sums = ts_gpu_operand(k, &o, &at);
+		ts_kb_line(k, "store(%s[%smb:mb + %d, n0:n0 + %d], part, valid = [ml, nl])", sums, at, v->bm, cols);
+		ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", parts_of(v)));
+		return;
+	}
 	p->base[j->mm.in] = "n0";
 	p->valid[1] = "nl";
 	p->anchor = "part";
@@ -122,22 +141,23 @@ static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, cons
 }
 
 /* acc: the sums of one tile; p1: the position behind them. */
-static void sums(TsKb *k, const Side s[2], const char *D)
+static void sums(TsKb *k, const TsMmVariant *v, const Side s[2], const char *D)
 {
-	ts_kb_open(k, "c1, p1, last = for k in 0..nk with c = zero, q = p, prev = p");
+	const char *from = v->split ? "ka" : "0", *to = v->split ? "kb" : "nk";
+	ts_kb_open(k, "c1, p1, last = for k in %s..%s with c = zero, q = p, prev = p", from, to);
 	ts_kb_line(k, "wait(R[q])");
 	ts_kb_line(k, "fence_mma()");
-	ts_kb_line(k, "sum: %s! @D = mma(c, R[q].a%s, R[q].b%s, atom = \"wgmma\", zero_if = k == 0)", D, s[0].by_x ? ".T" : "", s[1].by_x ? "" : ".T");
+	ts_kb_line(k, "sum: %s! @D = mma(c, R[q].a%s, R[q].b%s, atom = \"wgmma\", zero_if = k == %s)", D, s[0].by_x ? ".T" : "", s[1].by_x ? "" : ".T", from);
 	ts_kb_line(k, "commit_mma()");
 	ts_kb_line(k, "wait_mma(1)");
-	ts_kb_open(k, "if k > 0");
+	ts_kb_open(k, "if k > %s", from);
 	ts_kb_line(k, "release(R[prev])");
 	ts_kb_close(k, "");
 	ts_kb_line(k, "q1 = next(q)");
 	ts_kb_line(k, "yield sum, q1, q");
 	ts_kb_close(k, "");
 	ts_kb_line(k, "acc: %s @D = wait_mma(0, c1)", D);
-	ts_kb_open(k, "if nk > 0");
+	ts_kb_open(k, "if %s > %s", to, from);
 	ts_kb_line(k, "release(R[last])");
 	ts_kb_close(k, "");
 }
@@ -145,15 +165,15 @@ static void sums(TsKb *k, const Side s[2], const char *D)
 static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], TsPlace *p, const char *out, const char *at)
 {
 	const char *D = ts_kb_fmt(k, "f32[%d, %d]", v->bm, v->bn);
-	ts_kb_open(k, "role math(warps = 4, times = %d, regs = %d)", v->wm, v->wm > 2 ? 160 : 232);
+	ts_kb_open(k, "role math(warps = 4, times = %d, regs = %d)", v->wm, v->wm > 2 ? 152 : 232);
 	ts_kb_line(k, "g = instance()");
 	if (!v->fp8) ts_kb_line(k, "zero: %s! @D = fill(0.0)", D);
 	ts_kb_line(k, "p0 = consumer(R)");
 	ts_kb_open(k, "_ = for t in cta..all step ctas with p = p0");
 	tile_of(mm, k, v);
 	if (v->fp8) ts_mm_fp8_sums(k, v);
-	else sums(k, s, D);
-	ts_kb_line(k, "ml: idx = %s - mb", ts_kb_dim(k, mm->j->mm.m));
+	else sums(k, v, s, D);
+	ts_kb_line(k, "ml: idx = %s%s - mb%s", v->pair ? "max(" : "", ts_kb_dim(k, mm->j->mm.m), v->pair ? ", 0)" : ""); /* the second of a pair may have none */
 	write_part(mm, k, v, p, out, at);
 	ts_kb_line(k, "yield p1");
 	ts_kb_close(k, "");
@@ -162,6 +182,7 @@ static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], 
 		ts_kb_line(k, "wait_store(0)");
 		ts_kb_close(k, "");
 	}
+	if (v->pair) ts_kb_line(k, "sync(\"cluster\")");
 	ts_kb_close(k, "");
 }
 
@@ -183,28 +204,36 @@ void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 	const char *out = NULL, *at = "", *ea = ts_dtype_name(v->fp8 ? j->mm.ae : mm->mma), *eb = ts_dtype_name(v->fp8 ? j->mm.be : mm->mma);
 	k->warps = 0;
 	k->persistent = true;
+	k->cluster = v->pair ? 2 : 0;
 	c->per_sm = 1;
 	layout(k, v->wm, v->bn, "D", NULL);
 	layout(k, v->wm, part_of(v), "X", &p);
 	Side s[2] = { side(mm, k, v, false), side(mm, k, v, true) };
-	if (result(mm, k, v, &o)) out = ts_gpu_operand(k, &o, &at);
-	ts_kb_line(k, "ring R[%d] { a: %s[%d, %d] @KA, b: %s[%d, %d] @KB } { full = 1, empty = %d }", v->stages, ea, s[0].by_x ? v->bk : v->bm, s[0].by_x ? v->bm : v->bk, eb,
-		s[1].by_x ? v->bk : v->bn, s[1].by_x ? v->bn : v->bk, 4 * v->wm);
+	if (!v->split && result(mm, k, v, &o)) out = ts_gpu_operand(k, &o, &at);
+	ts_kb_line(k, "ring R[%d] { a: %s[%d, %d] @KA, b: %s[%d, %d] @KB } { full = 1, empty = %d%s }", v->stages, ea, s[0].by_x ? v->bk : v->bm, s[0].by_x ? v->bm : v->bk, eb,
+		s[1].by_x ? v->bk : v->bn, s[1].by_x ? v->bn : v->bk, 4 * v->wm * (v->pair ? 2 : 1), v->pair ? ", cluster = 2" : "");
 	if (out) {
 		ts_gl_shared(k, "CB", "mn", part_of(v), v->bm, part_of(v), buffers_of(v));
 		ts_kb_line(k, "smem cb: %s[%d, %d, %d] @CB", ts_dtype_name(j->r.nodes.p[j->leaf].elem), buffers_of(v), v->bm, part_of(v));
 	}
 	ts_kb_line(k, "grid cta in 0..ctas");
-	ts_kb_line(k, "nm = cdiv(%s, %d)", ts_kb_dim(k, j->mm.m), v->bm);
+	int rows = v->pair ? 2 * v->bm : v->bm;
+	if (v->pair) ts_kb_line(k, "rk = rank()");
+	ts_kb_line(k, "nm = cdiv(%s, %d)", ts_kb_dim(k, j->mm.m), rows);
 	ts_kb_line(k, "nn = cdiv(%s, %d)", ts_kb_dim(k, j->mm.n), v->bn);
 	ts_kb_line(k, "nk = cdiv(%s, %d)", ts_kb_dim(k, j->mm.k), v->bk);
 	ts_kb_line(k, "tiles = nm * nn");
-	c->cells = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(t->d, 1), j->mm.m, v->bm), j->mm.n, v->bn);
+	c->cells = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(t->d, 1), j->mm.m, rows), j->mm.n, v->bn);
 	const char *all = "tiles";
 	for (uint32_t i = 0; i < j->mm.im; i++) {
 		p.base[i] = ts_kb_fmt(k, "b%u", i);
 		c->cells = ts_dim_mul(t->d, c->cells, j->r.size[i]);
 		all = ts_kb_fmt(k, "%s * %s", all, ts_kb_dim(k, j->r.size[i]));
+	}
+	if (v->split) {
+		c->cells = ts_dim_mul(t->d, c->cells, mm->split.parts);
+		ts_kb_line(k, "one = %s", all);
+		all = ts_kb_fmt(k, "one * %s", ts_kb_dim(k, mm->split.parts));
 	}
 	ts_kb_line(k, "all = %s", all);
 	p.base[j->mm.im] = "mb";

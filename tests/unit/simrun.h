@@ -31,9 +31,9 @@ static int64_t dim_value(Exec *x, TsDim d)
  * what it needs is given. */
 static const TsChoice *choose(Exec *x, const TsStep *st)
 {
-	const TsChoice *fits[16];
+	const TsChoice *fits[20];
 	uint32_t n = 0;
-	for (uint32_t i = 0; i < st->choices.n && n < 16; i++) {
+	for (uint32_t i = 0; i < st->choices.n && n < 20; i++) {
 		const TsChoice *c = &st->choices.p[i];
 		if (c->by_cost ? !dim_value(x, c->need) : (!c->guard_lhs && !c->guard_rhs) || dim_value(x, c->guard_lhs) <= dim_value(x, c->guard_rhs)) fits[n++] = c;
 	}

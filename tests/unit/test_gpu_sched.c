@@ -199,8 +199,8 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 			if (how == (int)i % 4) shape("matmul", build_matmul, TS_OP_matmul, i % 2 ? TS_F32 : TS_F64, mm[i], how + (how & 1 ? 8 : 0), target, seed);
 		}
 	/* every tile by wgmma, whatever is best: more than one of it both ways, and none whole */
-	static const int64_t tiles[][3] = { { 200, 264, 136 }, { 390, 72, 200 }, { 72, 520, 72 }, { 133, 139, 71 }, { 65, 264, 33 } };
-	for (nth_choice = 0; nth_choice < 12 && !strcmp(target, "sm_90a"); nth_choice++)
+	static const int64_t tiles[][3] = { { 200, 264, 136 }, { 390, 72, 200 }, { 72, 520, 72 }, { 133, 139, 401 }, { 65, 264, 387 } };
+	for (nth_choice = 0; nth_choice < 18 && !strcmp(target, "sm_90a"); nth_choice++)
 		for (int i = 0; i < 5; i++) shape("matmul", build_matmul, TS_OP_matmul, i ? TS_BF16 : TS_F16, tiles[i], (nth_choice + i) % 4 + (i == 1 ? 4 : i == 2 ? 24 : i == 3 ? nth_choice % 8 * 4 : 0), target, seed);
 	static const int64_t tile8[] = { 200, 528, 272 };
 	for (nth_choice = 0; nth_choice < 9 && !strcmp(target, "sm_90a"); nth_choice++) shape("matmul", build_matmul, TS_OP_matmul, TS_FP8_E4M3, tile8, 2 + 16 * (nth_choice % 2), target, seed);
@@ -211,6 +211,8 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 		tf32 = false;
 	}
 	shapes_fp8(target, seed);
+	static const int64_t deep[][3] = { { 130, 136, 3072 }, { 72, 264, 2696 }, { 80, 40, 2600 } }; /* k in parts */
+	for (int i = 0; i < 6 && !strcmp(target, "sm_90a"); i++) shape("matmul", build_matmul, TS_OP_matmul, TS_BF16, deep[i % 3], i % 4 + (i == 1 ? 4 : 0) + (i % 3 == 2 ? 24 : 0), target, seed);
 	static const int64_t attn[][3] = { { 130, 130, 64 }, { 1, 200, 128 }, { 65, 64, 80 }, { 64, 129, 40 }, { 70, 70, 256 }, { 33, 100, 32 }, { 5, 0, 64 }, { 1, 2500, 64 }, { 1, 1030, 80 }, { 1, 0, 64 }, { 1, 70, 256 } };
 	for (size_t i = 0; i < sizeof attn / sizeof *attn; i++)
 		for (int k = 0; k < 3; k++) shape("attention", build_attention, TS_OP_attention, k == 2 ? TS_F32 : TS_F16, attn[i], (int)(i * 5 + (size_t)k * 11) % 32, target, seed);

@@ -145,11 +145,11 @@ static void hopper(void)
 	static const struct { const char *name, *from, *to, *message; } wrong[] = {
 		{ "hopper-name", "wgmma_tiles:", "wgmma_tile:", "the file has no key 'wgmma_tile'" },
 		{ "hopper-count", "multiprocessors: 132", "multiprocessors: 0", "multiprocessors is 0" },
-		{ "hopper-tile", "block_n: 256, stages: 4, step: 573, tile: 1000", "block_n: 256, stages: 4, step: 573", "tile" },
+		{ "hopper-tile", "step: 573, odd: 40, tile: 1000", "step: 573, odd: 40", "tile" },
 		{ "hopper-step", "step: 573", "step: 0", "step is 0" },
 		{ "hopper-columns", "block_n: 192", "block_n: 96", "multiple of 64" },
 		{ "hopper-room", "stages: 4, step: 573", "stages: 5, step: 573", "do not fit shared memory" },
-		{ "hopper-groups", "block_m: 192, block_n: 128, stages: 4", "block_m: 192, block_n: 192, stages: 2", "three groups of warps" },
+		{ "hopper-groups", "block_m: 192, block_n: 128, ctas: 1, stages: 4", "block_m: 192, block_n: 192, ctas: 1, stages: 2", "three groups of warps" },
 	};
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
 		TsCtx *cx = ts_ctx_new();
