@@ -122,7 +122,7 @@ static const char *const FILE_SM80 =
 	"- {op: matmul, schedule: {name: matmul_mma_few, block_m: 16, block_n: 128, block_k: 64, stages: 4, warps_m: 1, warps_n: 4}}\n"
 	"- {op: matmul, schedule: {name: matmul_mma_some, block_m: 64, block_n: 128, block_k: 64, stages: 3, warps_m: 2, warps_n: 2}}\n"
 	"- {op: pointwise, schedule: {name: pointwise_tiles, warps: 4, elements: 16}}\n"
-	"- {op: row, schedule: {name: row_tiles, warps: 4, elements: 16, longest: 16384}}\n";
+	"- {op: row, schedule: {name: row_tiles, warps: 4, elements: 16, longest: 16384, cluster: 1}}\n";
 static const struct { const char *name, *from, *to, *message; } gpu_wrong[] = {
 	{ "gpu-key", "rows: 64", "row: 64", "this schedule has no key 'row'" },
 	{ "gpu-missing", "rows: 64, ", "", "this schedule lacks 'rows'" },
@@ -133,8 +133,8 @@ static const struct { const char *name, *from, *to, *message; } gpu_wrong[] = {
 	{ "gpu-warps", "block_m: 16, block_n: 128, block_k: 64, stages: 4, warps_m: 1", "block_m: 16, block_n: 128, block_k: 64, stages: 4, warps_m: 2", "not made of 16 rows" },
 	{ "gpu-shared", "stages: 3", "stages: 8", "the stages do not fit shared memory" },
 	{ "gpu-blocks", "keys_256: 32", "keys_256: 128", "the blocks of queries, keys and values do not fit" },
-	{ "gpu-few", "- {op: row, schedule: {name: row_tiles, warps: 4, elements: 16, longest: 16384}}\n", "", "an entry is missing" },
-	{ "gpu-many", "longest: 16384}}\n", "longest: 16384}}\n- {op: row, schedule: {name: row_tiles, warps: 4, elements: 16, longest: 16384}}\n", "an entry too many" },
+	{ "gpu-few", "- {op: row, schedule: {name: row_tiles, warps: 4, elements: 16, longest: 16384, cluster: 1}}\n", "", "an entry is missing" },
+	{ "gpu-many", "cluster: 1}}\n", "cluster: 1}}\n- {op: row, schedule: {name: row_tiles, warps: 4, elements: 16, longest: 16384, cluster: 1}}\n", "an entry too many" },
 };
 
 extern const char ts_tune_sm_90a[], ts_tune_end[];
