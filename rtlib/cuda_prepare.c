@@ -2,8 +2,6 @@
  * them one behind another. The resolved launches (session.c) give kernels, pointers and numbers. */
 #include "rtlib/cuda.h"
 
-enum { GRAPH_FROM = 2 }; /* launches; a single kernel is launched as it is */
-
 static uint64_t up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 
 /* ---- memory ---- */
@@ -266,7 +264,7 @@ static int32_t set_all(TsRtSession *s, uint8_t *memory, bool record, TesseraErro
 		if (rc)
 			return rc;
 	}
-	return record && n->launches >= GRAPH_FROM ? ts_cuda_record(s, e) : TESSERA_OK;
+	return record && n->launches ? ts_cuda_record(s, e) : TESSERA_OK;
 }
 
 int32_t ts_cuda_prepared(TsRtSession *s, void *memory, bool record, TesseraError *e)

@@ -216,7 +216,7 @@ static int32_t run(TsRtSession *s, const TsPlanEntry *en, int32_t graph, TsCuHan
 	bool moved = find_bases(s, en), by_graph = c->exec && !capturing;
 	if ((moved || (by_graph && !c->graph_current)) && (rc = place(s, by_graph, e)))
 		return rc;
-	if (!capturing && !c->exec && c->repeats++ == 1 && s->need.launches > 1) { /* sizes that come again are worth a graph, and do without one */
+	if (!capturing && !c->exec && c->repeats++ == 1 && s->need.launches) { /* sizes that come again are worth a graph, and do without one */
 		if ((rc = ts_cuda_record(s, e)) == TESSERA_LOST)
 			return rc;
 		by_graph = !rc;

@@ -100,7 +100,7 @@ int main(int argc, char **argv)
 				Rng rng = { seed * 1000003 + (uint64_t)op * 1009 + (uint64_t)t * 31 + (uint64_t)turn };
 				int v = run_case(&rng, op, (TsDtype)t, turn, why, sizeof why);
 				if (v == -2) break;
-				if (v == -1) { table[op][t] = 'r'; if (!turn) printf("refused %s %s: %s\n", info->name, ts_dtype_name((TsDtype)t), why); ran = -1; break; }
+				if (v == -1) { table[op][t] = 'r'; printf("refused %s %s: %s\n", info->name, ts_dtype_name((TsDtype)t), why); ran = -1; break; }
 				ran++;
 				if (!v) { bad = 1; printf("FAIL %s %s turn %d: %s\n", info->name, ts_dtype_name((TsDtype)t), turn, why); }
 			}
