@@ -193,7 +193,7 @@ static bool sum_spans(TsRow *w, TsRow *parts, TsJob *merge, TsDim *must)
 		cells = ts_grid_cells(t, cells, j->r.size[i], !w->along && i == w->kd ? 64 : 1);
 	}
 	*must = ts_dim_add(t->d, ts_over(t, cells, FEW), under(t, size, 4 * span));
-	if (*must && ts_dim_is_const(t->d, *must, &n)) return false;
+	if (*must && (ts_dim_is_const(t->d, *must, &n) || ts_dim_le(t->d, one, *must) == TS_YES)) return false; /* never */
 	if (*must) spans = ts_dim_mul(t->d, spans, ts_dim_sub(t->d, one, ts_dim_min(t->d, *must, one))); /* none where they are not asked for */
 	uint32_t buf = ts_new_buf(t, TS_BUF_WORK, j->row.ct, ts_dim_mul(t->d, rows, spans));
 
