@@ -37,8 +37,8 @@ bool ts_mm_can_pack(const TsMm *mm);
 TsDim ts_mm_pays(const TsMm *mm);                            /* 1 where copies beat the form for any operands, else 0 */
 /* Copies the operands so that TMA can read them; wanted: 1, or 0 where they are not. */
 void ts_mm_pack(TsMm *mm, TsDim wanted);
-/* Adds the variant that splits k where that beats `best`, the cost of all others. */
-void ts_mm_split(TsMm *mm, TsDim need, TsDim best);
+/* Adds the variant that splits k where that beats `best`, the cost of all others. odd: 1 where rows of b begin at odd multiples of 16 bytes. */
+void ts_mm_split(TsMm *mm, TsDim need, TsDim best, TsDim odd);
 TsOperand ts_mm_partial(TsMm *mm, TsKb *k);                  /* the partial sums: [part, batches.., m, n] */
 void ts_mm_sum(TsMm *mm);                                    /* the step that adds them up, in order */
 TsDim ts_mm_tiles(const TsMm *mm, int bm, int bn);

@@ -64,7 +64,7 @@ void ts_mm_by_cost(TsMm *mm, TsDim need, bool packed)
 		if (wins) order[n++] = i;
 	}
 	for (int i = 0; i < n; i++) best = i ? ts_dim_min(d, best, cost[order[i]]) : cost[order[i]];
-	if (!packed && !mm->fp8) ts_mm_split(mm, need, best);
+	if (!packed && !mm->fp8) ts_mm_split(mm, need, best, odd);
 	TsDim legal = !packed && mm->split.on ? ts_dim_add(d, need, mm->split.on) : need;
 	if (ts_dim_le(d, ts_dim_const(d, 1), legal) == TS_YES) return;
 	/* The first whose cost is no more than those behind it; a need that isn't met costs more than a century. */
