@@ -103,13 +103,13 @@ static void expr(Writer *w, uint32_t i, int level, int depth)
 
 void ts_plan_expr_text(const TsPlanHeader *p, uint32_t e, TsBuf *to)
 {
-	Writer w = { .p = p, .ex = TS_PLAN_TABLE(p, TsPlanExpr, exprs), .to = to, .limit = to->n + 2000 };
+	Writer w = { .p = p, .ex = TS_PLAN_TABLE(p, TsPlanExpr, exprs), .to = to, .limit = to->n + 20000 };
 	expr(&w, e, P_SELECT, 0);
 }
 
 void ts_plan_formula_text(const TsPlanHeader *p, const TsPlanKernel *k, uint32_t formula, TsBuf *to)
 {
-	Writer w = { .p = p, .ex = TS_PLAN_TABLE(p, TsPlanExpr, formulas) + k->formula, .to = to, .limit = to->n + 2000 };
+	Writer w = { .p = p, .ex = TS_PLAN_TABLE(p, TsPlanExpr, formulas) + k->formula, .to = to, .limit = to->n + 20000 };
 	expr(&w, formula, P_SELECT, 0);
 }
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from part_diff import architectures
 
 BF16, F32, FP8 = torch.bfloat16, torch.float32, torch.float8_e4m3fn
-WALK = 1100  # every size up to here, further ones in steps
+WALK = 520  # every size up to here, further ones in steps
 MOST_WORK, MOST_BYTES = 1.2e11, 1 << 30
 SAME_KIND = 2  # borders kept between the same two choices in one walk (sizes that are multiples of 8 come again and again)
 
