@@ -81,25 +81,56 @@ def gelu():
                alternate(run, lambda: F.gelu(torch.addmm(b, x, w.T), approximate="tanh"), SECONDS), "TFLOP/s", 2e-9 * m * n * k)
 
 
-def attention():
+# batch, heads of keys, query heads for each, length, head dim
+ATTENTIONS = [(4, 16, 1, s, 128) for s in (512, 1024, 2048, 4096)] + [(1, 16, 1, 16384, 128), (4, 48, 1, 4096, 128), (2, 4, 1, 1000, 128), (4, 4, 4, 512, 128), (4, 4, 8, 4096, 128)]
+ATTENTIONS += [(b, 16, 1, s, d) for d in (64, 256) for b, s in ((4, 512), (4, 2048), (4, 4096), (1, 16384))]
+DECODES = [(32, 32, 1, 8192, 128), (4, 8, 1, 16384, 128), (32, 8, 4, 8192, 128), (16, 8, 8, 8192, 128), (1, 8, 8, 65536, 128), (32, 32, 1, 4096, 64), (16, 8, 8, 4096, 256)]
+
+
+def attend(name, q, k, v, causal=False):
+    """PyTorch's attention by cuDNN or by FlashAttention-2."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
+    backend = {"cudnn": SDPBackend.CUDNN_ATTENTION, "fa2": SDPBackend.FLASH_ATTENTION}[name]
+
+    def peer():
+        with sdpa_kernel(backend):
+            F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=q.shape[1] != k.shape[1])
+
+    return peer
+
+
+def attention_graph(group, causal):
+    return compiled("attention_%d_%d" % (group, causal), "dims B, G, S, T, D <= 256\n\ngraph f(q: bf16[B, %d*G, S, D], k: bf16[B, G, T, D], v: bf16[B, G, T, D]) -> (o: bf16[B, %d*G, S, D]) {\n"
+                    "  o = attention(q, k, v, causal = %s)\n}\n" % (group, group, str(causal).lower()))
+
+
+def attention():
     for causal in (False, True):
-        art = compiled("attention_%d" % causal, "dims B, H, S, D <= 256\n\ngraph f(q: bf16[B, H, S, D], k: bf16[B, H, S, D], v: bf16[B, H, S, D]) -> (o: bf16[B, H, S, D]) {\n"
-                       "  o = attention(q, k, v, causal = %s)\n}\n" % str(causal).lower())
-        for b, h, s, d in [(4, 16, 512, 128), (4, 16, 1024, 128), (4, 16, 2048, 128), (4, 16, 4096, 128), (1, 16, 16384, 128), (4, 16, 4096, 64), (4, 16, 4096, 256), (2, 4, 1000, 128)]:
-            q, k, v = (rand(b, h, s, d) for _ in range(3))
-            o = torch.full_like(q, float("nan"))
-            run = art.bind([q, k, v], [o])
-            run()
-            one = slice(0, 1)
+        arts = {g: attention_graph(g, causal) for g in (1, 4, 8)}
+        for b, h, g, s, d in ATTENTIONS:
+            q, k, v = rand(b, h * g, s, d), rand(b, h, s, d), rand(b, h, s, d)
+            one, what = slice(0, 1), "B%d H%d%s S%d D%d%s" % (b, h * g, "/%d" % h if g > 1 else "", s, d, " causal" if causal else "")
             want = F.scaled_dot_product_attention(q[one, one].double(), k[one, one].double(), v[one, one].double(), is_causal=causal) if s <= 4096 else None
+            for peer in ("cudnn", "fa2"):
+                o = torch.full_like(q, float("nan"))
+                run = arts[g].bind([q, k, v], [o])
+                run()
+                report("attention" if peer == "cudnn" else "attn-fa2", what, o[one, one], want, 1e-2, alternate(run, attend(peer, q, k, v, causal), SECONDS), "TFLOP/s",
+                       (2e-9 if causal else 4e-9) * b * h * g * s * s * d)
 
-            def peer():
-                with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
-                    F.scaled_dot_product_attention(q, k, v, is_causal=causal)
 
-            report("attention", "B%d H%d S%d D%d%s" % (b, h, s, d, " causal" if causal else ""), o[one, one], want, 1e-2, alternate(run, peer, SECONDS), "TFLOP/s",
-                   (2e-9 if causal else 4e-9) * b * h * s * s * d)
+def decode():
+    """One query row; of the same files as attention, by guard."""
+    arts = {g: attention_graph(g, False) for g in (1, 4, 8)}
+    for b, h, g, t, d in DECODES:
+        q, k, v = rand(b, h * g, 1, d), rand(b, h, t, d), rand(b, h, t, d)
+        want = F.scaled_dot_product_attention(q[:1, :g].double(), k[:1, :1].double().expand(-1, g, -1, -1), v[:1, :1].double().expand(-1, g, -1, -1))
+        for peer in ("cudnn", "fa2"):
+            o = torch.full_like(q, float("nan"))
+            run = arts[g].bind([q, k, v], [o])
+            run()
+            report("decode" if peer == "cudnn" else "decode-fa2", "B%d H%d/%d T%d D%d" % (b, h * g, h, t, d), o[:1, :g], want, 1e-2, alternate(run, attend(peer, q, k, v), SECONDS), "GB/s read",
+                   4e-6 * b * h * t * d)
 
 
 LONG_ROWS = [(2 ** 28 // n, n) for n in (256, 1024, 4096, 8192, 16384, 32768, 65536)]
@@ -249,7 +280,7 @@ def layer():
     print("layer: %d launches, %d graph runs, %d plain runs, workspace %d MB" % (s.launches, s.graph_runs, s.plain_runs, s.workspace_bytes >> 20))
 
 
-ALL = ("matmul", "matmul20", "gelu", "attention", "norm", "softmax", "chain", "sums", "layer")
+ALL = ("matmul", "matmul20", "gelu", "attention", "decode", "norm", "softmax", "chain", "sums", "layer")
 unknown = set(CLASSES or ()) - set(ALL)
 if unknown:
     sys.exit("bench: no class %s; there are %s" % (", ".join(sorted(unknown)), ", ".join(ALL)))

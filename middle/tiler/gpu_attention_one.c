@@ -355,7 +355,7 @@ static void choose_forms(One *o)
 		TsDim over = ts_over(t, head, caps[i]);
 		o->cap = caps[i];
 		if (mma || (last && o->wide.vec > 1)) o->form[o->forms++] = (TsAtSpanForm){ .mma = mma, .wide = true, .cap = caps[i], .guard = ts_dim_add(t->d, mods, over) };
-		if (last && (!o->forms || o->form[o->forms - 1].guard != over)) o->form[o->forms++] = (TsAtSpanForm){ .cap = caps[i], .guard = over };
+		if (last && (!o->forms || o->form[o->forms - 1].guard != over)) o->form[o->forms++] = (TsAtSpanForm){ .cap = caps[i], .guard = ts_dim_mul(t->d, o->is, over) }; /* else the next step tells */
 	}
 }
 
