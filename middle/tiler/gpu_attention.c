@@ -432,6 +432,22 @@ static TsAtVariant ring_form(TsAt *w, int cap)
 	return (TsAtVariant){ .form = TS_AT_WGMMA, .bm = 128, .bn = bn, .cap = cap, .warps = 8, .wide = true };
 }
 
+/* Putting spans together: a few at a time by the warps that a head needs, or many. */
+static void merge_forms(TsAt *w, TsDim head, int64_t lo, int64_t hi)
+{
+	TsTl *t = w->j->t;
+	TsDim no = ts_dim_sub(t->d, ts_dim_const(t->d, 1), w->spans->is), many = ts_over(t, w->spans->n, TS_AT_MANY);
+	int cap = 64;
+	for (; cap < MOST_HEAD && lo > cap; cap *= 2) continue;
+	for (;; cap *= 2) {
+		bool last = cap == MOST_HEAD || hi <= cap;
+		TsDim over = last ? 0 : ts_over(t, head, cap);
+		w->v[w->n++] = (TsAtVariant){ .form = TS_AT_MERGE, .bm = TS_AT_SPANS, .cap = cap, .warps = cap > 128 ? 2 : 1, .guard = ts_dim_add(t->d, ts_dim_add(t->d, no, many), over) };
+		if (last) break;
+	}
+	if (many) w->v[w->n++] = (TsAtVariant){ .form = TS_AT_MERGE, .bm = TS_AT_MANY, .cap = cap, .warps = 8, .guard = no };
+}
+
 /* Heads of known size get the columns they need; others one of three, the largest also without wide accesses. */
 static void choose(TsAt *w)
 {
@@ -443,9 +459,7 @@ static void choose(TsAt *w)
 	bool ring = t->target->family == TS_FAMILY_SM90 && wide && w->j->at.qt->elem != TS_F32 && w->j->at.qt->elem != TS_F64 && ts_at_has_maps(w);
 	ts_dim_range(t->d, head, &lo, &hi);
 	if (w->spans) {
-		int cap = MOST_HEAD;
-		while (cap > 64 && hi <= cap / 2) cap /= 2;
-		w->v[w->n++] = (TsAtVariant){ .form = TS_AT_MERGE, .cap = cap, .guard = ts_dim_sub(t->d, ts_dim_const(t->d, 1), w->spans->is) };
+		merge_forms(w, head, lo, hi);
 		if (ts_is_one(t, w->spans->is)) return;
 	}
 	for (int i = 0; i < 3; i++) {

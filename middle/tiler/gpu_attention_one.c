@@ -5,7 +5,7 @@
  * and weighted values of its own, which meet once, at the end. */
 #include "middle/tiler/gpu_attention.h"
 
-enum { SPAN = TS_AT_SPAN, BN = 64, WARPS = 8, MOST_HEAD = 256, SPANS = 64 /* put together at a time */ };
+enum { SPAN = TS_AT_SPAN, BN = 64, WARPS = 8, MOST_HEAD = 256 };
 
 typedef TsAtSpans One;
 
@@ -229,31 +229,32 @@ static void write_spans(void *user, TsKb *k, int i, TsChoice *c)
 }
 
 /* Some spans of a head at a time, in order. */
-static void put_together(const One *o, TsKb *k, const char *S, const TsPlace *p)
+static void put_together(const One *o, TsKb *k, const char *S, const TsPlace *p, bool meet)
 {
 	const char *e = o->j->at.ct == TS_F64 ? "exp" : "exp2", *X = ts_kb_type(k, o->j->at.ct, 3, p), *R = ts_kb_type(k, o->j->at.ct, 1, p), *V = ts_kb_type(k, o->j->at.ct, 2, p);
 	TsOperand sums = partial(o, k, &o->sums, o->j->at.E), stats = partial(o, k, &o->stats, ts_dim_const(k->t->d, 2));
-	const char *some = ts_kb_fmt(k, "sp:sp + %d", SPANS);
+	const char *some = ts_kb_fmt(k, "sp:sp + %d", p->len[0]), *via[3] = { "", "", "" };
+	if (meet) via[0] = ts_kb_fmt(k, ", via = red[0, 0:%d]", k->warps), via[1] = ts_kb_fmt(k, ", via = red[1, 0:%d]", k->warps), via[2] = ", via = ro";
 	ts_kb_line(k, "zo: %s = fill(0)", V);
 	ts_kb_line(k, "zm: %s = fill(-inf)", S);
 	ts_kb_line(k, "zl: %s = fill(0)", S);
-	ts_kb_open(k, "o1, _, l1 = for sp in 0..%s step %d with o0 = zo, m0 = zm, l0 = zl", ts_kb_dim(k, o->n), SPANS);
+	ts_kb_open(k, "o1, _, l1 = for sp in 0..%s step %d with o0 = zo, m0 = zm, l0 = zl", ts_kb_dim(k, o->n), p->len[0]);
 	ts_kb_line(k, "sl: idx = %s - sp", ts_kb_dim(k, o->n));
 	ts_kb_line(k, "ms: %s = load(%s, valid = sl, pad = -inf)", R, place(k, &stats, some, "0"));
 	ts_kb_line(k, "ls: %s = load(%s, valid = sl)", R, place(k, &stats, some, "1"));
 	ts_kb_line(k, "os: %s = load(%s, valid = [sl, %s])", X, place(k, &sums, some, ts_kb_fmt(k, "0:%d", p->len[1])), ts_kb_dim(k, o->j->at.E));
-	ts_kb_line(k, "mx: %s = reduce(ms, op = \"max\", axis = 0, via = red[0, 0:%d])", S, WARPS);
+	ts_kb_line(k, "mx: %s = reduce(ms, op = \"max\", axis = 0%s)", S, via[0]);
 	ts_kb_line(k, "m: %s = maximum(m0, mx)", S);
 	ts_kb_line(k, "mz: %s = where(eq(m, -inf), 0.0, m)", S);
 	ts_kb_line(k, "a: %s = %s(sub(m0, mz))", S, e);
 	ts_kb_line(k, "md: %s = sub(ms, mz)", R);
 	ts_kb_line(k, "b: %s = %s(md)", R, e);
 	ts_kb_line(k, "lb: %s = mul(ls, b)", R);
-	ts_kb_line(k, "lx: %s = reduce(lb, op = \"add\", axis = 0, via = red[1, 0:%d])", S, WARPS);
+	ts_kb_line(k, "lx: %s = reduce(lb, op = \"add\", axis = 0%s)", S, via[1]);
 	ts_kb_line(k, "l: %s = fma(l0, a, lx)", S);
 	ts_kb_line(k, "bb: %s = bcast(b, dims = [0])", X);
 	ts_kb_line(k, "ob: %s = mul(os, bb)", X);
-	ts_kb_line(k, "ox: %s = reduce(ob, op = \"add\", axis = 0, via = ro)", V);
+	ts_kb_line(k, "ox: %s = reduce(ob, op = \"add\", axis = 0%s)", V, via[2]);
 	ts_kb_line(k, "o: %s = fma(o0, a, ox)", V);
 	ts_kb_line(k, "yield o, m, l");
 	ts_kb_close(k, "");
@@ -264,18 +265,19 @@ void ts_at_merge(TsAt *w, TsChoice *c)
 	TsKb *k = w->k;
 	One *o = w->spans;
 	TsJob *j = o->j;
-	int cap = w->now->cap, extent[2] = { SPANS, cap };
+	int cap = w->now->cap, spans = w->now->bm, extent[2] = { spans, cap };
+	bool meet = spans > TS_AT_SPANS; /* many: they lie over the warps */
 	const char *ct = ts_dtype_name(j->at.ct), *S = ts_kb_fmt(k, "%s[]", ct);
-	k->warps = WARPS;
-	TsPlace p = { .nv = 2, .vdim = { -1, (int)j->at.nb + 1 }, .len = { SPANS, cap } }, out = { .nv = 1, .vdim = { (int)j->at.nb + 1 }, .len = { cap } };
-	TsGLayout l = ts_gl_tile(2, 1, extent, cap / 32, k->warps, 0);
+	k->warps = w->now->warps;
+	TsPlace p = { .nv = 2, .vdim = { -1, (int)j->at.nb + 1 }, .len = { spans, cap } }, out = { .nv = 1, .vdim = { (int)j->at.nb + 1 }, .len = { cap } };
+	TsGLayout l = ts_gl_tile(2, 1, extent, cap / TS_LANES / (meet ? 1 : k->warps), k->warps, !meet);
 	ts_gl_place(k, &l, "V", &p);
 	out.lay[1] = p.lay[2];
-	ts_kb_line(k, "smem red: %s[2, %d]", ct, WARPS);
-	ts_kb_line(k, "smem ro: %s[%d]", ct, WARPS * cap);
+	if (meet) ts_kb_line(k, "smem red: %s[2, %d]", ct, k->warps);
+	if (meet) ts_kb_line(k, "smem ro: %s[%d]", ct, k->warps * cap);
 	c->cells = ts_dim_const(k->t->d, 1);
 	open_grid(o, k, "", &c->cells);
-	put_together(o, k, S, &p);
+	put_together(o, k, S, &p, meet);
 	ts_kb_line(k, "ln: %s = where(eq(l1, 0.0), 1.0, l1)", S); /* no key: 0 / 1 */
 	ts_kb_line(k, "y: %s = div(o1, ln)", ts_kb_type(k, j->at.ct, 1, &out));
 	for (uint32_t d = 0; d < j->at.nb; d++) out.base[d] = ts_kb_fmt(k, "b%u", d);
