@@ -427,6 +427,7 @@ static int residents(const TsRow *w)
 		return fit > 3 ? 3 : fit > 1 ? (int)fit : 1;
 	}
 	if (v->loop) return 1;
+	if (ts_elem_bytes(w->kept) > 2) return v->warps == TS_ROW_WARPS ? 1 : v->warps == TS_ROW_WARPS / 2 ? 2 : 4; /* what is loaded takes more registers too */
 	return v->warps == TS_ROW_WARPS ? 2 : v->warps == TS_ROW_WARPS / 2 ? 3 : v->rows < v->warps ? 5 : 7;
 }
 
