@@ -25,6 +25,13 @@ void ts_mm_epilogue(TsMm *mm, TsKb *k, TsPlace *p, const char *c);
 void ts_gl_shared(TsKb *k, const char *name, const char *dims, int row, int rows, int columns, int stages);
 void ts_mm_fma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
 void ts_mm_mma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
+/* gpu_columns.c: operands of the epilogue along n, one part ahead. The first part's loads; what the loop over parts carries, and its results;
+ * in the loop, behind n0 and nl: the loads of the next part, this one's values into memo, and the loop's yield. */
+enum { TS_MM_COLUMNS = 4 };
+typedef struct { int n; uint32_t node[TS_MM_COLUMNS]; TsTileVal value[TS_MM_COLUMNS]; } TsMmColumns;
+TsMmColumns ts_mm_columns(TsMm *mm, TsKb *k, const TsPlace *p);
+const char *ts_mm_columns_with(TsKb *k, TsMmColumns *c, const char **results);
+const char *ts_mm_columns_next(TsMm *mm, TsKb *k, TsMmColumns *c, int cols, const TsPlace *p, TsTileVal *memo);
 /* gpu_fp8.c */
 bool ts_mm_is_fp8(const TsMm *mm);
 bool ts_mm_lies_along(const TsMm *mm);                       /* both operands along k */

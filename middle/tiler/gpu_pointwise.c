@@ -265,6 +265,7 @@ static int elements(TsJob *j, uint32_t fast)
 void ts_gpu_pointwise(TsJob *j)
 {
 	if (j->r.niter == 1 && !j->r.nodes.p[j->leaf].coef[0]) j->r.nodes.p[j->leaf].coef[0] = ts_dim_const(j->t->d, 1); /* one element is a tile too */
+	ts_region_bits(j->t, &j->r, j->value, j->r.nodes.p[j->leaf].elem);
 	Pw w = { .j = j, .fast = fast_dim(j), .warps = j->t->gpu->entry[TS_GT_POINTWISE].warps };
 	w.elements = elements(j, w.fast);
 	w.wide.vec = w.leaves.vec = ts_wide_vec(j->t, &j->r, w.fast);

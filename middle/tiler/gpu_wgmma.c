@@ -95,12 +95,13 @@ static void load_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2])
 }
 
 /* One part of the accumulator through the region and out. out: the parameter of a TMA store, or NULL. */
-static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, const char *out, const char *at)
+static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, TsMmColumns *c, const char *out, const char *at)
 {
 	TsJob *j = mm->j;
 	TsDtype to = j->r.nodes.p[j->leaf].elem;
 	int cols = part_of(v);
-	ts_kb_open(k, "for q in 0..%d", parts_of(v));
+	const char *results, *with = ts_mm_columns_with(k, c, &results);
+	ts_kb_open(k, "%sfor q in 0..%d%s", results, parts_of(v), with);
 	if (out) {
 		ts_kb_open(k, "one");
 		ts_kb_line(k, "wait_store(%d, read = true)", turns_of(v) - 1);
@@ -123,9 +124,12 @@ static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, cons
 	p->anchor = "part";
 	p->anchor_mask = 3;
 	p->anchor_elem = TS_F32;
-	TsTileVal z = ts_kb_eval(k, &j->r, j->value, p, TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n));
+	TsTileVal *memo = TS_NEW_N(k->t->a, TsTileVal, j->r.nodes.n);
+	const char *yield = ts_mm_columns_next(mm, k, c, cols, p, memo);
+	TsTileVal z = ts_kb_eval(k, &j->r, j->value, p, memo);
 	if (!out) {
 		ts_kb_store(k, &j->r, j->leaf, z, p);
+		if (*yield) ts_kb_line(k, "%s", yield);
 		ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", parts_of(v)));
 		return;
 	}
@@ -137,11 +141,12 @@ static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, cons
 	ts_kb_line(k, "store_tma(%s[%smb + 64*g:mb + 64*g + 64, n0:n0 + %d], cb[q %% %d, 64*g:64*g + 64, 0:%d])", out, at, cols, turns_of(v), cols);
 	ts_kb_line(k, "commit_store()");
 	ts_kb_close(k, "");
+	if (*yield) ts_kb_line(k, "%s", yield);
 	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", parts_of(v)));
 }
 
 /* acc: the sums of one tile; p1: the position behind them. */
-static void sums(TsKb *k, const TsMmVariant *v, const Side s[2], const char *D)
+static TsMmColumns sums(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], const TsPlace *p, const char *D)
 {
 	const char *from = v->split ? "ka" : "0", *to = v->split ? "kb" : "nk";
 	ts_kb_open(k, "c1, p1, last = for k in %s..%s with c = zero, q = p, prev = p", from, to);
@@ -156,10 +161,13 @@ static void sums(TsKb *k, const TsMmVariant *v, const Side s[2], const char *D)
 	ts_kb_line(k, "q1 = next(q)");
 	ts_kb_line(k, "yield sum, q1, q");
 	ts_kb_close(k, "");
+	TsMmColumns c = { 0 }; /* parts of k have no epilogue, three groups no registers left */
+	if (!v->split && v->wm <= 2) c = ts_mm_columns(mm, k, p);
 	ts_kb_line(k, "acc: %s @D = wait_mma(0, c1)", D);
 	ts_kb_open(k, "if %s > %s", to, from);
 	ts_kb_line(k, "release(R[last])");
 	ts_kb_close(k, "");
+	return c;
 }
 
 static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], TsPlace *p, const char *out, const char *at)
@@ -172,9 +180,9 @@ static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], 
 	ts_kb_open(k, "_ = for t in cta..all step ctas with p = p0");
 	tile_of(mm, k, v);
 	if (v->fp8) ts_mm_fp8_sums(k, v);
-	else sums(k, v, s, D);
+	TsMmColumns c = v->fp8 ? ts_mm_columns(mm, k, p) : sums(mm, k, v, s, p, D);
 	ts_kb_line(k, "ml: idx = %s%s - mb%s", v->pair ? "max(" : "", ts_kb_dim(k, mm->j->mm.m), v->pair ? ", 0)" : ""); /* the second of a pair may have none */
-	write_part(mm, k, v, p, out, at);
+	write_part(mm, k, v, p, &c, out, at);
 	ts_kb_line(k, "yield p1");
 	ts_kb_close(k, "");
 	if (out) {

@@ -307,13 +307,21 @@ const char *ts_kb_access(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace 
 
 const char *ts_kb_valid(TsKb *k, uint32_t mask, const TsPlace *p) { return valid_text(k, mask, p); }
 
-static TsTileVal eval_load(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, uint32_t index_mask)
+static TsTileVal load_leaf(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, uint32_t index_mask)
 {
 	uint32_t mask = leaf_mask(n, p) | index_mask;
 	const char *t = ts_kb_tmp(k);
 	TsTileVal v = { t, mask, bits_type(n->elem) };
 	const char *valid = valid_text(k, mask, p), *pad = p->pad && *valid ? ts_kb_fmt(k, ", pad = %s", p->pad) : "";
 	ts_kb_line(k, "%s: %s = load(%s%s%s)", t, ts_kb_type(k, v.elem, mask, p), access(k, r, n, p, index, index_mask), valid, pad);
+	return v;
+}
+
+TsTileVal ts_kb_load(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p) { return load_leaf(k, r, &r->nodes.p[id], p, NULL, 0); }
+
+static TsTileVal eval_load(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, uint32_t index_mask)
+{
+	TsTileVal v = load_leaf(k, r, n, p, index, index_mask);
 	return n->elem == TS_F16 || n->elem == TS_BF16 ? ts_kb_cast(k, v, TS_F32, p) : v;
 }
 

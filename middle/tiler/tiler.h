@@ -100,6 +100,7 @@ TsTileVal ts_kb_eval(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p, 
 /* The view that a LOAD node is at a place, and what follows it there: `, valid = …`, or nothing. */
 const char *ts_kb_access(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p);
 const char *ts_kb_valid(TsKb *k, uint32_t mask, const TsPlace *p);
+TsTileVal ts_kb_load(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p); /* a LOAD node as it lies in memory */
 TsTileVal ts_kb_cast(TsKb *k, TsTileVal v, TsDtype to, const TsPlace *p);
 TsTileVal ts_kb_spread(TsKb *k, TsTileVal v, uint32_t mask, const TsPlace *p);  /* to a wider mask */
 const char *ts_kb_type(TsKb *k, TsDtype t, uint32_t mask, const TsPlace *p);    /* f32[6, 64] @X */
