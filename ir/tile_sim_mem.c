@@ -232,9 +232,13 @@ bool sim_load(Sim *s, Agent *a, const TsTree *call, const TsTType *to, Val *out)
 	View v;
 	int64_t valid[SIM_RANK], address, zero[SIM_RANK] = { 0 };
 	Val pad = { 0 };
-	const TsTree *px = sim_keyword(call, "pad");
+	const TsTree *px = sim_keyword(call, "pad"), *cta = sim_keyword(call, "cta");
+	int64_t other;
 	*out = (Val){ 0 };
-	if (!sim_view(s, a, call->kid[1], &v) || !valid_counts(s, a, call, valid) || (px && !sim_eval(s, a, px, &pad))) return false;
+	if (!sim_view(s, a, call->kid[1], &v) || (cta && !sim_idx(s, a, cta, &other))) return false;
+	if (cta && (other < 0 || other >= s->ctas)) return sim_fail(s, cta, "E_SIM_BOUNDS", "the cluster has %d CTAs", s->ctas);
+	if (cta) v.mem = s->shared[other * s->nids + ts_tinfo(v.mem->decl)->id];
+	if (!valid_counts(s, a, call, valid) || (px && !sim_eval(s, a, px, &pad))) return false;
 	if (v.rank == 0) {
 		if (!sim_element(s, call, &v, zero, &address, false) || !touch_one(s, a, call, &v, address, false)) return false;
 		out->s = sim_get(v.mem, address);

@@ -265,12 +265,16 @@ static double upper_19_bits(double x)
 	return f;
 }
 
+/* Where the places of a warp lie in the last two axes of the sums, and which of the places. */
+typedef struct { const int32_t *coords; int rank; int64_t from, to; } At;
+static int64_t at_dim(const At *x, int64_t p, int dim) { return x->coords[x->rank * p + x->rank - 2 + dim]; }
+
 /* c + a b for the places of one warp; a: rows x k, b: k x columns, dense. elem: of a. */
-static void multiply(const Sim *s, const TsTType *t, const int32_t *coords, const Cell *c, const double *a, const double *b, const int64_t *row, const int64_t *col, int64_t k, int64_t n, TsDtype elem, Cell *out)
+static void multiply(const Sim *s, const TsTType *t, const At *at, const Cell *c, const double *a, const double *b, const int64_t *row, const int64_t *col, int64_t k, TsDtype elem, Cell *out)
 {
 	bool eight = !s->a->exact && ts_dtype_bits(elem) == 8;
-	for (int64_t p = 0; p < n; p++) {
-		const double *x = a + row[coords[2 * p]] * k, *y = b + col[coords[2 * p + 1]] * k;
+	for (int64_t p = at->from; p < at->to; p++) {
+		const double *x = a + row[at_dim(at, p, 0)] * k, *y = b + col[at_dim(at, p, 1)] * k;
 		double sum = c ? c[p].f : 0;
 		for (int64_t i = 0; i < k && eight; i += FP8_K) sum = fp8_sum(x + i, y + i, k - i < FP8_K ? k - i : FP8_K, sum);
 		for (int64_t i = 0; i < k && !eight; i++) sum += x[i] * y[i];
@@ -279,24 +283,25 @@ static void multiply(const Sim *s, const TsTType *t, const int32_t *coords, cons
 }
 
 /* Numbers the rows (columns) that this warp's places have; the count. */
-static int64_t number(const int32_t *coords, int dim, int64_t n, int64_t extent, int64_t *index)
+static int64_t number(const At *at, int dim, int64_t extent, int64_t *index)
 {
 	for (int64_t i = 0; i < extent; i++) index[i] = -1;
 	int64_t count = 0;
-	for (int64_t p = 0; p < n; p++) index[coords[2 * p + dim]] = 0;
+	for (int64_t p = at->from; p < at->to; p++) index[at_dim(at, p, dim)] = 0;
 	for (int64_t i = 0; i < extent; i++)
 		if (index[i] == 0) index[i] = count++;
 	return count;
 }
 
-/* An operand's rows as doubles, k fastest. From registers (all in this warp) or from shared memory. */
-static bool gather(Sim *s, Agent *a, const TsTree *x, const Val *v, const View *view, bool k_first, int64_t k, const int64_t *index, int64_t extent, double *out)
+/* An operand's rows as doubles, k fastest. From registers (all in this warp, or in one lane; k that lies elsewhere counts as 0) or from shared
+ * memory. */
+static bool gather(Sim *s, Agent *a, const TsTree *x, const Val *v, const View *view, bool k_first, int64_t k, const int64_t *index, int64_t extent, int64_t lane, double *out)
 {
 	const TsTType *t = &ts_tinfo(x)->type;
 	if (!view) {
 		const int32_t *coords = sim_coords(s, a, t->layout);
-		int64_t n = sim_places(t->layout);
-		for (int64_t p = 0; p < n; p++) {
+		int64_t n = sim_places(t->layout), each = ts_layout_axis_size(t->layout, TS_AX_R);
+		for (int64_t p = lane < 0 ? 0 : lane * each; p < (lane < 0 ? n : lane * each + each); p++) {
 			int64_t i = coords[2 * p + k_first], at = coords[2 * p + !k_first];
 			if (index[i] >= 0) out[index[i] * k + at] = v->tile->c[p].f;
 		}
@@ -311,18 +316,20 @@ static bool gather(Sim *s, Agent *a, const TsTree *x, const Val *v, const View *
 	return true;
 }
 
-static bool product(Sim *s, Agent *a, const TsTree *call, const TsTType *t, const Cell *c, const Val *va, const View *wa, const Val *vb, const View *wb, Cell *out)
+/* lane: of the threads of a warp this one alone, or -1: all together */
+static bool product(Sim *s, Agent *a, const TsTree *call, const TsTType *t, int64_t lane, const Cell *c, const Val *va, const View *wa, const Val *vb, const View *wb, Cell *out)
 {
-	int64_t n = sim_places(t->layout), k = ts_tinfo(call->kid[2])->type.extent[1];
-	const int32_t *coords = sim_coords(s, a, t->layout);
-	int64_t *row = room(s, t->extent[0], sizeof *row), *col = room(s, t->extent[1], sizeof *col);
-	int64_t rows = number(coords, 0, n, t->extent[0], row), cols = number(coords, 1, n, t->extent[1], col);
+	int64_t n = sim_places(t->layout), k = ts_tinfo(call->kid[2])->type.extent[1], each = ts_layout_axis_size(t->layout, TS_AX_R);
+	const int64_t *extent = t->extent + t->rank - 2;
+	At at = { sim_coords(s, a, t->layout), t->rank, lane < 0 ? 0 : lane * each, lane < 0 ? n : lane * each + each };
+	int64_t *row = room(s, extent[0], sizeof *row), *col = room(s, extent[1], sizeof *col);
+	int64_t rows = number(&at, 0, extent[0], row), cols = number(&at, 1, extent[1], col);
 	double *x = room(s, rows * k, sizeof *x), *y = room(s, cols * k, sizeof *y);
-	bool ok = gather(s, a, call->kid[2], va, wa, false, k, row, t->extent[0], x) && gather(s, a, call->kid[3], vb, wb, true, k, col, t->extent[1], y);
+	bool ok = gather(s, a, call->kid[2], va, wa, false, k, row, extent[0], lane, x) && gather(s, a, call->kid[3], vb, wb, true, k, col, extent[1], lane, y);
 	TsDtype elem = ts_tinfo(call->kid[2])->type.elem;
-	for (int64_t i = 0; i < rows * k && elem == TS_F32 && !s->a->exact; i++) x[i] = upper_19_bits(x[i]);
-	for (int64_t i = 0; i < cols * k && elem == TS_F32 && !s->a->exact; i++) y[i] = upper_19_bits(y[i]);
-	if (ok) multiply(s, t, coords, c, x, y, row, col, k, n, elem, out);
+	for (int64_t i = 0; i < rows * k && elem == TS_F32 && lane < 0 && !s->a->exact; i++) x[i] = upper_19_bits(x[i]);
+	for (int64_t i = 0; i < cols * k && elem == TS_F32 && lane < 0 && !s->a->exact; i++) y[i] = upper_19_bits(y[i]);
+	if (ok) multiply(s, t, &at, c, x, y, row, col, k, elem, out);
 	free(row), free(col), free(x), free(y);
 	return ok;
 }
@@ -393,7 +400,7 @@ bool sim_mma_run(Sim *s, Agent *a, Flight *f, const Engine *e)
 	if (!s->a->protocol) {
 		const TileBuf *c = f->zero ? NULL : f->c.flight ? f->c.flight->out : f->c.tile;
 		f->out = sim_tile(s, n);
-		ok = product(s, a, f->call, t, c ? c->c : NULL, &f->a, f->a_shared ? &f->va : NULL, NULL, &f->vb, f->out->c);
+		ok = product(s, a, f->call, t, -1, c ? c->c : NULL, &f->a, f->a_shared ? &f->va : NULL, NULL, &f->vb, f->out->c);
 	}
 	sim_drop(f->c), sim_drop(f->a);
 	return ok;
@@ -410,8 +417,10 @@ int sim_mma(Sim *s, Agent *a, const TsTree *call, const TsTree *bind, Val *out)
 	bool ok = true;
 	if (!s->a->protocol) {
 		out->tile = sim_tile(s, sim_places(t->layout));
-		if (!atom || !strcmp(atom->name, "fma")) outer(s, a, call, t, v, out->tile->c);
-		else ok = product(s, a, call, t, v[0].tile->c, &v[1], NULL, &v[2], NULL, out->tile->c);
+		bool fma = !atom || !strcmp(atom->name, "fma");
+		int64_t lanes = fma ? ts_layout_axis_size(t->layout, TS_AX_L) : 1;
+		if (fma && t->rank == 2) outer(s, a, call, t, v, out->tile->c);
+		else for (int64_t l = 0; l < lanes && ok; l++) ok = product(s, a, call, t, fma ? l : -1, v[0].tile->c, &v[1], NULL, &v[2], NULL, out->tile->c);
 	}
 	for (int i = 0; i < 3; i++) sim_drop(v[i]);
 	return ok;

@@ -420,10 +420,11 @@ static bool word_mma(TsVerify *v, TvCall *c)
 	TsTType acc;
 	const char *atom;
 	if (!tv_arity(v, c, 3, 3) || !tv_keywords(v, c, "atom zero_if") || !tv_string(v, c, "atom", "fma wgmma mma mma_tf32 mfma wmma", "fma", &atom) || !tv_expr(v, c->arg[0], NULL, &acc)) return false;
-	bool whole = ts_dtype_is_int(acc.elem) && ts_dtype_is_compute(acc.elem) && !strcmp(atom, "fma"); /* integers: multiply and add, wrapping */
-	if (acc.form != TS_TT_TILE || acc.rank != 2 || (!ts_dtype_is_float(acc.elem) && !whole)) return tv_fail(v, c->arg[0], "E_TILE_TYPE", "the accumulator is a tile of two axes that this atom adds into, this is %s", tv_type_text(v, &acc));
+	bool parts = acc.form == TS_TT_TILE && acc.rank == 3 && (v->target->cls & TS_TG_GPU); /* [s, m, n]: k in s parts, summed apart */
+	bool whole = ts_dtype_is_int(acc.elem) && ts_dtype_is_compute(acc.elem) && !strcmp(atom, "fma") && !parts; /* integers: multiply and add, wrapping */
+	if (acc.form != TS_TT_TILE || (acc.rank != 2 && !parts) || (!ts_dtype_is_float(acc.elem) && !whole)) return tv_fail(v, c->arg[0], "E_TILE_TYPE", "the accumulator is a tile of two axes (on GPUs three) that this atom adds into, this is %s", tv_type_text(v, &acc));
 	acc.decl = NULL;
-	if (strcmp(atom, "fma")) return tv_mma_gpu(v, c, atom, &acc);
+	if (strcmp(atom, "fma") || (parts && !acc.pending)) return tv_mma_gpu(v, c, atom, &acc);
 	if (tv_keyword(c, "zero_if")) return tv_fail(v, c->call, "E_TILE_ARGUMENT", "zero_if goes with wgmma only");
 	return acc.pending ? tv_fail(v, c->arg[0], "E_TILE_IN_FLIGHT", "fma accumulators are never in flight") : mma_fma(v, c, &acc);
 }
@@ -477,7 +478,9 @@ static bool load_type(TsVerify *v, TvCall *c, const TsTType *mem)
 static bool word_load(TsVerify *v, TvCall *c)
 {
 	TsTType mem;
-	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "valid pad") || !tv_mem(v, c->arg[0], &mem)) return false;
+	TsTree *stream = tv_keyword(c, "stream");
+	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "valid pad stream") || !tv_mem(v, c->arg[0], &mem)) return false;
+	if (stream && stream->kind != TS_TREE_TRUE) return tv_fail(v, stream, "E_TILE_ARGUMENT", "stream = true is the only choice");
 	return check_valid(v, c, mem.rank) && check_pad(v, c, mem.elem) && load_type(v, c, &mem);
 }
 

@@ -62,7 +62,10 @@ static bool own_part(TsVerify *v, const TsTree *x, const TsTType *mem, const TsL
 static bool word_get(TsVerify *v, TvCall *c)
 {
 	TsTType mem;
-	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "") || !in_one(v, c, false) || !shared_view(v, c->arg[0], &mem)) return false;
+	TsTree *cta = tv_keyword(c, "cta"); /* in the shared memory of that CTA of the cluster */
+	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "cta") || !in_one(v, c, false) || !shared_view(v, c->arg[0], &mem) || (cta && !tv_idx(v, cta))) return false;
+	if (cta && v->cluster < 2) return tv_fail(v, cta, "E_TILE_SCOPE", "the kernel has no cluster");
+	if (cta && ts_tinfo(cta)->known && (ts_tinfo(cta)->value < 0 || ts_tinfo(cta)->value >= v->cluster)) return tv_fail(v, cta, "E_TILE_RANGE", "the cluster has %lld CTAs", (long long)v->cluster);
 	if (!c->nwant || c->want[0].form != TS_TT_TILE || !c->want[0].layout) return tv_fail(v, c->call, "E_TILE_LAYOUT", "get needs a result with type and layout");
 	if (!tv_shape_eq(&mem, &c->want[0]) || mem.elem != c->want[0].elem || c->want[0].pending) return tv_fail(v, c->call, "E_TILE_SHAPE", "the place holds %s, the result is %s", tv_type_text(v, &mem), tv_type_text(v, &c->want[0]));
 	return own_part(v, c->arg[0], &mem, c->want[0].layout) && give(c, &c->want[0]);
@@ -326,6 +329,71 @@ static bool matches(TsVerify *v, const char *c, const char *a, const char *b, co
 	return ts_layout_axis_size(&ka, TS_AX_R) == ts_layout_axis_size(&kb, TS_AX_R) && ts_layout_extent(&ka, 0) == ts_layout_extent(&kb, 0);
 }
 
+/* ---- operands in registers, by where their elements lie ---- */
+/* The atom `mma` is m16 n8 k16 of a warp: lane 4g + t holds of C the rows of g at columns 2t, 2t + 1; of A the rows of g, of B column g, both at
+ * the k of t. Which rows g has and which k t has is free, as long as C and A, and A and B, agree. `fma` multiplies what a thread holds. In
+ * both, k that lies over warps (for fma: lanes too) is summed apart: C's first axis of three says where. */
+typedef struct { const TsLayout *c, *a, *b /* [n, k] */; bool matrix; int64_t sums; } Product;
+
+static bool one_place(const Product *x, const int64_t *place, int64_t *k_of)
+{
+	int64_t c[TS_LAY_RANK], a[TS_LAY_RANK], b[TS_LAY_RANK], first[TS_AX_COUNT], c0[TS_LAY_RANK], a0[TS_LAY_RANK], b0[TS_LAY_RANK], at[TS_LAY_RANK];
+	int m = x->c->rank - 2, n = m + 1;
+	memcpy(first, place, sizeof first);
+	ts_layout_at(x->c, place, c), ts_layout_at(x->a, place, a), ts_layout_at(x->b, place, b);
+	if (c[m] != a[0] || a[1] != b[1]) return false;
+	if (x->matrix) {
+		int64_t t = place[TS_AX_L] % 4, g = place[TS_AX_L] / 4;
+		first[TS_AX_L] = 0;
+		ts_layout_at(x->c, first, c0), ts_layout_at(x->a, first, a0), ts_layout_at(x->b, first, b0);
+		if (c[n] - c0[n] != 2 * t || b[0] - b0[0] != g || c0[n] != b0[0] || (m && c[0] != c0[0])) return false;
+		first[TS_AX_L] = 4 * g;
+		ts_layout_at(x->a, first, at);
+		if (at[0] != a[0]) return false;
+		first[TS_AX_L] = t;
+		ts_layout_at(x->a, first, at);
+		if (at[1] != a[1]) return false;
+		a[1] = a0[1];
+	} else if (c[n] != b[0]) {
+		return false;
+	}
+	int64_t *k = &k_of[m ? c[0] : 0];
+	if (*k < 0) *k = a[1];
+	return *k == a[1];
+}
+
+/* registers along one dim */
+static int64_t registers_of(const TsLayout *l, int dim)
+{
+	int64_t n = 1;
+	for (int i = 0; i < l->n; i++)
+		if (l->d[i].axis == TS_AX_R && l->d[i].dim == dim) n *= l->d[i].extent;
+	return n;
+}
+
+static bool agree(const Product *x)
+{
+	enum { MOST = 1024 };
+	int64_t k_of[MOST], size[TS_AX_COUNT], place[TS_AX_COUNT] = { 0 };
+	int m = x->c->rank - 2;
+	for (int i = 0; i < TS_AX_COUNT; i++) {
+		size[i] = i == TS_AX_R ? 1 : ts_layout_axis_size(x->c, (TsAxis)i);
+		if (i != TS_AX_R && (ts_layout_axis_size(x->a, (TsAxis)i) != size[i] || ts_layout_axis_size(x->b, (TsAxis)i) != size[i])) return false;
+	}
+	if (x->sums > MOST || (m && registers_of(x->c, 0) > 1)) return false;
+	if (x->matrix && (size[TS_AX_L] != 32 || registers_of(x->a, 0) % 2 || registers_of(x->a, 1) % 4 || registers_of(x->c, m + 1) % 2)) return false;
+	for (int64_t i = 0; i < x->sums; i++) k_of[i] = -1;
+	for (place[TS_AX_C] = 0; place[TS_AX_C] < size[TS_AX_C]; place[TS_AX_C]++)
+		for (place[TS_AX_G] = 0; place[TS_AX_G] < size[TS_AX_G]; place[TS_AX_G]++)
+			for (place[TS_AX_W] = 0; place[TS_AX_W] < size[TS_AX_W]; place[TS_AX_W]++)
+				for (place[TS_AX_L] = 0; place[TS_AX_L] < size[TS_AX_L]; place[TS_AX_L]++)
+					if (!one_place(x, place, k_of)) return false;
+	for (int64_t i = 0; i < x->sums; i++)
+		for (int64_t j = 0; j < i; j++)
+			if (k_of[i] == k_of[j]) return false;
+	return true;
+}
+
 enum { TS_AE_HALF = 1, TS_AE_FP8 = 2, TS_AE_TF32 = 4 };
 
 static int elems_of(TsDtype t)
@@ -352,7 +420,8 @@ bool tv_mma_gpu(TsVerify *v, TvCall *c, const char *atom, const TsTType *acc)
 #define TILE_ATOM(name, targets, c, a, b, elems) { name, targets, c, a, b, elems },
 #include "ir/tile_atoms.def"
 	};
-	bool wgmma = !strcmp(atom, "wgmma");
+	bool wgmma = !strcmp(atom, "wgmma"), fma = !strcmp(atom, "fma"), parts = acc->rank == 3;
+	const int64_t *mn = acc->extent + parts;
 	int elems = 0;
 	TsTType a, b, cond, out = *acc;
 	TsTree *zero = tv_keyword(c, "zero_if");
@@ -362,23 +431,30 @@ bool tv_mma_gpu(TsVerify *v, TvCall *c, const char *atom, const TsTType *acc)
 	if (zero && !tv_operand(v, zero, &cond, TS_BOOL)) return false;
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
 		if (!strcmp(table[i].name, atom) && table[i].targets & v->target->cls) elems |= table[i].elems;
-	if (!elems) return tv_fail(v, c->call, "E_TILE_TARGET", "%s has no '%s'", v->target->name, atom);
+	if (!elems && !fma) return tv_fail(v, c->call, "E_TILE_TARGET", "%s has no '%s'", v->target->name, atom);
 	for (int i = 0; i < 2; i++) {
 		const TsTType *t = i ? &b : &a;
 		bool shared = t->form == TS_TT_MEM && t->space == TS_SP_SHARED, reg = t->form == TS_TT_TILE && !t->pending;
 		if (t->rank != 2 || !(wgmma ? shared || (reg && i == 0) : reg)) return tv_fail(v, c->arg[1 + i], "E_TILE_TYPE", "'%s' takes %s here, this is %s", atom, wgmma ? i ? "shared memory" : "shared memory or registers" : "a register tile", tv_type_text(v, t));
-		if (!(elems_of(t->elem) & elems)) return tv_fail(v, c->arg[1 + i], "E_TILE_TYPE", "'%s' multiplies %s, not %s", atom, elems == TS_AE_TF32 ? "f32" : elems & TS_AE_FP8 ? "bf16, f16, fp8_e4m3 or fp8_e5m2" : "bf16 or f16", ts_dtype_name(t->elem));
+		if (!fma && !(elems_of(t->elem) & elems)) return tv_fail(v, c->arg[1 + i], "E_TILE_TYPE", "'%s' multiplies %s, not %s", atom, elems == TS_AE_TF32 ? "f32" : elems & TS_AE_FP8 ? "bf16, f16, fp8_e4m3 or fp8_e5m2" : "bf16 or f16", ts_dtype_name(t->elem));
 		if (shared && elems_of(t->elem) == TS_AE_FP8 && !lies_along(c->arg[1 + i], 1 - i)) return tv_fail(v, c->arg[1 + i], "E_TILE_LAYOUT", "8-bit operands of '%s' lie along k in shared memory", atom);
 		if (shared && !own_part(v, c->arg[1 + i], t, NULL)) return false;
 	}
-	if ((a.elem != b.elem && elems_of(a.elem) != TS_AE_FP8) || elems_of(a.elem) != elems_of(b.elem) || acc->elem != TS_F32) return tv_fail(v, c->call, "E_TILE_TYPE", "%s and %s into %s", ts_dtype_name(a.elem), ts_dtype_name(b.elem), ts_dtype_name(acc->elem));
-	if (acc->extent[0] != a.extent[0] || a.extent[1] != b.extent[0] || b.extent[1] != acc->extent[1])
-		return tv_fail(v, c->call, "E_TILE_SHAPE", "[%lld, %lld] is no product of [%lld, %lld] and [%lld, %lld]", (long long)acc->extent[0], (long long)acc->extent[1], (long long)a.extent[0], (long long)a.extent[1], (long long)b.extent[0], (long long)b.extent[1]);
+	if (parts && ((strcmp(atom, "mma") && !fma) || a.elem != b.elem || (!fma && elems_of(a.elem) != TS_AE_HALF) || acc->elem != (fma ? a.elem : TS_F32)))
+		return tv_fail(v, c->call, "E_TILE_TYPE", "sums of three axes are for 'fma', and for 'mma' on bf16 or f16, this is %s by '%s'", ts_dtype_name(a.elem), atom);
+	if (!parts && ((a.elem != b.elem && elems_of(a.elem) != TS_AE_FP8) || elems_of(a.elem) != elems_of(b.elem) || acc->elem != TS_F32)) return tv_fail(v, c->call, "E_TILE_TYPE", "%s and %s into %s", ts_dtype_name(a.elem), ts_dtype_name(b.elem), ts_dtype_name(acc->elem));
+	if (mn[0] != a.extent[0] || a.extent[1] != b.extent[0] || b.extent[1] != mn[1])
+		return tv_fail(v, c->call, "E_TILE_SHAPE", "[%lld, %lld] is no product of [%lld, %lld] and [%lld, %lld]", (long long)mn[0], (long long)mn[1], (long long)a.extent[0], (long long)a.extent[1], (long long)b.extent[0], (long long)b.extent[1]);
 	if (acc->pending && !wgmma) return tv_fail(v, c->arg[0], "E_TILE_IN_FLIGHT", "only wgmma accumulates in flight");
 	int step = 256 / ts_dtype_bits(a.elem);
 	if (wgmma && (a.extent[1] % step || v->warps != 4)) return tv_fail(v, c->call, "E_TILE_ROLE", "wgmma runs in roles of 4 warps, on k in steps of %d", step);
+	if (wgmma && (v->threads / v->target->warp - v->warps * v->times) % 4) return tv_fail(v, c->call, "E_TILE_ROLE", "a group of four warps begins at a multiple of four; put this role first");
 	TsLayout bt = { 0 };
 	if (b.form == TS_TT_TILE) bt = ts_layout_coalesce(&(TsLayout){ 0 }), bt = ts_layout_transpose(b.layout), bt = ts_layout_coalesce(&bt);
+	if (parts) {
+		Product x = { .c = acc->layout, .a = a.layout, .b = &bt, .matrix = !fma, .sums = acc->extent[0] };
+		return agree(&x) ? give(c, &out) : tv_fail(v, c->call, "E_TILE_LAYOUT", "the operands do not lie as the sums do: c %s, a %s, b %s", tv_layout_text(v, acc->layout), tv_layout_text(v, a.layout), tv_layout_text(v, &bt));
+	}
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
 		if (strcmp(table[i].name, atom) || !(table[i].targets & v->target->cls) || table[i].elems != elems_of(a.elem)) continue;
 		if (!matches(v, table[i].c, table[i].a, table[i].b, acc->layout, a.form == TS_TT_TILE ? a.layout : NULL, b.form == TS_TT_TILE ? &bt : NULL)) continue;

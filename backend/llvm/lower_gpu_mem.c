@@ -16,7 +16,7 @@ typedef struct {
 	Val coord[TS_LAY_RANK];       /* i64: this thread's coordinates, made when needed */
 	Val room[TS_LAY_RANK];        /* i32: elements left from there on, made when needed */
 	Val (*index)[TS_LAY_RANK];    /* the gathers' integers by register */
-	bool limited;
+	bool limited, stream;
 	Val left[TS_LAY_RANK];        /* i64, NULL: all */
 	int64_t left_multiple[TS_LAY_RANK];
 } Access;
@@ -343,24 +343,26 @@ static const char *operands(Lower *w, int from, int n)
 	return s;
 }
 
-/* an access of n elements where p holds; elsewhere pad (a constant; NULL: 0) */
-static void load_if(Lower *w, TsDtype t, Val address, Val p, int n, Val pad, Val *x)
+/* An access of n elements where p holds (NULL: everywhere); elsewhere pad (a constant; NULL: 0). stream: it is read once, so it takes no place
+ * in the cache of the SM, and its neighbours come with it into that of the GPU: memory is read in larger pieces than a row of four lanes. */
+static void load_if(Lower *w, TsDtype t, Val address, Val p, int n, Val pad, bool stream, Val *x)
 {
 	Val fill[MAX_GROUP], other[4];
 	Shape s = shape_of(t, n);
 	LLVMTypeRef word = s.letter == 'h' ? w->i16 : s.bits == 64 ? w->i64 : w->i32, types[4] = { word, word, word, word };
 	TsBuf text = { 0 }, names = { 0 };
-	ts_buf_fmt(&text, "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, $%d, 0;\n", s.words + 1);
+	const char *hint = stream ? ".L1::no_allocate.L2::256B" : "";
+	if (p) ts_buf_fmt(&text, "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, $%d, 0;\n", s.words + 1);
 	for (int i = 0; i < s.words; i++) {
-		ts_buf_fmt(&text, "\tmov.b%d $%d, $%d;\n", s.letter == 'h' ? 16 : s.bits, i, s.words + 2);
+		if (p) ts_buf_fmt(&text, "\tmov.b%d $%d, $%d;\n", s.letter == 'h' ? 16 : s.bits, i, s.words + 2);
 		ts_buf_fmt(&names, "=&%c,", s.letter);
 	}
-	ts_buf_fmt(&text, "\t@p ld.global.%s %s, [$%d];\n}", s.type, operands(w, 0, s.words), s.words);
+	ts_buf_fmt(&text, p ? "\t@p ld.global%s.%s %s, [$%d];\n}" : "ld.global%s.%s %s, [$%d];", hint, s.type, operands(w, 0, s.words), s.words);
 	ts_buf_fmt(&names, "l,r,%c,~{memory}", s.letter);
 	for (int i = 0; i < n; i++) fill[i] = pad ? pad : LLVMConstNull(lw_elem_type(w, t));
 	lg_words(w, t, fill, n, other); /* all words are alike */
 	if (s.bits == 8) other[0] = LLVMBuildZExt(w->b, other[0], w->i16, "");
-	Val args[] = { address, LLVMBuildZExt(w->b, p, w->i32, ""), other[0] }, got[4];
+	Val args[] = { address, p ? LLVMBuildZExt(w->b, p, w->i32, "") : lw_i32(w, 1), other[0] }, got[4];
 	Val r = lg_asm(w, text.p, names.p, s.words > 1 ? LLVMStructTypeInContext(w->lc, types, (unsigned)s.words, 0) : word, args, 3);
 	for (int i = 0; i < s.words; i++) {
 		got[i] = s.words > 1 ? LLVMBuildExtractValue(w->b, r, (unsigned)i, "") : r;
@@ -427,7 +429,7 @@ static Val nibble(Access *a, int r, Val p)
 	Lower *w = a->w;
 	int64_t fixed;
 	Val at = offset_at(a, r, &fixed), byte;
-	if (p) load_if(w, TS_UINT8, address_at(a, r), p, 1, NULL, &byte);
+	if (p) load_if(w, TS_UINT8, address_at(a, r), p, 1, NULL, false, &byte);
 	else load_plain(w, TS_UINT8, address_at(a, r), 1, &byte);
 	Val odd = LLVMBuildTrunc(w->b, LLVMBuildAnd(w->b, lw_add(w, at, lw_i64(w, fixed)), lw_i64(w, 1), ""), w->i8, "");
 	Val shifted = LLVMBuildLShr(w->b, byte, LLVMBuildShl(w->b, odd, LLVMConstInt(w->i8, 2, 0), ""), "");
@@ -442,7 +444,7 @@ static void load_registers(Access *a, bool whole, Val pad, Frag *out)
 		n = group_at(a, r, whole);
 		bool half = lw_packed(a->view.elem) && n == 1, filled = pad && LLVMIsConstant(pad) && !half;
 		if (half) out->v[r] = nibble(a, r, p);
-		else if (p) load_if(w, a->view.elem, address_at(a, r), p, n, filled ? pad : NULL, &out->v[r]);
+		else if (p || a->stream) load_if(w, a->view.elem, address_at(a, r), p, n, filled ? pad : NULL, a->stream, &out->v[r]);
 		else load_plain(w, a->view.elem, address_at(a, r), n, &out->v[r]);
 		for (int i = 0; p && pad && !filled && i < n; i++) out->v[r + i] = LLVMBuildSelect(w->b, p, out->v[r + i], pad, "");
 	}
@@ -470,6 +472,7 @@ Frag lg_load(Lower *w, const TsTree *call, const TsTType *type)
 	if (type->form != TS_TT_TILE) return load_scalar(w, call);
 	Frag out = lw_frag(w, type);
 	Access a = access_of(w, call, call->kid[1], out.at);
+	a.stream = lw_keyword(call, "stream") != NULL;
 	Val pad = lw_keyword(call, "pad") ? lw_pad(w, call, a.view.elem) : NULL;
 	if (!whole_is_wider(&a)) return load_registers(&a, !a.limited, pad, &out), out;
 	Frag other = lw_frag(w, type);

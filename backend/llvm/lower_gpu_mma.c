@@ -98,6 +98,92 @@ static Frag mma_tile(Lower *w, const TsTree *call, const TsTType *type)
 	return out;
 }
 
+/* ---- sums of three axes: k in parts, by where the elements lie ---- */
+/* the coordinates of registers along one axis, rising, each once */
+static int along(const Places *p, int axis, int64_t *out, int max)
+{
+	int n = 0;
+	for (int r = 0; r < p->regs; r++) {
+		int64_t c = p->reg[r][axis];
+		int i = 0;
+		while (i < n && out[i] < c) i++;
+		if ((i < n && out[i] == c) || n == max) continue;
+		memmove(out + i + 1, out + i, (size_t)(n - i) * sizeof *out);
+		out[i] = c;
+		n++;
+	}
+	return n;
+}
+
+/* the 16-bit elements of x at (i, k) and (i, k1); turned: x is [k, i] */
+static Val pair_at(Lower *w, const TsTree *at, const Frag *x, bool turned, int64_t i, int64_t k, int64_t k1)
+{
+	int r = turned ? register_at(w, at, x->at, k, i) : register_at(w, at, x->at, i, k), q = turned ? register_at(w, at, x->at, k1, i) : register_at(w, at, x->at, i, k1);
+	Val two[] = { x->v[r], x->v[q] }, word;
+	lg_words(w, x->elem, two, 2, &word);
+	return word;
+}
+
+/* which register of the sums [s, m, n] is (i, j) */
+static int sum_at(Lower *w, const TsTree *at, const Frag *c, int64_t i, int64_t j)
+{
+	for (int r = 0; r < c->at->regs; r++)
+		if (c->at->reg[r][1] == i && c->at->reg[r][2] == j) return r;
+	lw_fail(w, at, "the tile is no pattern of the instruction's fragments");
+}
+
+enum { MAX_ALONG = 256 };
+typedef struct { int nm, nn, nk; int64_t m[MAX_ALONG], n[MAX_ALONG], k[MAX_ALONG]; } Parts;
+
+static void parts_of(const Frag *a, const Frag *b, Parts *p)
+{
+	p->nm = along(a->at, 0, p->m, MAX_ALONG), p->nn = along(b->at, 1, p->n, MAX_ALONG), p->nk = along(a->at, 1, p->k, MAX_ALONG);
+}
+
+/* Four rising k of a thread make a step, two rising rows a pair, whatever they are: a and b hold the same. */
+static void multiply_parts(Lower *w, const TsTree *call, const Frag *c, const Frag *a, const Frag *b, Frag *out)
+{
+	Parts p;
+	parts_of(a, b, &p);
+	for (int kk = 0; kk + 3 < p.nk; kk += 4) {
+		Val fb[MAX_ALONG][2];
+		for (int j = 0; j < p.nn; j++)
+			for (int q = 0; q < 2; q++) fb[j][q] = pair_at(w, call, b, true, p.n[j], p.k[kk + 2 * q], p.k[kk + 2 * q + 1]);
+		for (int i = 0; i + 1 < p.nm; i += 2) {
+			Val fa[4];
+			for (int q = 0; q < 4; q++) fa[q] = pair_at(w, call, a, false, p.m[i + q % 2], p.k[kk + q / 2 * 2], p.k[kk + q / 2 * 2 + 1]);
+			for (int j = 0; j < p.nn; j++) {
+				Val fc[4];
+				int place[4];
+				for (int q = 0; q < 4; q++) fc[q] = out->v[place[q] = sum_at(w, call, c, p.m[i + q / 2], p.n[j] + q % 2)];
+				mma_sync(w, a->elem, b->elem, fa, fb[j], fc);
+				for (int q = 0; q < 4; q++) out->v[place[q]] = fc[q];
+			}
+		}
+	}
+}
+
+/* What each thread holds, multiplied and added in the order of k. */
+static void add_parts(Lower *w, const TsTree *call, const Frag *c, const Frag *a, const Frag *b, Frag *out)
+{
+	Parts p;
+	parts_of(a, b, &p);
+	for (int q = 0; q < p.nk; q++)
+		for (int i = 0; i < p.nm; i++)
+			for (int j = 0; j < p.nn; j++) {
+				int r = sum_at(w, call, c, p.m[i], p.n[j]);
+				out->v[r] = ts_math_fma(&w->math, a->v[register_at(w, call, a->at, p.m[i], p.k[q])], b->v[register_at(w, call, b->at, p.k[q], p.n[j])], out->v[r]);
+			}
+}
+
+static Frag parts_tile(Lower *w, const TsTree *call, const TsTType *type, bool matrix)
+{
+	Frag c = tile_of(w, call->kid[1]), a = tile_of(w, call->kid[2]), b = tile_of(w, call->kid[3]), out = lw_frag(w, type);
+	memcpy(out.v, c.v, (size_t)c.n * sizeof *c.v);
+	(matrix ? multiply_parts : add_parts)(w, call, &c, &a, &b, &out);
+	return out;
+}
+
 /* ---- wgmma ---- */
 /* An operand in shared memory as descriptors see it. */
 typedef struct { Shared s; int outer, inner; /* the buffer's axes of m (or n) and of k */ bool k_major; Val low; int64_t high; } Operand;
@@ -224,6 +310,7 @@ static Frag wgmma_tile(Lower *w, const TsTree *call, const TsTType *type)
 
 Frag lg_mma(Lower *w, const TsTree *call, const TsTType *type, const char *atom)
 {
+	if (type->rank == 3) return parts_tile(w, call, type, strcmp(atom, "fma") != 0);
 	if (!strcmp(atom, "mma") || !strcmp(atom, "mma_tf32")) return mma_tile(w, call, type);
 	if (!strcmp(atom, "wgmma")) return wgmma_tile(w, call, type);
 	lw_fail(w, call, "target %s has no mma atom '%s'", w->target->name, atom);

@@ -120,18 +120,40 @@ Val lg_swizzled(Lower *w, const TsLayout *l, Val byte)
 
 static bool power(int64_t n) { return n > 0 && !(n & (n - 1)); }
 
-/* Do start, thread and registers set different bits of every coordinate, and are the memory's digits fields of bits? The topmost digit
- * may count anything when the view names one place along it. */
-static bool separable(const Shared *s, const TsLayout *reg)
+/* Is the buffer's axis one digit of memory? Then what adds up to a coordinate along it adds up in memory too. */
+static bool is_line(const TsLayout *l, int axis)
 {
-	for (int i = 0; i < s->layout->n; i++)
-		if ((!power(s->layout->d[i].extent) && !(i + 1 == s->layout->n && s->layout->d[i].dim != TS_LAY_NODIM && s->axis[s->layout->d[i].dim] < 0)) || (s->layout->d[i].dim != TS_LAY_NODIM && !power(s->layout->d[i].stride))) return false;
-	for (int i = 0; i < reg->n; i++)
-		if (reg->d[i].dim != TS_LAY_NODIM && (!power(reg->d[i].extent) || !power(reg->d[i].stride))) return false;
+	int n = 0;
+	for (int i = 0; i < l->n; i++) n += l->d[i].dim == axis && l->d[i].extent > 1;
+	return n < 2 && !l->swizzle;
+}
+
+/* Elements between neighbours along such an axis. */
+static int64_t line_step(const TsLayout *l, int axis)
+{
+	int64_t c[TS_LAY_RANK] = { 0 };
+	c[axis] = 1;
+	return lg_linear(l, c);
+}
+
+/* Along every axis of several digits (bits: along every axis, as parts that are joined by xor need): do start, thread and registers set
+ * different bits of the coordinate, and are the digits fields of bits? The topmost digit may count anything when the view names one place
+ * along it. */
+static bool separable(const Shared *s, const TsLayout *reg, bool bits)
+{
+	const TsLayout *l = s->layout;
+	for (int i = 0; i < l->n; i++) {
+		TsDigit d = l->d[i];
+		if (!bits && d.dim != TS_LAY_NODIM && is_line(l, d.dim)) continue;
+		if ((!power(d.extent) && !(i + 1 == l->n && d.dim != TS_LAY_NODIM && s->axis[d.dim] < 0)) || (d.dim != TS_LAY_NODIM && !power(d.stride))) return false;
+	}
 	for (int i = 0; i < s->rank; i++) {
+		if (!bits && is_line(l, i)) continue;
 		int64_t extent = s->axis[i] < 0 ? 1 : s->extent[s->axis[i]], up = 1;
 		while (up < extent) up *= 2;
 		if (s->multiple[i] % up) return false;
+		for (int k = 0; k < reg->n && s->axis[i] >= 0; k++)
+			if (reg->d[k].dim == s->axis[i] && (!power(reg->d[k].extent) || !power(reg->d[k].stride))) return false;
 	}
 	return true;
 }
@@ -143,6 +165,7 @@ typedef struct {
 	bool separate;
 	int bytes;
 	Val varying;             /* separate: start and thread, swizzled, without the base */
+	int64_t fixed;           /* separate, no swizzle: elements that constant starts add */
 	Val coord[TS_LAY_RANK];  /* else: start and thread, by the buffer's axes */
 } Lay;
 
@@ -155,7 +178,7 @@ static void register_coord(const Lay *y, int r, int64_t *c)
 /* thread: i32 by the tile's axes */
 static Lay lay_out(Lower *w, const Shared *s, const Places *at, const Val *thread)
 {
-	Lay y = { .w = w, .s = s, .at = at, .separate = separable(s, at->layout), .bytes = ts_dtype_bits(s->elem) / 8 };
+	Lay y = { .w = w, .s = s, .at = at, .separate = separable(s, at->layout, false), .bytes = ts_dtype_bits(s->elem) / 8 };
 	Val own[TS_LAY_RANK];
 	if (!y.bytes) lw_fail(w, NULL, "elements of less than a byte do not lie in shared memory on target %s", w->target->name);
 	for (int i = 0; i < s->rank; i++) {
@@ -163,8 +186,14 @@ static Lay lay_out(Lower *w, const Shared *s, const Places *at, const Val *threa
 		y.coord[i] = own[i] ? lw_add(w, s->start[i], own[i]) : s->start[i];
 	}
 	if (!y.separate) return y;
-	Val size = lw_i32(w, y.bytes);
-	Val start = lg_swizzled(w, s->layout, lw_mul(w, lg_linear_of(w, s, s->start), size)), lanes = lg_swizzled(w, s->layout, lw_mul(w, lg_linear_of(w, s, own), size));
+	Val size = lw_i32(w, y.bytes), begin[TS_LAY_RANK];
+	int64_t known[TS_LAY_RANK] = { 0 };
+	memcpy(begin, s->start, sizeof begin);
+	for (int i = 0; i < s->rank && !s->layout->swizzle; i++)
+		if (lw_is_const(begin[i], &known[i])) begin[i] = NULL;
+		else known[i] = 0;
+	y.fixed = lg_linear(s->layout, known);
+	Val start = lg_swizzled(w, s->layout, lw_mul(w, lg_linear_of(w, s, begin), size)), lanes = lg_swizzled(w, s->layout, lw_mul(w, lg_linear_of(w, s, own), size));
 	y.varying = s->layout->swizzle ? LLVMBuildXor(w->b, start, lanes, "") : lw_add(w, start, lanes);
 	return y;
 }
@@ -185,11 +214,22 @@ static Val offset_of(const Lay *y, int r)
 	Lower *w = y->w;
 	int64_t c[TS_LAY_RANK];
 	register_coord(y, r, c);
-	if (y->separate) return lw_add(w, y->s->base, joined(y, y->varying, swizzled(y->s->layout, lg_linear(y->s->layout, c) * y->bytes)));
+	if (y->separate) return lw_add(w, y->s->base, joined(y, y->varying, swizzled(y->s->layout, (y->fixed + lg_linear(y->s->layout, c)) * y->bytes)));
 	Val at[TS_LAY_RANK];
 	for (int i = 0; i < y->s->rank; i++) at[i] = lw_add(w, y->coord[i], lw_i32(w, c[i]));
 	Val byte = lw_mul(w, lg_linear_of(w, y->s, at), lw_i32(w, y->bytes));
 	return lw_add(w, y->s->base, lg_swizzled(w, y->s->layout, byte));
+}
+
+/* The address of register r. A part that is known goes into the instruction: it is added to the address last. */
+static Val pointer_to(const Lay *y, int r)
+{
+	Lower *w = y->w;
+	if (!y->separate || y->s->layout->swizzle) return lg_shared_at(w, offset_of(y, r));
+	int64_t c[TS_LAY_RANK];
+	register_coord(y, r, c);
+	Val p = lg_shared_at(w, lw_add(w, y->s->base, y->varying)), fixed = lw_i32(w, (y->fixed + lg_linear(y->s->layout, c)) * y->bytes);
+	return LLVMBuildInBoundsGEP2(w->b, w->i8, p, &fixed, 1, "");
 }
 
 /* What every thread's linear offset (of elements) is a multiple of: its digits' shares of the first digit of memory, its start's. */
@@ -209,7 +249,7 @@ static int64_t thread_multiple(const Lay *y)
 	for (int k = 0; k < y->s->rank; k++) {
 		int64_t c[TS_LAY_RANK] = { 0 };
 		c[k] = y->s->multiple[k];
-		int64_t at = lg_linear(m, c);
+		int64_t at = is_line(m, k) ? c[k] * line_step(m, k) : lg_linear(m, c);
 		if (at) all = ts_gcd(all, at);
 	}
 	return all;
@@ -261,7 +301,7 @@ static Matrices matrices_of(const Shared *s, const Places *at)
 	Matrices m = { .rows = row.dim, .columns = quad.dim, .per = per };
 	if (!per || ts_layout_axis_size(l, TS_AX_L) != WARP || quad.extent != 4 || quad.stride != (uint32_t)per || row.extent != 8 || row.stride != 1) return m;
 	if ((per > 1 && (pair.stride != 1 || pair.extent % per || pair.dim != quad.dim)) || row.dim == quad.dim || row.dim == TS_LAY_NODIM || quad.dim == TS_LAY_NODIM) return m;
-	if (!separable(s, l)) return m;
+	if (!separable(s, l, true)) return m;
 	m.transposed = per == 2 && row_side_by_side(s, m.rows);
 	m.ok = m.transposed || row_side_by_side(s, m.columns);
 	return m;
@@ -272,7 +312,7 @@ static int64_t matrix_offset(const Lay *y, int q)
 {
 	int64_t c[TS_LAY_RANK];
 	register_coord(y, 32 / (8 * y->bytes) * q, c);
-	return swizzled(y->s->layout, lg_linear(y->s->layout, c) * y->bytes);
+	return swizzled(y->s->layout, (y->fixed + lg_linear(y->s->layout, c)) * y->bytes);
 }
 
 /* Each lane gives the address of a row: lanes 0-7 of the first matrix, 8-15 of the second, and so on. */
@@ -354,7 +394,15 @@ static void all_threads(Lower *w, const Places *at, Val *thread)
 	for (int d = 0; d < at->rank; d++) thread[d] = lg_coord(w, at->layout, d);
 }
 
-static void move(Lower *w, const Shared *s, const Places *at, Val *v, bool loading)
+/* the address of an offset in the shared memory of CTA i of the cluster */
+static Val in_cta(Lower *w, Val p, Val i)
+{
+	Val args[] = { p, i };
+	return lg_intrinsic(w, "llvm.nvvm.mapa.shared.cluster", args, 2);
+}
+
+/* cta: i32, whose shared memory, or NULL: this one's */
+static void move(Lower *w, const Shared *s, const Places *at, Val cta, Val *v, bool loading)
 {
 	Val thread[TS_LAY_RANK];
 	all_threads(w, at, thread);
@@ -362,7 +410,8 @@ static void move(Lower *w, const Shared *s, const Places *at, Val *v, bool loadi
 	int64_t multiple = thread_multiple(&y);
 	for (int r = 0, n; r < at->regs; r += n) {
 		n = group_at(&y, r, multiple);
-		Val p = lg_shared_at(w, offset_of(&y, r));
+		Val p = pointer_to(&y, r);
+		if (cta) p = in_cta(w, p, cta);
 		if (loading) lg_load_shared(w, s->elem, p, n, &v[r]);
 		else lg_store_shared(w, s->elem, p, n, &v[r]);
 	}
@@ -373,8 +422,9 @@ Frag lg_get(Lower *w, const TsTree *call, const TsTType *type)
 	Shared s = lg_shared(w, call->kid[1]);
 	Frag out = lw_frag(w, type);
 	Matrices m = matrices_of(&s, out.at);
-	if (m.ok) get_matrices(w, &s, &m, &out);
-	else move(w, &s, out.at, out.v, true);
+	const TsTree *cta = lw_keyword(call, "cta");
+	if (m.ok && !cta) get_matrices(w, &s, &m, &out);
+	else move(w, &s, out.at, cta ? LLVMBuildTrunc(w->b, lw_idx(w, cta), w->i32, "") : NULL, out.v, true);
 	return out;
 }
 
@@ -384,7 +434,7 @@ void lg_put(Lower *w, const TsTree *call)
 	Frag x = lw_expr(w, call->kid[2]);
 	Matrices m = matrices_of(&s, x.at);
 	if (m.ok && has_stmatrix(w)) put_matrices(w, &s, &m, &x);
-	else move(w, &s, x.at, x.v, false);
+	else move(w, &s, x.at, NULL, x.v, false);
 }
 
 /* ---- cp.async ---- */
@@ -403,7 +453,7 @@ void lg_copy_async(Lower *w, const TsTree *call)
 	for (int i = 0; i < n; i++) {
 		int bytes = piece[i].n * y.bytes;
 		if (group_at(&y, piece[i].reg, multiple) < piece[i].n) lw_fail(w, call, "pieces of %d bytes do not lie side by side in shared memory", bytes);
-		Val to = lg_shared_at(w, offset_of(&y, piece[i].reg));
+		Val to = pointer_to(&y, piece[i].reg);
 		const char *name = bytes == 16 ? "llvm.nvvm.cp.async.cg.shared.global.16" : ts_printf(w->arena, "llvm.nvvm.cp.async.ca.shared.global.%d", bytes);
 		Val args[] = { to, piece[i].address, piece[i].bytes };
 		lg_intrinsic(w, piece[i].bytes ? ts_printf(w->arena, "%s.s", name) : name, args, piece[i].bytes ? 3 : 2);

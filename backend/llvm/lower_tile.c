@@ -461,13 +461,13 @@ static void word_argreduce(Lower *w, const TsTree *call, Frag *out)
 }
 
 /* ---- outer product ---- */
-/* c[m, n] + a[m] * b[n] */
+/* c[m, n] + a[m] * b[n]; on GPUs a [m, k] and b [k, n] too, into [s, m, n] */
 static Frag word_mma(Lower *w, const TsTree *call, const TsTType *type)
 {
 	static const int64_t origin[TS_LAY_RANK];
 	static const int rows[TS_LAY_RANK] = { 0 }, columns[TS_LAY_RANK] = { 1 };
 	const TsTree *atom = lw_keyword(call, "atom");
-	if (w->gpu && atom && strcmp(atom->name, "fma")) return lg_mma(w, call, type, atom->name);
+	if (w->gpu && ((atom && strcmp(atom->name, "fma")) || type->rank == 3)) return lg_mma(w, call, type, atom ? atom->name : "fma");
 	Frag c = tile_operand(w, call->kid[1]), a = tile_operand(w, call->kid[2]), b = tile_operand(w, call->kid[3]);
 	if (atom && strcmp(atom->name, "fma")) lw_fail(w, call, "target %s has no mma atom '%s'", w->target->name, atom->name);
 	bool whole = ts_dtype_is_int(c.elem);

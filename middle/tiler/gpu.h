@@ -31,7 +31,7 @@ int ts_wide_vec(TsTl *t, const TsRegion *r, uint32_t fast); /* 16 bytes of the s
 void ts_kb_wide(TsKb *k, const TsWide *w);                   /* this variant's guard holds */
 
 /* ---- variants: kernels of one step share their parameters ---- */
-enum { TS_VARIANTS = 20 };
+enum { TS_VARIANTS = 32 };
 typedef struct { const char *name; void (*write)(void *user, TsKb *k, int variant, TsChoice *c); void *user; int n; } TsVariants;
 void ts_gpu_emit(TsJob *j, const TsVariants *v);
 TsDim ts_over(TsTl *t, TsDim d, int64_t most);               /* max(d - most, 0): a guard that d <= most */

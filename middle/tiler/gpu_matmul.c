@@ -44,14 +44,15 @@ void ts_mm_epilogue(TsMm *mm, TsKb *k, TsPlace *p, const char *c)
 /* ---- multiply-add ---- */
 
 /* One operand's side of the kernel: [k, x] in tiles of bk by `width`, into rows of shared memory that are a vector apart. */
-typedef struct { const TsOperand *o; const char *param, *at, *name, *lay, *base, *left; TsDtype elem; int width; } Side;
+typedef struct { TsOperand o; bool by_k; const char *param, *at, *name, *lay, *base, *left; TsDtype elem; int width; } Side;
 
 static const char *load_side(TsMm *mm, TsKb *k, const Side *s, int bk, const char *k0)
 {
 	TsDtype ct = mm->j->mm.ct;
 	const char *x = ts_kb_tmp(k), *e = ts_dtype_name(s->elem), *kl = ts_kb_tmp(k);
 	ts_kb_line(k, "%s: idx = %s - %s", kl, ts_kb_dim(k, mm->j->mm.k), k0);
-	ts_kb_line(k, "%s: %s[%d, %d] @%s = load(%s[%s%s:%s + %d, %s:%s + %d], valid = [%s, %s])", x, e, bk, s->width, s->lay, s->param, s->at, k0, k0, bk, s->base, s->base, s->width, kl, s->left);
+	const char *kr = ts_kb_fmt(k, "%s:%s + %d", k0, k0, bk), *xr = ts_kb_fmt(k, "%s:%s + %d", s->base, s->base, s->width);
+	ts_kb_line(k, "%s: %s[%d, %d] @%s = load(%s[%s%s, %s]%s, valid = [%s, %s])", x, e, bk, s->width, s->lay, s->param, s->at, s->by_k ? xr : kr, s->by_k ? kr : xr, s->by_k ? ".T" : "", kl, s->left);
 	if (s->elem == ct) return x;
 	const char *y = ts_kb_tmp(k);
 	ts_kb_line(k, "%s: %s[%d, %d] @%s = cast(%s, %s)", y, ts_dtype_name(ct), bk, s->width, s->lay, x, ts_dtype_name(ct));
@@ -61,9 +62,14 @@ static const char *load_side(TsMm *mm, TsKb *k, const Side *s, int bk, const cha
 static Side side(TsMm *mm, TsKb *k, const TsMmVariant *v, bool b)
 {
 	TsDtype ct = mm->j->mm.ct, elem = b ? mm->j->mm.be : mm->j->mm.ae;
-	Side s = { .o = b ? &mm->b : &mm->a, .name = b ? "sb" : "sa", .lay = b ? "GB" : "GA", .base = b ? "nb" : "mb", .left = b ? "nl" : "ml", .elem = elem, .width = b ? v->bn : v->bm };
-	int fast = ts_operand_fast(k->t, s.o), vec = v->wide ? mm->wide.vec : 1, extent[2] = { v->bk, s.width };
-	s.param = ts_gpu_operand(k, s.o, &s.at);
+	const TsOperand *o = b ? &mm->b : &mm->a;
+	Side s = { .o = *o, .by_k = ts_operand_fast(k->t, o) == 0, .name = b ? "sb" : "sa", .lay = b ? "GB" : "GA", .base = b ? "nb" : "mb", .left = b ? "nl" : "ml", .elem = elem, .width = b ? v->bn : v->bm };
+	if (s.by_k) {
+		s.o.size[0] = o->size[1], s.o.size[1] = o->size[0];
+		s.o.stride[0] = o->stride[1], s.o.stride[1] = o->stride[0];
+	}
+	int fast = ts_operand_fast(k->t, o), vec = v->wide ? mm->wide.vec : 1, extent[2] = { v->bk, s.width };
+	s.param = ts_gpu_operand(k, &s.o, &s.at);
 	while (vec > 1 && vec * v->wm * v->wn * TS_LANES > v->bk * s.width) vec /= 2; /* every thread has a part of its own */
 	TsGLayout l = ts_gl_tile(2, fast < 0 ? 1 : fast, extent, vec, v->wm * v->wn, fast == 0 ? 1 : 0);
 	ts_gl_print(k, &l, s.lay, 3);
@@ -86,6 +92,7 @@ void ts_mm_fma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 	ts_gl_put(&x, 'r', v->bn / (vn * ln * v->wn), vn * ln * v->wn, 1);
 	ts_gl_put(&x, 'r', v->bm / (vm * (TS_LANES / ln) * v->wm), vm * (TS_LANES / ln) * v->wm, 0);
 	k->warps = v->wm * v->wn;
+	k->ctas = v->room;
 	ts_gl_place(k, &x, "X", &p);
 	Side a = side(mm, k, v, false), b = side(mm, k, v, true);
 	ts_mm_grid(mm, k, v, &p, &c->cells);
@@ -118,6 +125,8 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 	const TsMmVariant *v = &mm->v[i];
 	if (v->wide) ts_kb_wide(k, &mm->wide);
 	if (v->form == TS_MM_FMA) ts_mm_fma(mm, k, v, c);
+	else if (v->form == TS_MM_FEW) ts_mm_few(mm, k, v, c);
+	else if (v->form == TS_MM_RING) ts_mm_ring(mm, k, v, c);
 	else if (v->form == TS_MM_MMA) ts_mm_mma(mm, k, v, c);
 	else ts_mm_wgmma(mm, k, v, c);
 	c->guard_lhs = v->guard;
@@ -137,20 +146,45 @@ static void operand(TsJob *j, TsOperand *o, bool b)
 		o->at[o->n++] = (TsAxisAt){ ts_printf(j->t->a, "b%u", i), j->r.size[i], b ? j->mm.b_batch[i] : j->mm.a_batch[i] };
 }
 
-static void choose_fma(TsMm *mm)
+/* Tiles of bm x bn that the product has, all batches. */
+static TsDim tiles_of(TsMm *mm, int bm, int bn)
 {
 	TsTl *t = mm->j->t;
-	int bytes = ts_elem_bytes(mm->j->mm.ct);
-	TsMmVariant few = { TS_MM_FMA, 16, 128, 16, 4, 1, 2, .label = "few rows, " }, big = { TS_MM_FMA, 128, 128, 16, 4, 2, 2, .label = "" };
-	if (bytes == 8) few = (TsMmVariant){ TS_MM_FMA, 16, 64, 16, 4, 1, 2, .label = "few rows, " }, big = (TsMmVariant){ TS_MM_FMA, 64, 64, 16, 4, 1, 2, .label = "" };
-	TsDim over = ts_over(t, mm->j->mm.m, FEW), mods = ts_wide_guard(t, &mm->wide);
+	TsDim n = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(t->d, 1), mm->j->mm.m, bm), mm->j->mm.n, bn);
+	for (uint32_t i = 0; i < mm->j->mm.im; i++) n = ts_dim_mul(t->d, n, mm->j->r.size[i]);
+	return n;
+}
+
+/* Smaller tiles where the large ones would leave multiprocessors idle. A b that is contiguous along n needs fewer registers for its way into
+ * shared memory; then narrow tiles, three at a time, are the fastest once they make several waves. */
+static void choose_fma(TsMm *mm)
+{
+	enum { FILL = 132, WAVES = 1024 };
+	static const TsMmVariant few[2] = { { TS_MM_FMA, 16, 128, 16, 4, 1, 2, .label = "few rows, " }, { TS_MM_FMA, 16, 64, 16, 4, 1, 2, .label = "few rows, " } };
+	static const TsMmVariant some = { TS_MM_FMA, 64, 64, 16, 2, 2, 2, .room = 2, .label = "" }, tall = { TS_MM_FMA, 64, 128, 16, 2, 2, 2, .room = 3, .label = "" };
+	static const TsMmVariant big[2] = { { TS_MM_FMA, 128, 128, 16, 4, 2, 2, .room = 2, .label = "" }, { TS_MM_FMA, 64, 64, 16, 4, 1, 2, .label = "" } };
+	TsTl *t = mm->j->t;
+	int wide8 = ts_elem_bytes(mm->j->mm.ct) == 8;
+	TsDim mods = ts_wide_guard(t, &mm->wide), waves = ts_dim_sub(t->d, ts_dim_const(t->d, WAVES), tiles_of(mm, 64, 128));
 	bool wide = mm->wide.vec > 1;
+	if (wide && ts_mm_add_few(mm, mods)) return;
 	for (int w = wide; w >= 0; w--) {
-		int64_t lo, hi;
-		TsDim guard = w ? mods : 0;
-		ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
-		if (lo <= FEW) { few.wide = w; few.guard = ts_dim_add(t->d, guard, over); mm->v[mm->n++] = few; }
-		if (over) { big.wide = w; big.guard = guard; mm->v[mm->n++] = big; }
+		const TsMmVariant shape[4] = { few[wide8], some, tall, big[wide8] };
+		TsDim limit[4] = { ts_over(t, mm->j->mm.m, FEW), ts_over(t, tiles_of(mm, 128, 128), FILL), ts_over(t, waves, 0), 0 };
+		TsDim size[4] = { mm->j->mm.m, tiles_of(mm, 128, 128), waves, 0 };
+		int64_t most[4] = { FEW, FILL, 0, INT64_MAX };
+		for (int i = 0; i < 4; i++) {
+			int64_t lo = 0, hi;
+			if ((i == 1 || i == 2) && wide8) continue;
+			if (i == 2 && (!w || ts_operand_fast(t, &mm->b) != 1)) continue;
+			if (i < 3) ts_dim_range(t->d, size[i], &lo, &hi);
+			if (lo > most[i]) continue;
+			mm->v[mm->n] = shape[i];
+			mm->v[mm->n].wide = w;
+			if (i == 3 && ts_operand_fast(t, &mm->b) == 1) mm->v[mm->n].room = 1; /* two do not fit without spilling */
+			mm->v[mm->n++].guard = ts_dim_add(t->d, w ? mods : 0, limit[i]);
+			if (!limit[i]) break;
+		}
 		if (!mm->v[mm->n - 1].guard) return;
 	}
 }
@@ -222,6 +256,7 @@ static void choose_mma(TsMm *mm)
 	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
 	bool hopper = t->target->family == TS_FAMILY_SM90 && mm->mma != TS_F32, ring = hopper && ts_mm_has_maps(mm);
 	bool has = !mm->fp8 || ts_tile_target(t->target->tile)->cls & TS_TG_SM89;
+	if (wide && !mm->fp8 && mm->mma != TS_F32 && ts_mm_add_few(mm, mods)) return;
 	if (wide && ring) add_wgmma(mm, mods);
 	if (hopper && ts_mm_can_pack(mm) && (!wide || !ring || mods)) add_packed(mm, wide && ring ? mods : 0);
 	for (int i = 0; i < 3 && wide && !ring && has; i++) {

@@ -2,9 +2,9 @@
 #pragma once
 #include "middle/tiler/gpu.h"
 
-enum { TS_MM_VARIANTS = 20, TS_MM_BLOCK_K = 64 /* of k in a stage of the ring */, TS_MM_SOME = 64 /* rows that are few */ };
-typedef enum { TS_MM_FMA, TS_MM_MMA, TS_MM_WGMMA } TsMmForm;
-typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */, packed /* reads the copies of the operands */, split /* of k: writes partial sums */, pair /* two CTAs, one below the other, share b */; TsDim guard, limit /* guard <= limit */; bool by_cost; TsDim need /* as in TsChoice */; const char *label; bool fp8; } TsMmVariant; /* wm x wn warps; wgmma: wm groups of four; fp8: the operands as they are */
+enum { TS_MM_VARIANTS = 32, TS_MM_BLOCK_K = 64 /* of k in a stage of the ring */, TS_MM_SOME = 64 /* rows that are few */ };
+typedef enum { TS_MM_FMA, TS_MM_MMA, TS_MM_WGMMA, TS_MM_FEW, TS_MM_RING } TsMmForm;
+typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */, packed /* reads the copies of the operands */, split /* of k: writes partial sums */, pair /* two CTAs, one below the other, share b */; TsDim guard, limit /* guard <= limit */; bool by_cost; TsDim need /* as in TsChoice */; int cluster /* CTAs that share k; 0: one */, room /* CTAs an SM shall have room for */; const char *label; bool fp8; } TsMmVariant; /* wm x wn warps; wgmma: wm groups of four; few rows: wm warps share k, bk each at a time; fp8: the operands as they are */
 typedef struct {
 	TsJob *j;
 	TsOperand a, b;             /* a: [k, m]; b: [k, n] */
@@ -24,6 +24,10 @@ void ts_mm_epilogue(TsMm *mm, TsKb *k, TsPlace *p, const char *c);
 /* A swizzled memory layout of [y, x] (letters of dims): rows of `row` 16-bit elements of x, `rows` of y, then the rest of x, then stages. */
 void ts_gl_shared(TsKb *k, const char *name, const char *dims, int row, int rows, int columns, int stages);
 void ts_mm_fma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
+/* Few rows (gpu_matmul_few.c): variants behind `mods` == 0; true when one of them fits always. */
+bool ts_mm_add_few(TsMm *mm, TsDim mods);
+void ts_mm_few(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
+void ts_mm_ring(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
 void ts_mm_mma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c);
 /* gpu_columns.c: operands of the epilogue along n, one part ahead. The first part's loads; what the loop over parts carries, and its results;
  * in the loop, behind n0 and nl: the loads of the next part, this one's values into memo, and the loop's yield. */

@@ -132,7 +132,7 @@ TsSym ts_kb_finish(TsKb *k, const char *target)
 	ts_buf_fmt(&b, "} { target = \"%s\"", target);
 	if (k->warps) ts_buf_fmt(&b, ", warps = %d", k->warps);
 	if (k->cluster > 1) ts_buf_fmt(&b, ", cluster = %d", k->cluster);
-	if (k->warps && k->ctas > 1) ts_buf_fmt(&b, ", ctas = %d", k->ctas);
+	if (k->ctas > 1) ts_buf_fmt(&b, ", ctas = %d", k->ctas);
 	ts_buf_str(&b, " }\n");
 	TsSym s = ts_intern_n(k->t->cx, b.p, b.n);
 	ts_buf_free(&b);

@@ -188,6 +188,17 @@ static void shapes_fp8(const char *target, uint64_t seed)
 		for (int how = 0; how < 4; how += i ? 2 : 1) shape("matmul", build_matmul, TS_OP_matmul, i % 2 ? TS_FP8_E5M2 : TS_FP8_E4M3, eight[i], how + (i % 3 == 1 ? 32 : 0) + (i == 0 ? 64 : i == 3 ? 8 : 0), target, seed);
 }
 
+/* few rows: long k, shared by CTAs and warps, ragged every way; b contiguous along n and along k */
+static void shapes_few(const char *target, uint64_t seed)
+{
+	static const int64_t half[][3] = { { 1, 40, 1032 }, { 5, 72, 1160 }, { 20, 136, 1032 }, { 40, 72, 1096 }, { 3, 2056, 1024 }, { 9, 24, 520 } };
+	static const int64_t full[][3] = { { 1, 40, 136 }, { 9, 72, 264 }, { 40, 136, 132 }, { 3, 2052, 128 } };
+	for (size_t i = 0; i < sizeof half / sizeof *half; i++)
+		for (int how = i == 4 ? 2 : 0; how < 4; how += 2) shape("matmul", build_matmul, TS_OP_matmul, i % 2 ? TS_F16 : TS_BF16, half[i], how + (i == 1 ? 4 : i == 5 ? 24 : 0), target, seed);
+	for (size_t i = 0; i < sizeof full / sizeof *full; i++)
+		for (int how = 0; how < 4; how += 2) shape("matmul", build_matmul, TS_OP_matmul, i == 1 && how ? TS_F64 : TS_F32, full[i], how + (i == 2 ? 4 : i == 1 ? 8 : 0), target, seed);
+}
+
 static void shapes(TsCtx *names, const char *target, uint64_t seed)
 {
 	static const int64_t mm[][3] = { { 130, 136, 200 }, { 16, 264, 72 }, { 17, 128, 64 }, { 64, 72, 136 }, { 65, 24, 8 }, { 200, 40, 64 }, { 128, 128, 0 }, { 33, 35, 37 } };
@@ -213,6 +224,7 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 	shapes_fp8(target, seed);
 	static const int64_t deep[][3] = { { 130, 136, 3072 }, { 72, 264, 2696 }, { 80, 40, 2600 } }; /* k in parts */
 	for (int i = 0; i < 6 && !strcmp(target, "sm_90a"); i++) shape("matmul", build_matmul, TS_OP_matmul, TS_BF16, deep[i % 3], i % 4 + (i == 1 ? 4 : 0) + (i % 3 == 2 ? 24 : 0), target, seed);
+	shapes_few(target, seed);
 	static const int64_t attn[][3] = { { 130, 130, 64 }, { 1, 200, 128 }, { 65, 64, 80 }, { 64, 129, 40 }, { 70, 70, 256 }, { 33, 100, 32 }, { 5, 0, 64 }, { 1, 2500, 64 }, { 1, 1030, 80 }, { 1, 0, 64 }, { 1, 70, 256 } };
 	for (size_t i = 0; i < sizeof attn / sizeof *attn; i++)
 		for (int k = 0; k < 3; k++) shape("attention", build_attention, TS_OP_attention, k == 2 ? TS_F32 : TS_F16, attn[i], (int)(i * 5 + (size_t)k * 11) % 32, target, seed);
@@ -263,6 +275,8 @@ int main(int argc, char **argv)
 	}
 	for (int k = 0; k < 2 && (!only || !strcmp(only, "shapes")); k++)
 		if (!only_target || !strcmp(only_target, targets[k])) shapes(names, targets[k], seed);
+	for (int k = 0; k < 2 && only && !strcmp(only, "few"); k++)
+		if (!only_target || !strcmp(only_target, targets[k])) shapes_few(targets[k], seed);
 	if ((!only || !strcmp(only, "shapes")) && (!only_target || !strcmp(only_target, "sm_89"))) shapes_fp8("sm_89", seed);
 	fprintf(stderr, "%d passed, %d failed, %d launches\n", passed, failed, launches);
 	ts_ctx_free(names);
