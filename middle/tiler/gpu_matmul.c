@@ -159,7 +159,7 @@ static TsDim tiles_of(TsMm *mm, int bm, int bn)
  * shared memory; then narrow tiles, three at a time, are the fastest once they make several waves. */
 static void choose_fma(TsMm *mm)
 {
-	enum { FILL = 132, WAVES = 1024 };
+	enum { FILL = 132, WAVES = 1024, SHALLOW = 128 };
 	static const TsMmVariant few[2] = { { TS_MM_FMA, 16, 128, 16, 4, 1, 2, .label = "few rows, " }, { TS_MM_FMA, 16, 64, 16, 4, 1, 2, .label = "few rows, " } };
 	static const TsMmVariant some = { TS_MM_FMA, 64, 64, 16, 2, 2, 2, .room = 2, .label = "" }, tall = { TS_MM_FMA, 64, 128, 16, 2, 2, 2, .room = 3, .label = "" };
 	static const TsMmVariant big[2] = { { TS_MM_FMA, 128, 128, 16, 4, 2, 2, .room = 2, .label = "" }, { TS_MM_FMA, 64, 64, 16, 4, 1, 2, .label = "" } };
@@ -167,6 +167,8 @@ static void choose_fma(TsMm *mm)
 	int wide8 = ts_elem_bytes(mm->j->mm.ct) == 8;
 	TsDim mods = ts_wide_guard(t, &mm->wide), waves = ts_dim_sub(t->d, ts_dim_const(t->d, WAVES), tiles_of(mm, 64, 128));
 	bool wide = mm->wide.vec > 1;
+	int64_t depth, least;
+	ts_dim_range(t->d, mm->j->mm.k, &least, &depth);
 	if (wide && ts_mm_add_few(mm, mods)) return;
 	for (int w = wide; w >= 0; w--) {
 		const TsMmVariant shape[4] = { few[wide8], some, tall, big[wide8] };
@@ -181,7 +183,7 @@ static void choose_fma(TsMm *mm)
 			if (lo > most[i]) continue;
 			mm->v[mm->n] = shape[i];
 			mm->v[mm->n].wide = w;
-			if (i == 3 && ts_operand_fast(t, &mm->b) == 1) mm->v[mm->n].room = 1; /* two do not fit without spilling */
+			if (i == 3 && (ts_operand_fast(t, &mm->b) == 1 || depth <= SHALLOW || t->target->family != TS_FAMILY_SM90)) mm->v[mm->n].room = 1; /* two do not fit without spilling */
 			mm->v[mm->n++].guard = ts_dim_add(t->d, w ? mods : 0, limit[i]);
 			if (!limit[i]) break;
 		}

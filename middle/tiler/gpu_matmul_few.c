@@ -274,6 +274,7 @@ static void add(TsMm *mm, TsMmVariant v, TsDim need, int64_t rows)
 	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
 	if (lo > rows) return;
 	v.wide = true;
+	if (t->target->family != TS_FAMILY_SM90 || ts_elem_bytes(mm->j->mm.ct) == 8) v.room = 1; /* two CTAs' registers: found not to spill elsewhere only */
 	v.label = "few rows, ";
 	v.guard = ts_dim_add(t->d, need, ts_over(t, mm->j->mm.m, rows));
 	mm->v[mm->n++] = v;
@@ -297,22 +298,23 @@ static TsDim batches(TsMm *mm)
 	return n;
 }
 
-/* Rings: b's columns in tiles of 64; where those would leave multiprocessors idle, and k is long, CTAs share it. So the order of a sum is a
+/* Rings: b's columns in tiles of 64, of 128 where there are many; where tiles would leave multiprocessors idle, and k is long, CTAs share it. So the order of a sum is a
  * function of n and k: all rows up to 64 have the same bits in any batch. */
 static void add_rings(TsMm *mm, TsDim mods)
 {
 	enum { LONG = 1024, ANY = 1 << 30 };
-	static const struct { int64_t columns; int ctas; } share[] = { { 2048, 4 }, { 4224, 2 }, { ANY, 0 } };
-	static const struct { int rows, stages; } ring[] = { { 16, 9 }, { 32, 8 }, { 64, 6 } };
+	static const struct { int64_t columns; int ctas, groups; } share[] = { { 2048, 4, 1 }, { 4224, 2, 1 }, { 16896, 0, 1 }, { ANY, 0, 2 } };
+	static const struct { int rows, stages[2]; } ring[] = { { 16, { 9, 5 } }, { 32, { 8, 4 } }, { 64, { 6, 8 } } };
 	TsTl *t = mm->j->t;
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		TsDim need = mods;
 		if (!least(t, &need, mm->j->mm.k, share[i].ctas ? LONG : 1)) continue;
-		if (share[i].ctas && (!most(t, &need, mm->j->mm.n, share[i].columns) || !most(t, &need, batches(mm), 1))) continue;
+		if (!most(t, &need, mm->j->mm.n, share[i].columns) || (share[i].ctas && !most(t, &need, batches(mm), 1))) continue;
 		for (int r = 0; r < 3; r++) {
-			TsMmVariant v = { TS_MM_RING, ring[r].rows, 64, TS_MM_BLOCK_K, 1, 1, ring[r].stages, .room = 2, .cluster = share[i].ctas };
-			if (ring[r].rows == 64 && !share[i].ctas) v.bn = 128, v.wm = 2, v.stages = 8, v.room = 1;
-			add(mm, v, need, ring[r].rows);
+			bool tall = ring[r].rows == 64 && !share[i].ctas;
+			int groups = tall ? 2 : share[i].groups;
+			if (tall && share[i].groups == 1 && need != mods) continue; /* as in the next line, for any number of columns */
+			add(mm, (TsMmVariant){ TS_MM_RING, ring[r].rows, 64 * groups, TS_MM_BLOCK_K, groups, 1, ring[r].stages[groups - 1], .room = tall ? 1 : 2, .cluster = share[i].ctas }, need, ring[r].rows);
 			if (mm->n && !mm->v[mm->n - 1].guard) return;
 		}
 		if (need == mods) return;

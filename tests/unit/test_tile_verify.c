@@ -104,6 +104,8 @@ static const Case cases[] = {
 	{ "linear_gelu_sm90a", "R[q].b.T", "R[q].c.T", 0, "E_TILE_RING" },
 	{ "linear_gelu_sm90a", "64*k:64*k + 64", "64*k:64*k + 128:2", 0, "E_TILE_TMA" },
 	{ "linear_gelu_sm90a", "sync(\"role\")", "sync(\"cta\")", 0, "E_TILE_SCOPE" },
+	{ "linear_gelu_sm90a", "role load(warps = 4", "role load(warps = 1", 0, "E_TILE_ROLE" },
+	{ "linear_gelu_sm90a", "g = instance()", "g = rank()", 0, "E_TILE_SCOPE" },
 	{ "attention_sm90a", "wait_mma(1, s)", "wait_mma(2, s)", 0, "E_TILE_IN_FLIGHT" },
 	{ "attention_sm90a", "        commit_mma()\n", "", 1, "E_TILE_IN_FLIGHT" },
 	{ "attention_sm90a", "for j in last..0 step -1 with o", "for j in last..1 step -1 with o", 0, "E_TILE_TRIPS" },
