@@ -3,8 +3,8 @@
 #pragma once
 #include "ir/tensor.h"
 
-/* F64: every float is a double and nothing is rounded but inputs, literals, weights and casts, which have their declared types;
- * float results come back as f64. DECLARED: every operator's result is rounded to its declared type, sums run in ts_node_accum. */
+/* F64: every float is a double and nothing is rounded but inputs, literals, weights and casts, which have their declared types
+ * (sums of f64 keep more than f64: an oracle errs less than what it judges); float results come back as f64. DECLARED: every operator's result is rounded to its declared type, sums run in ts_node_accum. */
 typedef enum { TS_EVAL_F64, TS_EVAL_DECLARED } TsEvalMode;
 
 /* inputs: one per parameter in order, of the parameter's type; outputs: one per result, made here, freed by the caller (also after

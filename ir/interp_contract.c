@@ -28,6 +28,16 @@ static void float_row(const TsRef *r, const double *a, const double *b, int64_t 
 	}
 }
 
+/* The same with sums finer than f64. */
+static void fine_row(const double *a, const double *b, int64_t kk, int64_t nn, double *sum)
+{
+	for (int64_t j = 0; j < nn; j++) {
+		long double all = 0;
+		for (int64_t k = 0; k < kk; k++) all += (long double)a[k] * b[k * nn + j];
+		sum[j] = (double)all;
+	}
+}
+
 static void int_row(const TsRef *r, const int64_t *a, const int64_t *b, int64_t kk, int64_t nn, int64_t *sum)
 {
 	for (int64_t j = 0; j < nn; j++) sum[j] = 0;
@@ -61,6 +71,7 @@ bool ref_matmul(TsRef *r)
 	for (int64_t i = 0; ok && each && i < out->n / nn; i++) {
 		int64_t ao = batch_offset(x, out, i / mm) + i % mm * kk, bo = batch_offset(y, out, i / mm), *isum = (int64_t *)sum;
 		if (ints) int_row(r, (int64_t *)a + ao, (int64_t *)b + bo, kk, nn, isum);
+		else if (tr_is_finer(r)) fine_row((double *)a + ao, (double *)b + bo, kk, nn, sum);
 		else float_row(r, (double *)a + ao, (double *)b + bo, kk, nn, sum);
 		for (int64_t j = 0; j < nn; j++) {
 			if (out->i) out->i[i * nn + j] = isum[j];
@@ -74,7 +85,7 @@ bool ref_matmul(TsRef *r)
 }
 
 /* One attention row. Columns that do not count are left out, whatever v holds there; compiled code may give them the weight 0. */
-typedef struct { TsRef *r; const TsNum *q, *k, *v, *mask, *bias; int64_t mask_stride[4], bias_stride[4]; int64_t offset, window; bool causal; double scale; double *p, *o; bool *counts; } Attention;
+typedef struct { TsRef *r; const TsNum *q, *k, *v, *mask, *bias; int64_t mask_stride[4], bias_stride[4]; int64_t offset, window; bool causal; double scale; double *p; long double *o; bool *counts; } Attention;
 
 static bool visible(const Attention *a, int64_t b, int64_t h, int64_t i, int64_t j)
 {
@@ -89,12 +100,13 @@ static void attend(Attention *a, int64_t b, int64_t h, int64_t i)
 	const int64_t *qd = a->q->dim, *kd = a->k->dim;
 	int64_t d = qd[3], t = kd[2], e = a->v->dim[3], g = h / (qd[1] / kd[1]);
 	const double *q = a->q->f + ((b * qd[1] + h) * qd[2] + i) * d, *k = a->k->f + (b * kd[1] + g) * t * d, *v = a->v->f + (b * kd[1] + g) * t * e;
-	double top = -INFINITY, sum = 0, *out = r->out->f + ((b * qd[1] + h) * qd[2] + i) * e;
+	long double sum = 0;
+	double top = -INFINITY, *out = r->out->f + ((b * qd[1] + h) * qd[2] + i) * e;
 	for (int64_t j = 0; j < t; j++) {
 		if (!(a->counts[j] = visible(a, b, h, i, j))) continue;
-		double s = 0;
-		for (int64_t c = 0; c < d; c++) s = tr_round(r, s + q[c] * k[j * d + c]);
-		s = tr_round(r, s * a->scale);
+		long double dot = 0;
+		for (int64_t c = 0; c < d; c++) dot = tr_add(r, dot, q[c] * k[j * d + c]);
+		double s = tr_round(r, (double)dot * a->scale);
 		if (a->bias) s = tr_round(r, s + a->bias->f[b * a->bias_stride[0] + h * a->bias_stride[1] + i * a->bias_stride[2] + j * a->bias_stride[3]]);
 		a->p[j] = s;
 		top = isnan(s) || s > top ? s : top;
@@ -106,10 +118,10 @@ static void attend(Attention *a, int64_t b, int64_t h, int64_t i)
 	for (int64_t j = 0; j < t; j++) {
 		if (!a->counts[j]) continue;
 		double p = tr_round(r, exp(tr_round(r, a->p[j] - top)));
-		sum = tr_round(r, sum + p);
-		for (int64_t c = 0; c < e; c++) a->o[c] = tr_round(r, a->o[c] + p * v[j * e + c]);
+		sum = tr_add(r, sum, p);
+		for (int64_t c = 0; c < e; c++) a->o[c] = tr_add(r, a->o[c], p * v[j * e + c]);
 	}
-	for (int64_t c = 0; c < e; c++) out[c] = a->o[c] / sum;
+	for (int64_t c = 0; c < e; c++) out[c] = (double)(a->o[c] / sum);
 }
 
 bool ref_attention(TsRef *r)

@@ -42,6 +42,9 @@ typedef struct {
 static inline bool tr_has(const TsRef *r, uint32_t k) { return k < r->n->nin && r->in[k]; }
 /* A step inside an operator, at accumulator precision. */
 static inline double tr_round(const TsRef *r, double x) { return r->exact || r->acc == TS_F64 ? x : r->acc == TS_F32 ? (float)x : ts_dtype_round(r->acc, x); }
+/* One more term of a sum. The oracle of f64 must err less than what is compared with it: there, sums keep more than f64 does. */
+static inline bool tr_is_finer(const TsRef *r) { return r->exact && r->acc == TS_F64; }
+static inline long double tr_add(const TsRef *r, long double sum, long double x) { return tr_is_finer(r) ? sum + x : tr_round(r, (double)sum + (double)x); }
 static inline double tr_get(const TsNum *x, int64_t i) { return x->f ? x->f[i] : (double)x->i[i]; }
 void tr_copy(TsNum *to, int64_t o, const TsNum *from, int64_t i);       /* one element, same kind */
 /* Steps of x in elements along the axes of a result of this rank, 0 where x is broadcast. */

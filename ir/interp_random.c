@@ -31,7 +31,8 @@ bool ref_normal(TsRef *r)
 		words(r, i, w);
 		bool f64 = r->out->elem == TS_F64;
 		double u = f64 ? wide(w) + 0x1p-53 : ((w[0] >> 8) + 1) * 0x1p-24, v = f64 ? wide(w + 2) : (w[1] >> 8) * 0x1p-24;
-		double z = tr_round(r, tr_round(r, sqrt(-2 * log(u))) * tr_round(r, cos(2 * M_PI * v)));
+		double z = f64 ? (double)(sqrtl(-2 * logl(u)) * cosl(2 * M_PIl * v)) /* in f64 the rounding of 2 pi v would be most of a small cosine */
+			: tr_round(r, tr_round(r, sqrt(-2 * log(u))) * tr_round(r, cos(2 * M_PI * v)));
 		r->out->f[i] = tr_round(r, mean) + tr_round(r, z * tr_round(r, std));
 	}
 	return true;

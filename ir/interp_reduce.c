@@ -37,26 +37,26 @@ static int64_t place(const Axes *a, const TsNum *x, int64_t i, int64_t *along)
 	return to;
 }
 
-bool ref_sum(TsRef *r)
+static bool add_up(TsRef *r, bool mean)
 {
 	const TsNum *x = r->in[0];
+	TsNum *out = r->out;
 	Axes a = reduced(r);
 	int64_t along;
+	long double *sum = calloc(out->n ? (size_t)out->n : 1, sizeof *sum);
+	if (!sum) return false;
 	for (int64_t i = 0; i < x->n; i++) {
 		int64_t o = place(&a, x, i, &along);
-		if (x->f) r->out->f[o] = tr_round(r, r->out->f[o] + x->f[i]);
-		else r->out->i[o] = (int64_t)((uint64_t)r->out->i[o] + (uint64_t)x->i[i]);
+		if (x->f) sum[o] = tr_add(r, sum[o], x->f[i]);
+		else out->i[o] = (int64_t)((uint64_t)out->i[o] + (uint64_t)x->i[i]);
 	}
+	for (int64_t o = 0; x->f && o < out->n; o++) out->f[o] = mean ? (double)(sum[o] / (long double)a.length) : (double)sum[o];
+	free(sum);
 	return true;
 }
 
-bool ref_mean(TsRef *r)
-{
-	ref_sum(r);
-	Axes a = reduced(r);
-	for (int64_t o = 0; o < r->out->n; o++) r->out->f[o] /= (double)a.length;
-	return true;
-}
+bool ref_sum(TsRef *r) { return add_up(r, false); }
+bool ref_mean(TsRef *r) { return add_up(r, true); }
 
 /* b takes the place of a. */
 static bool beats(double a, double b, int sign) { return !isnan(a) && (isnan(b) || sign * b > sign * a); }
@@ -124,14 +124,15 @@ static bool each_row(TsRef *r, const Axes *a, void (*row)(const TsRef *, double 
 
 static void softmax_row(const TsRef *r, double *x, int64_t n)
 {
-	double top = -INFINITY, sum = 0;
+	double top = -INFINITY;
+	long double sum = 0;
 	for (int64_t i = 0; i < n; i++)
 		if (beats(top, x[i], 1)) top = x[i];
 	for (int64_t i = 0; i < n; i++) {
 		x[i] = tr_round(r, exp(tr_round(r, x[i] - top)));
-		sum = tr_round(r, sum + x[i]);
+		sum = tr_add(r, sum, x[i]);
 	}
-	for (int64_t i = 0; i < n; i++) x[i] /= sum;
+	for (int64_t i = 0; i < n; i++) x[i] = (double)(x[i] / sum);
 }
 
 bool ref_softmax(TsRef *r)
@@ -151,16 +152,16 @@ static void scale_row(const TsRef *r, double *x, int64_t n)
 
 static double mean_square(const TsRef *r, const double *x, int64_t n)
 {
-	double sum = 0;
-	for (int64_t i = 0; i < n; i++) sum = tr_round(r, sum + tr_round(r, x[i] * x[i]));
-	return tr_round(r, sum / (double)n);
+	long double sum = 0;
+	for (int64_t i = 0; i < n; i++) sum = tr_add(r, sum, tr_round(r, x[i] * x[i]));
+	return tr_round(r, (double)sum / (double)n);
 }
 
 static void layer_norm_row(const TsRef *r, double *x, int64_t n)
 {
-	double sum = 0;
-	for (int64_t i = 0; i < n; i++) sum = tr_round(r, sum + x[i]);
-	double mean = tr_round(r, sum / (double)n);
+	long double sum = 0;
+	for (int64_t i = 0; i < n; i++) sum = tr_add(r, sum, x[i]);
+	double mean = tr_round(r, (double)sum / (double)n);
 	for (int64_t i = 0; i < n; i++) x[i] = tr_round(r, x[i] - mean);
 	double by = tr_round(r, 1 / sqrt(tr_round(r, mean_square(r, x, n) + ts_attr(r->m, r->n, "eps")->f)));
 	for (int64_t i = 0; i < n; i++) x[i] = tr_round(r, x[i] * by);

@@ -66,10 +66,13 @@ static int32_t no_match(const TesseraModel *m, const TesseraDeviceInfo *d, Tesse
 {
 	char list[128];
 	TsText t = { list, 0, sizeof list, false };
-	for (uint32_t i = 0; i < m->n_device_plans; i++)
+	bool newer = m->n_device_plans > 0; /* than all of them: they are for their own architectures alone */
+	for (uint32_t i = 0; i < m->n_device_plans; i++) {
 		ts_text_add(&t, i ? ", %s" : "%s", m->device_plans[i].target);
-	return ts_fail(e, TESSERA_UNSUPPORTED, "model '%s' holds code for %s, and none that runs on cuda:%d (%s, sm_%d)", m->name, t.n ? list : "no GPU",
-	               (int64_t)d->device.device_id, d->name, (int64_t)d->sm);
+		newer = newer && d->sm > ts_cuda_plan_sm(m->device_plans[i].plan);
+	}
+	return ts_fail(e, TESSERA_UNSUPPORTED, "model '%s' holds code for %s, and none that runs on cuda:%d (%s, sm_%d)%s", m->name, t.n ? list : "no GPU",
+	               (int64_t)d->device.device_id, d->name, (int64_t)d->sm, newer ? "; with --arch sm_80,... it also holds code for newer GPUs" : "");
 }
 
 int32_t ts_cuda_plan(const TesseraModel *m, const TesseraDeviceInfo *d, const TsPlanHeader **out, TesseraError *e)

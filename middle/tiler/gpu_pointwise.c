@@ -252,10 +252,12 @@ static void choose(Pw *w)
 	}
 }
 
-/* Elements of each thread: more where few bytes are loaded for each. */
+/* Elements of each thread: more where few bytes are loaded for each, but for functions that take many registers. */
 static int elements(TsJob *j, uint32_t fast)
 {
 	int n = j->t->gpu->entry[TS_GT_POINTWISE].elements, bytes = 0;
+	for (uint32_t i = 1; i < j->r.nodes.n; i++)
+		if (j->r.nodes.p[i].kind == TS_R_OP && (j->r.nodes.p[i].op == TS_OP_sin || j->r.nodes.p[i].op == TS_OP_cos)) return n;
 	for (uint32_t i = 1; i < j->r.nodes.n; i++)
 		if (i != j->leaf && j->r.nodes.p[i].kind == TS_R_LOAD && ts_is_one(j->t, j->r.nodes.p[i].coef[fast])) bytes += ts_elem_bytes(j->r.nodes.p[i].elem);
 	while (bytes && n * bytes < IN_FLIGHT && n < 32) n *= 2;

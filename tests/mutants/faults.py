@@ -8,6 +8,11 @@ not only speed: a slower schedule is no fault of this kind.
 GRAPHS = "test_graphs 1 330"
 SOME = "test_graphs 1 80"
 ROWS = "test_invariance"
+SM80 = "test_gpu_sched 1 shapes sm_80"  # schedules of GPUs in the simulator
+SM90 = "test_gpu_sched 1 shapes sm_90a"
+WORDS = "suite golden gpu/words"  # what the lowering makes of small kernels
+LAUNCH = "suite gpu_gates launches"  # what the plan says of kernels
+FAKE = "test_cuda"
 
 
 def diff(op):
@@ -15,6 +20,9 @@ def diff(op):
 
 
 MATMUL, ATTENTION, ROW, KERNEL, SCHEDULE, REGION = ("middle/tiler/%s.c" % n for n in ("matmul", "attention", "row", "kernel", "schedule", "region"))
+
+GPU = {n: "middle/tiler/gpu_%s.c" % n for n in ("attention", "attention_mma", "attention_one", "attention_wgmma", "matmul", "mma", "pointwise", "row", "wgmma")}
+NV = {n: "backend/llvm/lower_gpu%s.c" % n for n in ("", "_async", "_mem", "_mma", "_shared", "_sum")}
 
 FAULTS = [
     # contractions
@@ -56,7 +64,7 @@ FAULTS = [
      'step_sum(Row *w, Pass *ps, const char *const *in, const char **next, const char *valid)\n{\n\t(void)ps;\n\tnext[0] = op2(w, "add", w->ct, in[0], operand(w, valid, w->along ? "1" : NULL).name);', [diff("sum")]),
     # views, movement, indices
     ("broadcast-stride", "middle/tiler/view.c", "out->stride[i] = stretch ? ts_dim_const(t->d, 0) : src->stride[j];", "out->stride[i] = stretch ? ts_dim_const(t->d, 1) : src->stride[j];", [diff("broadcast"), SOME]),
-    ("broadcast-operand", REGION, "if (is_one(t, from->dim[i]) && !is_one(t, to->dim[j])) continue;", "if (is_one(t, from->dim[i]) && !is_one(t, to->dim[j]) && i) continue;", [diff("add"), SOME]),
+    ("broadcast-operand", REGION, "if (ts_is_one(t, from->dim[i]) && !ts_is_one(t, to->dim[j])) continue;", "if (ts_is_one(t, from->dim[i]) && !ts_is_one(t, to->dim[j]) && i) continue;", [diff("add"), SOME]),
     ("transpose-inverse", REGION, "in[p->ints[i]] = idx[i];", "in[i] = idx[p->ints[i]];", [SOME, GRAPHS]),
     ("transpose-view-inverse", "middle/tiler/view.c", "out->stride[i] = src->stride[p->ints[i]];", "out->stride[p->ints[i]] = src->stride[i];", [diff("transpose")]),
     ("slice-step", REGION, "in[i].coef[k] = ts_dim_mul(t->d, in[i].coef[k], by);", "in[i].coef[k] = in[i].coef[k];", [SOME, GRAPHS]),
@@ -107,4 +115,53 @@ FAULTS = [
     ("kernel-scale-without-rest", "middle/rewrite/kernel_loop.c", "TsVal in[2] = { beside(l, high, cast_to(l, rest, TS_BF16, at), at),", "TsVal in[2] = { beside(l, high, cast_to(l, lift_op(l, TS_OP_sub, 2, (TsVal[]){ rest, rest }, NULL, at), TS_BF16, at), at),", ["test_kernels 1"]),
     # the runtime
     ("last-cell", "rtlib/run.c", "int64_t to = l->cells - from < l->chunk ? l->cells : from + l->chunk;", "int64_t to = l->cells - from < l->chunk ? l->cells - 1 : from + l->chunk;", [SOME]),
+    # schedules of GPUs
+    ("gpu-copies-waited-for", GPU["mma"], 'ts_kb_line(k, "wait_copy(%d)", ahead - 1);', 'ts_kb_line(k, "wait_copy(%d)", ahead);', [SM80]),
+    ("gpu-stage-overwritten", GPU["mma"], 's1: idx = (i + %d) %% %d', 's1: idx = (i + %d + 1) %% %d', [SM80]),
+    ("gpu-stage-not-shared", GPU["mma"], 'ts_kb_line(k, "wait_copy(%d)", ahead - 1);\n\tts_kb_line(k, "sync(\\"cta\\")");', 'ts_kb_line(k, "wait_copy(%d)", ahead - 1);', [SM80]),
+    ("gpu-k-tail", GPU["mma"], '*kl = ts_kb_fmt(k, "%s - %s", ts_kb_dim(k, mm->j->mm.k), k0);', '*kl = ts_kb_fmt(k, "%s - %s + 8", ts_kb_dim(k, mm->j->mm.k), k0);', [SM80]),
+    ("gpu-guard-of-wide-accesses", GPU["matmul"], "mm->v[mm->n++].guard = ts_dim_add(t->d, mods, over[i]);", "mm->v[mm->n++].guard = over[i];", [SM80]),
+    ("gpu-fma-sync", GPU["matmul"], 'ts_kb_line(k, "sync(\\"cta\\")");\n\tts_kb_line(k, "k1: idx = k0 + %d", v->bk);\n\tconst char *a1 = load_side', 'ts_kb_line(k, "k1: idx = k0 + %d", v->bk);\n\tconst char *a1 = load_side', [SM80]),
+    ("gpu-slot-released-early", GPU["wgmma"], 'ts_kb_line(k, "release(R[prev])");', 'ts_kb_line(k, "release(R[q])");', [SM90]),
+    ("gpu-results-without-fence", GPU["wgmma"], 'ts_kb_line(k, "fence_async()");', "", [SM90]),
+    ("gpu-results-overwritten", GPU["wgmma"], 'ts_kb_line(k, "wait_store(%d, read = true)", ', 'ts_kb_line(k, "wait_store(%d, read = true)", 1 + ', [SM90]),
+    ("gpu-causal-off-by-one", GPU["attention"], '"le(%s, %s)", ci,', '"lt(%s, %s)", ci,', [SM80]),
+    ("gpu-hides-too-few-blocks", GPU["attention"], '"%s%s + %d > qb + off", edge.n ? " or " : "", w->j0, bn - 1', '"%s%s + %d > qb + %d + off", edge.n ? " or " : "", w->j0, bn - 1, w->now->bm - 1', [SM80]),
+    ("gpu-group-head", GPU["attention"], '"b%u // %s", i', '"b%u %% %s", i', [SM80]),
+    ("gpu-values-of-the-next-block", GPU["attention_mma"], 'bring(w, &v, next, "j1", "tn");', 'bring(w, &v, "st, ", "j1", "tn");', [SM80]),
+    ("gpu-queries-not-shared", GPU["attention_mma"], 'ts_kb_line(k, "wait_copy(%d)", stages - 2);\n\t\tts_kb_line(k, "sync(\\"cta\\")");', 'ts_kb_line(k, "wait_copy(%d)", stages - 2);', [SM80]),
+    ("gpu-keys-released-early", GPU["attention_wgmma"], 'ts_kb_line(k, "s2: %s = wait_mma(1, sg)", w->X);\n\tts_kb_line(k, "release(RK[qk])");', 'ts_kb_line(k, "release(RK[qk])");\n\tts_kb_line(k, "s2: %s = wait_mma(1, sg)", w->X);', [SM90]),
+    ("gpu-spans-rescaled", GPU["attention_one"], 'lb: %s = mul(ls, b)', 'lb: %s = mul(ls, a)', [SM80]),
+    ("gpu-span-window", GPU["attention_one"], '"ge(ci, lo1)"', '"gt(ci, lo1)"', [SM80]),
+    ("gpu-row-buffers-in-turn", GPU["row"], "w->exchanges++ % 2", "w->exchanges++ % 1", [SM80]),
+    ("gpu-row-tail", GPU["row"], 'word(w, TS_BOOL, TILE, "lt(%s, %s)"', 'word(w, TS_BOOL, TILE, "le(%s, %s)"', [SM80]),
+    ("gpu-turned-sync", GPU["pointwise"], 'ts_kb_line(k, "sync(\\"cta\\")");', "", [SM80]),
+    # code for GPUs
+    ("gpu-swizzle", NV["_shared"], "l->swizzle == 128 ? 0x70", "l->swizzle == 128 ? 0x60", [WORDS]),
+    ("gpu-matrices-not-transposed", NV["_shared"], 'matrix_name(w, "ldmatrix", n, m->transposed)', 'matrix_name(w, "ldmatrix", n, false)', [WORDS]),
+    ("gpu-exchange-sync", NV["_sum"], '\tlg_sync(w, ctas > 1 ? "cluster" : w->role ? "role" : "cta", call);\n', "", [WORDS]),
+    ("gpu-lanes-exchanged", NV[""], "LLVMConstInt(w->i8, (uint64_t)from[i].lane, 0)", "LLVMConstInt(w->i8, (uint64_t)from[i ^ 1].lane, 0)", [WORDS]),
+    ("gpu-roles-share-a-barrier", NV[""], "w->barrier += (int)times;", "", [WORDS]),
+    ("gpu-registers-of-roles", NV[""], "regs->i < even ?", "regs->i > even ?", [WORDS]),
+    ("gpu-element-past-the-end", NV["_mem"], "LLVMBuildICmp(w->b, LLVMIntSGT, room(a, d)", "LLVMBuildICmp(w->b, LLVMIntSGE, room(a, d)", [WORDS]),
+    ("gpu-copies-past-the-end", NV["_mem"], "lw_min(w, ahead, lw_i64(w, n))", "lw_min(w, ahead, lw_i64(w, n + 1))", [WORDS]),
+    ("gpu-proxy-fence", NV["_async"], 'case TS_TILE_fence_async: lg_intrinsic(w, "llvm.nvvm.fence.proxy.async.shared_cta", NULL, 0); return true;', "case TS_TILE_fence_async: return true;", [WORDS]),
+    ("gpu-ring-parity", NV["_async"], "lw_i32(w, ts_tinfo(call)->op == TS_TILE_producer)", "lw_i32(w, ts_tinfo(call)->op != TS_TILE_producer)", [WORDS]),
+    ("gpu-ring-arrivals", NV["_async"], "init_barriers(w, base + slots * BARRIER, slots, ts_tile_attr(ring->kid[2], \"empty\")->i);", "init_barriers(w, base + slots * BARRIER, slots, ts_tile_attr(ring->kid[2], \"full\")->i);", [WORDS]),
+    ("gpu-box-piece", NV["_async"], "lw_add(w, at, lw_i32(w, i * b->piece))", "lw_add(w, at, lw_i32(w, i))", [WORDS]),
+    ("gpu-groups-waited-for", NV["_async"], "Val n[] = { lw_i64(w, lw_const_of(w, call->kid[1])) };", "Val n[] = { lw_i64(w, lw_const_of(w, call->kid[1]) + 1) };", [WORDS]),
+    ("gpu-fragment-order", NV["_mma"], "m[i] + q % 2 * 8, k[kk] + q / 2 * half", "m[i] + q / 2 * 8, k[kk] + q % 2 * half", [WORDS]),
+    ("gpu-descriptor-strides", NV["_mma"], "leading = o.k_major ? 16 : bytes_at(&o, row, 0)", "leading = o.k_major ? 16 : bytes_at(&o, 0, row)", [WORDS]),
+    # launches
+    ("gpu-map-box", "emit/plan_device.c", "box[i] = (uint32_t)m->box[i];", "box[i] = (uint32_t)m->box[rank - 1 - i];", [LAUNCH]),
+    ("gpu-map-strides", "emit/plan_device.c", "if (i && !strides) weight = two(k, type, TS_EX_MUL, weight, dims[i]);", "if (i && !strides) weight = dims[i];", [LAUNCH]),
+    ("gpu-launch-threads", "emit/plan_device.c", ".threads = (uint32_t)l.threads,", ".threads = (uint32_t)l.threads / 2,", [LAUNCH]),
+    ("gpu-launch-persistent", "emit/plan_device.c", "persistent(w, id) ? TS_KERNEL_PERSISTENT : 0", "(persistent(w, id), 0)", [LAUNCH]),
+    ("gpu-map-axes", "rtlib/cuda_prepare.c", "uint32_t at = m->rank - 1 - i,", "uint32_t at = i,", [FAKE]),
+    ("gpu-node-not-updated", "rtlib/cuda_run.c", "if (!nodes || !l->moves || !(changed || all))", "(void)all;\n\t\tif (!nodes || !l->moves || !changed)", [FAKE]),
+    ("gpu-map-not-updated", "rtlib/cuda_run.c", "if (c->map_of[m].slot == slot)", "if (c->map_of[m].slot == slot && m == l->map)", [FAKE]),
+    ("gpu-nodes-in-any-order", "rtlib/cuda_prepare.c", "i ? &c->launch[i - 1].graph_node : NULL, i ? 1 : 0,", "NULL, 0,", [FAKE]),
+    ("gpu-another-gpu's-memory", "rtlib/cuda_run.c", "\tif (device != want)\n", "\tif (device < 0)\n", [FAKE]),
+    ("gpu-weight-panels", "rtlib/cuda_weights.c", "n0 * p->stride_n) * p->elem", "n0 * p->stride_k) * p->elem", [FAKE]),
+    ("gpu-launched-into-a-capture", "rtlib/cuda_run.c", "by_graph = c->exec && !capturing;", "by_graph = c->exec != NULL;", [FAKE]),
 ]

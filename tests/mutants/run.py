@@ -27,12 +27,13 @@ def copy_tree(to, build):
         if (ROOT / name).exists():
             (to / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, to / name, follow_symlinks=False)
+    (to / ".venv").symlink_to(ROOT / ".venv")  # ptxas
     skip = shutil.ignore_patterns("unit", "e2e", "tsc", "tsc-load")
     shutil.copytree(ROOT / build, to / build, symlinks=True, ignore=lambda d, n: skip(d, n) if Path(d) == ROOT / build else [])
 
 
 def make(tree, build, programs):
-    targets = ["%s/unit/%s" % (build, p) for p in programs]
+    targets = ["all" if p == "suite" else "%s/unit/%s" % (build, p) for p in programs]
     # a fault may leave a variable unused: that is a warning here
     return subprocess.run(["make", "-s", "-j%d" % os.cpu_count(), "BUILD=" + build, "EXTRA_CFLAGS=-Wno-error", *targets], cwd=tree, capture_output=True, text=True, timeout=MAKE_SECONDS)
 
@@ -40,7 +41,10 @@ def make(tree, build, programs):
 def first_failure(tree, build, test):
     """The first failed line of a test program, None if it passes. It is stopped there."""
     argv = test.split()
-    program = subprocess.Popen(["%s/unit/%s" % (build, argv[0]), *argv[1:]], cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace", start_new_session=True)
+    command = ["%s/unit/%s" % (build, argv[0]), *argv[1:]]
+    if argv[0] == "suite":
+        command = [sys.executable, "tests/run.py", "--build", build, argv[1], "--match", argv[2]]
+    program = subprocess.Popen(command, cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace", start_new_session=True)
     late = threading.Event()
 
     def stop():

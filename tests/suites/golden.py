@@ -8,18 +8,21 @@ Rejected input: the expected message stands on the line it must point at, with c
     y = x @ w                               # ERROR E_SHAPE_MISMATCH:5: matmul inner sizes differ: 4 and 8
 or, where a comment there would change the meaning, on a line of its own as `# ERROR@LINE CODE:COL: text`; `# ERROR CODE: text` in
 a .txt is a message without a place. All messages must be listed, nothing else may be reported, and no file may be left behind.
-`# EXIT: N` gives the status where it is neither 0 without nor 1 with errors; `# STDERR: text` must occur in standard error.
+`# ONLY: words` compares the essential words of PTX (_words.py) in place of all of it. `# EXIT: N` gives the status where it is neither 0 without nor 1 with errors; `# STDERR: text` must occur in standard error.
 The command runs in an empty folder that holds a copy of the file; %d is the folder of the original.
 """
+import dataclasses
 import re
 import shlex
 import shutil
+
+from _words import essence
 
 PARALLEL = True
 TIMEOUT = 900
 
 KINDS = {".tg", ".tile", ".txt"}
-DIRECTIVE = re.compile(r"^# (RUN|EXIT|EXPECT|STDERR):(?: (.*))?$")
+DIRECTIVE = re.compile(r"^# (RUN|EXIT|EXPECT|STDERR|ONLY):(?: (.*))?$")
 ANNOTATION = re.compile(r"\s*# ERROR(?:@(\d+))? (\w+)(?::(\d+))?: (.*)$")
 REPORTED = re.compile(r"^(?:([^\s:][^:]*):(\d+):(\d+)|tsc): error\[(\w+)\]: (.*)$")
 
@@ -28,7 +31,7 @@ class Golden:
     def __init__(self, path, name):
         self.path, self.name = path, name
         self.lines = path.read_text().splitlines()
-        self.found = {"RUN": [], "EXIT": [], "EXPECT": [], "STDERR": []}
+        self.found = {"RUN": [], "EXIT": [], "EXPECT": [], "STDERR": [], "ONLY": []}
         self.errors = []
         for number, line in enumerate(self.lines, 1):
             directive, error = DIRECTIVE.match(line), ANNOTATION.search(line)
@@ -118,6 +121,8 @@ def one(ctx, path):
     folder.mkdir()
     shutil.copy(path, folder)
     result = ctx.run(golden.command(ctx), cwd=folder)
+    if golden.found["ONLY"] == ["words"]:
+        result = dataclasses.replace(result, out="\n".join(essence(result.out)))
     errors = reported(result.err, path.name)
     left = sorted(p.name for p in folder.iterdir() if p.name != path.name)
     shutil.rmtree(folder)

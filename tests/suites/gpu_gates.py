@@ -1,11 +1,13 @@
 """Static gates of GPU code, which cannot run here: every kernel text of examples/kernels and every kernel of the schedules of some models
 assembles for every architecture, and what ptxas and nvdisasm show of it is as fast code must be: no register on the stack, no wgmma
-serialised, no fence of the whole GPU in a loop, and the instructions that the text's words stand for. Also: what tsc makes with the real
+serialised, no fence of the whole GPU in a loop, and the instructions that the text's words stand for. Every operator x type too (test_gpu_table). Also: what tsc makes with the real
 ptxas (several architectures in one file, the same bytes twice). A missing tool is a failure."""
 import json
+import math
 import re
 import shutil
 import struct
+import sys
 
 PARALLEL = True
 TIMEOUT = 900
@@ -127,11 +129,11 @@ class Gate:
     def __init__(self, ctx, ptxas, nvdisasm):
         self.ctx, self.ptxas, self.nvdisasm = ctx, ptxas, nvdisasm
 
-    def check(self, name, source, arch):
+    def check(self, name, source, arch, options=()):
         """The kernels of a .tile or .tg file for one architecture; (number of kernels, what is wrong)."""
         folder = self.ctx.tmp / (name.replace("/", "-") + "-" + arch)
         folder.mkdir(parents=True)
-        emit = [self.ctx.tsc, source, "--arch", arch, "--emit"]
+        emit = [self.ctx.tsc, source, *options, "--arch", arch, "--emit"]
         for kind in ("tile", "ptx"):
             r = self.ctx.run(emit + [kind, "-o", folder / ("k." + kind)], timeout=120)
             if r.code:
@@ -145,6 +147,47 @@ class Gate:
         wrong = judge(texts, a.err + a.out, d.out)
         shutil.rmtree(folder)
         return len(texts), wrong
+
+
+def spills(said):
+    """(kernels that ptxas -v shows, what is wrong with them)."""
+    seen = {m.group(1): [int(x) for x in m.groups()[1:4]] for m in PROPERTIES.finditer(said)}
+    return seen, ["%s: %d bytes of stack, %d and %d bytes spilled" % (k, *v) for k, v in sorted(seen.items()) if any(v)]
+
+
+CELLS = 416  # operator x element type, of the spine
+
+
+def operators(ctx, ptxas):
+    """The operator table: a graph of each operator and each of its types, scheduled, lowered and assembled for sm_80 and sm_90a."""
+    folder = ctx.tmp / "table"
+    folder.mkdir()
+    r = ctx.run([ctx.build / "unit" / "test_gpu_table", folder], timeout=120)
+    cells = {arch: re.findall(r"(?m)^ok (\w+) (\w+) %s$" % arch, r.out) for arch in ("sm_80", "sm_90a")}
+    missing = re.findall(r"(?m)^FAIL .*", r.out)
+    for arch, found in cells.items():
+        yield "operators/%s/cells" % arch, not r.code and not missing and len(set(found)) == len(found) >= CELLS, "%d cells\n%s" % (len(found), "\n".join(missing))
+
+    def assemble(path):
+        arch = path.name.split("-")[0]
+        ptx, cubin = path.with_suffix(".ptx"), path.with_suffix(".cubin")
+        t = ctx.run([ctx.tsc, path, "--emit", "ptx", "--arch", arch, "-o", ptx], timeout=300)
+        a = ctx.run([ptxas, "-v", "-arch=" + arch, "-O3", ptx, "-o", cubin], timeout=300) if not t.code else t
+        if a.code:
+            return arch, set(), ["%s: %s" % (path.name, a.err)]
+        seen, wrong = spills(a.err + a.out)
+        wanted = set(kernels_of(path.read_text()))
+        return arch, wanted & set(seen), wrong + ["%s: not assembled" % k for k in sorted(wanted - set(seen))]
+
+    made, wrong = {arch: set() for arch in cells}, {arch: [] for arch in cells}
+    for arch, seen, bad in ctx.map(assemble, sorted(folder.glob("*.tile"), key=lambda p: -p.stat().st_size)):
+        made[arch] |= seen
+        wrong[arch] += bad
+    for arch, found in cells.items():
+        with_code = {tuple(k.split("__")[:2]) for k in made[arch]}
+        lacking = ["no code for %s %s" % c for c in found if c not in with_code]
+        yield "operators/%s/assembled" % arch, found and not wrong[arch] and not lacking, "\n".join(wrong[arch] + lacking)
+        ctx.note("operator table, %s: %d cells of %d, %d kernels assembled, %d wrong" % (arch, len(set(found) & with_code), len(found), len(made[arch]), len(wrong[arch])))
 
 
 def gate_itself():
@@ -173,6 +216,54 @@ def safetensors(values):
     data = struct.pack("<%df" % len(values), *values)
     header = json.dumps({"w": {"dtype": "F32", "shape": [40, 24], "data_offsets": [0, len(data)]}}).encode()
     return struct.pack("<Q", len(header)) + header + data
+
+
+DIGITS = {"hidden.0.weight": (128, 64), "hidden.0.bias": (128,), "hidden.1.weight": (64, 128), "hidden.1.bias": (64,), "scores.weight": (10, 64), "scores.bias": (10,)}
+
+
+def models(ctx):
+    """The examples, with their options: MiniLM with its published weights, the MLP with some of its shapes."""
+    sys.path.insert(0, str(ctx.root / "examples" / "minilm"))
+    import quickstart
+
+    header, at = {}, 0
+    for name, shape in DIGITS.items():
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + 4 * math.prod(shape)]}
+        at += 4 * math.prod(shape)
+    head = json.dumps(header).encode()
+    (ctx.tmp / "digits.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + bytes(at))
+    yield ctx.root / "examples/minilm/minilm.tg", ("--weights-file", quickstart.model_folder() / "model.safetensors")
+    yield ctx.root / "examples/mlp/mlp.tg", ("--weights-file", ctx.tmp / "digits.safetensors")
+
+
+TOTALS = re.compile(r"^  modules: (\d+), cubins of (\d+) bytes, PTX of (\d+) bytes", re.M)
+EQUAL = """tessera 1
+dims B
+
+graph f(x: bf16[B, 64], w: bf16[64, 64], v: bf16[64, 64]) -> (y: bf16[B, 64]) {
+  y = %s
+}
+"""
+
+
+def sizes(ctx, ptxas):
+    """What inspect says of each architecture's code adds up, and equal kernels are there once."""
+    folder = ctx.tmp / "sizes"
+    folder.mkdir()
+    found = {}
+    for name, text in (("once", "softmax(relu(x @ w))"), ("twice", "softmax(relu(softmax(relu(x @ w)) @ v))")):
+        (folder / "m.tg").write_text(EQUAL % text)
+        r = ctx.run([ctx.tsc, "m.tg", "-o", name + ".so", "--arch", "sm_80,sm_90", "--ptxas", ptxas], cwd=folder, timeout=120)
+        inspected = ctx.run([ctx.tsc, "inspect", name + ".so"], cwd=folder).out if not r.code else r.err
+        for target in ("sm_80", "sm_90a"):
+            part = inspected.split("\ntarget %s:" % target)[-1].split("\ntarget ")[0]
+            total, modules = TOTALS.search(part), modules_of(inspected, target) if not r.code else []
+            cubins, ptx = ([m[k][0] for m in modules if m[k]] for k in (0, 1))
+            good = total and [int(x) for x in total.groups()] == [len(modules), sum(cubins), sum(ptx)] and cubins and bool(ptx) == (target == "sm_80")
+            yield "sizes/%s/%s" % (name, target), bool(good), part
+            found[name, target] = (re.findall(r"(?m)^  kernels: (\d+)", part), sum(cubins))
+    for target in ("sm_80", "sm_90a"):
+        yield "sizes/equal-kernels-once/" + target, found["once", target] == found["twice", target] and found["once", target][0], str(found)
 
 
 def modules_of(inspected, target):
@@ -256,6 +347,89 @@ def weights(ctx):
     yield "weights/once", size == len(part[".tessera.weights"]), "%d bytes, for the CPU alone %d" % (len(part[".tessera.weights"]), size)
 
 
+# sizes open, a batch as an axis of its own, operands as they lie and turned
+LAUNCHES = """tessera 1
+dims B, S multiple_of 8
+
+graph f(x: bf16[B, S, 256], w: bf16[512, 256]) -> (y: bf16[B, S, 512], z: bf16[B, 256, 256], s: bf16[B, S, 256]) {
+  y = x @ w.transpose([1, 0])
+  z = x.transpose([0, 2, 1]) @ x
+  s = softmax(x)
+}
+"""
+ENTRY = re.compile(r"\.visible \.entry (\w+)\((.*?)\)\n(.*?)\{(.*?)\n\}", re.S)
+MOVES = re.compile(r"(?m)^ *(?:copy\([\w\[\].]+, |store_tma\()(P\d+)\[(.*?)\](?:\)|, \w+\[)")
+NUMS = {"d0": 24, "d1": 3}
+
+
+def maps_of_plan(plan, kernel):
+    """Tensor maps of a kernel's record: (argument, sizes, strides, box), at the sizes NUMS."""
+    (words, _), (maps, _), (formulas, _) = table(plan, 1), table(plan, 18), table(plan, 19)
+    at, n, first, count = kernel
+    values = []
+    for i in range(first, first + count):
+        kind, a, b, _, v = struct.unpack_from("<IIIIq", plan, formulas + 24 * i)
+        two = {3: lambda x, y: x + y, 4: lambda x, y: x - y, 5: lambda x, y: x * y, 6: lambda x, y: x // y, 7: lambda x, y: x % y}
+        values.append(v if kind == 0 else NUMS["d%d" % a] if kind == 17 else two[kind](values[a], values[b]))
+    found = []
+    for i in range(at, at + n):
+        arg, _, rank, _, dims, strides, box = struct.unpack_from("<7I", plan, maps + 32 * i)
+        sizes, steps, box = ([struct.unpack_from("<I", plan, words + 4 * (p + k))[0] for k in range(rank)] for p in (dims, strides, box))
+        found.append((arg, tuple(values[k] for k in sizes), tuple(values[k] for k in steps), tuple(box)))
+    return sorted(found)
+
+
+def maps_of_text(text):
+    """The same, read off the kernel's text: its buffers and what TMA moves."""
+    shapes = {m.group(1): [NUMS.get(d) or int(d) for d in m.group(2).split(", ")] for m in re.finditer(r"(P\d+): bf16\[(.*?)\][,)]", text)}
+    found = set()
+    for param, places in MOVES.findall(text):
+        box = []
+        for place in places.split(", "):
+            ends = re.fullmatch(r"(.*):\1 \+ (\d+)", place)
+            box.append(int(ends.group(2)) if ends else 1)
+        box[-1] = min(box[-1], 64)  # 128 bytes, the widest swizzle
+        shape = shapes[param]
+        steps = [1]
+        for d in shape[:0:-1]:
+            steps.insert(0, steps[0] * d)
+        found.add((int(param[1:]), tuple(shape), tuple(steps), tuple(box)))
+    return sorted(found)
+
+
+def launches(ctx):
+    """What a GPU's plan says of its kernels is what their code and their texts say."""
+    folder = ctx.tmp / "launches"
+    folder.mkdir()
+    (folder / "m.tg").write_text(LAUNCHES)
+    r = ctx.run([ctx.tsc, "m.tg", "-o", "m.so", "--arch", "sm_90", "--ptxas", "none"], cwd=folder, timeout=120)
+    texts = kernels_of(ctx.run([ctx.tsc, "m.tg", "--emit", "tile", "--arch", "sm_90"], cwd=folder).out)
+    ptx = {m.group(1): m.groups()[1:] for m in ENTRY.finditer(ctx.run([ctx.tsc, "m.tg", "--emit", "ptx", "--arch", "sm_90"], cwd=folder).out)}
+    yield "launches/are-made", not r.code and len(texts) > 8 and sorted(texts) == sorted(ptx), r.err + " %s %s" % (sorted(texts), sorted(ptx))
+    so = (folder / "m.so").read_bytes()
+    part = {m.group(1): (int(m.group(2)), int(m.group(3))) for m in SECTION.finditer(ctx.run([ctx.tsc, "inspect", "m.so"], cwd=folder).out)}
+    size, at = part[".tessera.plan.sm_90a"]
+    plan = so[at : at + size]
+    (strings, _), (kernels, n) = table(plan, 0), table(plan, 15)
+    persistent, with_maps, wrong = 0, 0, []
+    for i in range(n):
+        name, flags, _, threads, cluster, shared, first_map, n_maps, formula, n_formulas = struct.unpack_from("<10I", plan, kernels + 40 * i)
+        name = plan[strings + name :].split(b"\0")[0].decode()
+        params, head, body = ptx[name]
+        said = int(re.search(r"\.reqntid (\d+)", head).group(1)), len(re.findall(r"\.align 64 \.b8 \w+\[128\]", params))
+        furthest = max((int(x) for x in re.findall(r"tessera_shared\+(\d+)", body)), default=0)
+        if (threads, n_maps) != said or cluster != 1 or not furthest < max(shared, 1) <= 232448:
+            wrong.append("%s: %d threads, %d maps, %d bytes shared; its code has %s, and bytes at %d" % (name, threads, n_maps, shared, said, furthest))
+        if (flags == 1) != ("ctas: idx" in texts[name]):
+            wrong.append("%s: persistent or not: flags %d" % (name, flags))
+        maps = maps_of_plan(plan, (first_map, n_maps, formula, n_formulas)), maps_of_text(texts[name])
+        if maps[0] != maps[1]:
+            wrong.append("%s: maps %s, its text has %s" % ((name,) + maps))
+        persistent += flags
+        with_maps += n_maps > 0
+    yield "launches/agree", not wrong and n == len(texts) and persistent > 2 and with_maps > 2 and with_maps < n, "\n".join(wrong) or "%d kernels, %d persistent, %d with maps" % (n, persistent, with_maps)
+
+
 def artifacts(ctx, ptxas):
     """One file for two GPUs and the CPU."""
     folder = ctx.tmp / "artifacts"
@@ -331,6 +505,10 @@ def run(ctx):
     yield ("gate-sees",) + gate_itself()
     yield from artifacts(ctx, ptxas)
     yield from weights(ctx)
+    yield from launches(ctx)
+    yield from sizes(ctx, ptxas)
+    if not ctx.match or ctx.match.startswith("operators"):  # the longest of them; other names are looked for without it
+        yield from operators(ctx, ptxas)
     gate = Gate(ctx, ptxas, nvdisasm)
     jobs = []
     for path in sorted((ctx.root / "examples/kernels").glob("*.tile")):
@@ -343,10 +521,12 @@ def run(ctx):
         (ctx.tmp / (name + ".tg")).write_text(text)
     for path in sorted(ctx.root.glob(MODELS)) + [ctx.tmp / (name + ".tg") for name in made]:
         jobs += [("schedules/" + path.stem, path, arch) for arch in SM80 + ("sm_90",)]
+    for path, options in models(ctx):
+        jobs += [("models/" + path.stem, path, arch, options) for arch in SM80 + ("sm_90",)]
 
     def one(job):
-        name, path, arch = job
-        n, wrong = gate.check(name, path, arch)
+        name, path, arch = job[:3]
+        n, wrong = gate.check(*job)
         return "%s/%s" % (name, arch), n > 0 and not wrong, "\n".join(wrong) or "it has no kernels"
 
     yield from ctx.map(one, [j for j in jobs if ctx.match in "%s/%s" % (j[0], j[2])])

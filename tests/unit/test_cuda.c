@@ -232,6 +232,16 @@ static void no_device(void)
 	u.rc = tessera_session_create(&plain.m, u.cx, NULL, &s, &u.e);
 	check("cpu-model-on-a-gpu-context", u.rc == TESSERA_UNSUPPORTED && !s && strstr(u.e.message, "holds no code for GPUs, and the context is on cuda:1"), "%s", u.e.message);
 	close_use(&u);
+	TestModel hopper = { .m = model.m };
+	hopper.m.device_plans = &model.plans[1];
+	hopper.m.n_device_plans = 1;
+	o.device_id = 3;
+	u.rc = tessera_context_create(&hopper.m, &o, &u.cx, &u.e);
+	check("code-for-one-architecture-and-a-newer-gpu", u.rc == TESSERA_UNSUPPORTED && strstr(u.e.message, "(Fake GPU 3, sm_120); with --arch sm_80,... it also holds code for newer GPUs"), "%d %s", u.rc, u.e.message);
+	o.device_id = 2;
+	u.rc = tessera_context_create(&hopper.m, &o, &u.cx, &u.e);
+	check("code-for-one-architecture-and-an-older-gpu", u.rc == TESSERA_UNSUPPORTED && strstr(u.e.message, "sm_86)") && !strstr(u.e.message, "newer"), "%d %s", u.rc, u.e.message);
+	o.device_id = 1;
 	o.device = 7;
 	check("wrong-device-option", tessera_context_create(m, &o, &u.cx, &u.e) == TESSERA_INVALID, "%s", u.e.message);
 	o.device = TESSERA_DEVICE_AUTO;

@@ -147,7 +147,7 @@ static TsVal build_pointwise(Build *b, Case *c, const int64_t *s, int how, bool 
 static TsVal build_attention(Build *b, Case *c, const int64_t *s, int how, bool sym)
 {
 	TsDims *d = b->m->dims;
-	TsDim S = build_dim(b, s[0], sym), T = build_dim(b, s[1], sym), D = build_dim(b, s[2], sym && s[0] % 2), H = ts_dim_const(d, 2), G = ts_dim_const(d, how & 4 ? 1 : 2), one = ts_dim_const(d, 1);
+	TsDim S = build_dim(b, s[0], sym), T = build_dim(b, s[1], sym), D = build_dim(b, s[2], sym && s[0] % 2), H = ts_dim_const(d, how & 4 ? 4 : 2), G = ts_dim_const(d, 2), one = ts_dim_const(d, 1);
 	TsDim q[4] = { one, H, S, D }, kv[4] = { one, G, T, D }, bias[4] = { one, one, S, T };
 	TsVal in[6] = { build_param(b, c->elem, 4, q), build_param(b, c->elem, 4, kv), build_param(b, c->elem, 4, kv), 0, 0, 0 };
 	if (how & 16) in[4] = build_param(b, c->elem, 4, bias);
