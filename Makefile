@@ -57,7 +57,7 @@ LLVM_LIBS   = -L$(LLVM_PREFIX)/lib -llldELF -llldCommon \
               $(filter-out -lPolly -lPollyISL,$(shell $(LLVM_CONFIG) --link-static --libs $(LLVM_PARTS))) -lz -lzstd
 # lld links the 90 MB program in under a second, GNU ld takes five times as long.
 LDFLAGS     = -fuse-ld=lld -B$(BUILD)/ld -Wl,--gc-sections $(if $(SAN),-fsanitize=$(SAN))
-LIBS        = -lyaml $(LLVM_LIBS) -lstdc++ -lm -lpthread
+LIBS        = -lyaml -llz4 $(LLVM_LIBS) -lstdc++ -lm -lpthread
 
 # ---- sources ----------------------------------------------------------------------------------------------------------------
 FOLDERS := tsc emit backend/llvm middle/tiler middle/rewrite frontend/graph_pack frontend/graph_text ir support

@@ -151,7 +151,7 @@ static void modules(const TsPlanHeader *p, FILE *to)
 		if (m[i].cubin_bytes)
 			fprintf(to, " cubin of %" PRIu64 " bytes at %" PRIu64, m[i].cubin_bytes, m[i].cubin);
 		if (m[i].ptx_bytes)
-			fprintf(to, "%s PTX of %" PRIu64 " bytes at %" PRIu64, m[i].cubin_bytes ? "," : "", m[i].ptx_bytes, m[i].ptx);
+			fprintf(to, "%s PTX of %" PRIu64 " bytes (%" PRIu64 " unpacked) at %" PRIu64, m[i].cubin_bytes ? "," : "", m[i].ptx_bytes, m[i].ptx_text, m[i].ptx);
 		fprintf(to, "%s\n", m[i].flags & TS_MODULE_EXACT ? ", for this architecture alone" : "");
 	}
 }

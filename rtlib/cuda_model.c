@@ -1,6 +1,7 @@
 /* A model opened on a GPU: its modules and its weights, once per context, shared by the sessions. A cubin that this driver refuses gives
  * way to PTX, which the driver compiles. */
 #include "rtlib/cuda.h"
+#include "rtlib/cuda_lz4.h"
 
 enum { LOG = 1024 };
 
@@ -28,21 +29,28 @@ static int32_t jit_failed(const TsCudaModel *c, int32_t code, const char *name, 
 	return rc;
 }
 
-static int32_t load_ptx(TsCudaModel *c, uint32_t i, const uint8_t *ptx, uint64_t bytes, const char *name, TesseraError *e)
+static int32_t load_ptx(TsCudaModel *c, const TesseraModel *m, TesseraContext *cx, uint32_t i, TesseraError *e)
 {
+	const TsPlanModule *k = TS_PLAN_TABLE(c->plan, TsPlanModule, modules) + i;
+	const char *name = ts_plan_str(c->plan, k->name);
 	char log[LOG] = "";
 	const int32_t options[2] = { TS_CU_JIT_ERROR_LOG, TS_CU_JIT_ERROR_LOG_BYTES };
 	void *values[2] = { log, (void *)(uintptr_t)(LOG - 1) };
-	if (ptx[bytes - 1])
+	uint8_t *text = cx->api->alloc(cx, k->ptx_text, 64);
+	if (!text)
+		return ts_fail(e, TESSERA_NO_MEMORY, "no %u bytes for the PTX of module '%s'", k->ptx_text, name);
+	bool whole = ts_lz4_unpack(code_at(m, k->ptx), k->ptx_bytes, text, k->ptx_text) && !text[k->ptx_text - 1];
+	int32_t code = whole ? c->cu.ModuleLoadDataEx(&c->module[i], text, 2, options, values) : 0;
+	cx->api->release(cx, text, k->ptx_text);
+	if (!whole)
 		return ts_fail(e, TESSERA_VERSION, "module '%s' is damaged: its PTX has no end", name);
-	int32_t code = c->cu.ModuleLoadDataEx(&c->module[i], ptx, 2, options, values);
 	if (code)
 		return jit_failed(c, code, name, log, e);
 	c->jit++;
 	return TESSERA_OK;
 }
 
-static int32_t load(TsCudaModel *c, const TesseraModel *m, uint32_t i, TesseraError *e)
+static int32_t load(TsCudaModel *c, const TesseraModel *m, TesseraContext *cx, uint32_t i, TesseraError *e)
 {
 	const TsPlanModule *k = TS_PLAN_TABLE(c->plan, TsPlanModule, modules) + i;
 	const char *name = ts_plan_str(c->plan, k->name);
@@ -51,7 +59,7 @@ static int32_t load(TsCudaModel *c, const TesseraModel *m, uint32_t i, TesseraEr
 	if (k->cubin_bytes && (of == sm || (!exact && of / 10 == sm / 10 && of < sm)))
 		code = c->cu.ModuleLoadDataEx(&c->module[i], code_at(m, k->cubin), 0, NULL, NULL);
 	if (code && refused(code) && ptx)
-		return load_ptx(c, i, code_at(m, k->ptx), k->ptx_bytes, name, e);
+		return load_ptx(c, m, cx, i, e);
 	return ts_cuda_fail(&c->cu, code, e, "load module '%s' on cuda:%d", name, (int64_t)c->info.device.device_id);
 }
 
@@ -90,7 +98,7 @@ static int32_t fill(TsCudaModel *c, TesseraContext *cx, const Opening *o)
 	const TsPlanHeader *p = o->plan;
 	int32_t rc = TESSERA_OK;
 	for (uint32_t i = 0; i < p->modules.n && !rc; i++)
-		rc = load(c, o->m, i, o->e);
+		rc = load(c, o->m, cx, i, o->e);
 	for (uint32_t i = 0; i < p->kernels.n && !rc; i++)
 		rc = find_kernel(c, i, o->e);
 	if (!rc && p->device_bytes)

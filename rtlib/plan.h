@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define TS_PLAN_MAGIC "TSPLAN1" /* 8 bytes with the NUL */
-#define TS_PLAN_VERSION 2
+#define TS_PLAN_VERSION 3
 #define TS_NONE UINT32_MAX      /* no expression, no string, no kernel */
 #define TS_MAX_RANK 16
 #define TS_MAX_LOOP 8           /* nested loops, and loop variables of one entry */
@@ -136,12 +136,12 @@ typedef struct {
 	uint32_t formula, n_formulas;           /* its sizes and strides, in terms of a launch's nums */
 } TsPlanKernel;
 
-/* Code of a device, inside the artifact's device code: a cubin for `sm` (90 for sm_90a), PTX with its NUL, or both; absent: 0 bytes.
- * With TS_MODULE_EXACT the code runs on this architecture alone (sm_90a), else PTX serves every later one. */
+/* Code of a device, inside the artifact's device code: a cubin for `sm` (90 for sm_90a), PTX, or both; absent: 0 bytes. PTX is an LZ4
+ * block of ptx_bytes (cuda_lz4.h), which gives ptx_text bytes: the text and its NUL. With TS_MODULE_EXACT the code runs on this architecture alone (sm_90a), else PTX serves every later one. */
 enum { TS_MODULE_EXACT = 1 };
 typedef struct {
 	uint32_t name, flags, sm, reserved;
-	uint64_t cubin, cubin_bytes, ptx, ptx_bytes; /* offset, 64-aligned, in the device code; size */
+	uint64_t cubin, cubin_bytes, ptx, ptx_bytes, ptx_text; /* offset, 64-aligned, in the device code; size */
 } TsPlanModule;
 
 /* A tensor map over pointer argument `arg`: rank axes, outermost first, the last contiguous (its stride counts 1). dims, strides: words,
@@ -182,5 +182,5 @@ static inline int ts_plan_is_cpu(const TsPlanHeader *p) { return p->clones != 0;
 
 _Static_assert(sizeof(TsPlanExpr) == 24 && sizeof(TsPlanDim) == 32 && sizeof(TsPack) == 64 && sizeof(TsPlanWeight) == 128, "plan layout");
 _Static_assert(sizeof(TsPlanFile) == 48 && sizeof(TsPlanBind) == 32 && sizeof(TsPlanHeader) == 40 + 32 + 20 * 8, "plan layout");
-_Static_assert(sizeof(TsPlanPart) == 88 && sizeof(TsPlanKernel) == 40 && sizeof(TsPlanModule) == 48 && sizeof(TsPlanMap) == 32, "plan layout");
+_Static_assert(sizeof(TsPlanPart) == 88 && sizeof(TsPlanKernel) == 40 && sizeof(TsPlanModule) == 56 && sizeof(TsPlanMap) == 32, "plan layout");
 #endif

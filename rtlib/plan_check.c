@@ -1,6 +1,7 @@
 /* Is a plan whole and consistent? The runtime and the compiler believe no index of a plan before this has passed. */
 #include "rtlib/pack.h"
 
+enum { PTX_SHRINKS = 256 /* times at most: LZ4 needs a byte for 255 */ };
 typedef struct { const TsPlanHeader *p; const char *wrong; } Check;
 
 /* of a dtype, as stored */
@@ -367,6 +368,8 @@ static void kernels(Check *c)
 		if (!is_str(c, m[i].name) || m[i].flags > TS_MODULE_EXACT || !code_fits(c, m[i].cubin, m[i].cubin_bytes) || !code_fits(c, m[i].ptx, m[i].ptx_bytes) ||
 		    !(m[i].cubin_bytes | m[i].ptx_bytes))
 			bad(c, "a module lies outside the device's code");
+		else if (m[i].ptx_text / PTX_SHRINKS > m[i].ptx_bytes || !m[i].ptx_text != !m[i].ptx_bytes)
+			bad(c, "a module's PTX has no such size");
 	for (uint32_t i = 0; i < c->p->kernels.n; i++) {
 		is_str(c, k[i].name);
 		if (!ts_plan_is_cpu(c->p))

@@ -23,7 +23,7 @@ for document in README.md LICENSE SECURITY.md docs/*.md; do
 done
 
 # tsc carries these libraries; their terms travel with it
-for package in llvm-22-dev liblld-22-dev libyaml-dev zlib1g-dev libzstd-dev libc6-dev libstdc++-12-dev; do
+for package in llvm-22-dev liblld-22-dev libyaml-dev liblz4-dev zlib1g-dev libzstd-dev libc6-dev libstdc++-12-dev; do
 	text=/usr/share/doc/$package/copyright
 	[ ! -e "$text" ] || install -m 644 "$text" "$prefix/share/doc/tessera/licenses/$package.txt"
 done

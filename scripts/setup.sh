@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Get what Tessera needs, and only what is missing. `make`, `make quickstart` and `make check` call it themselves.
-#   scripts/setup.sh build        Debian packages: C and C++ compiler, LLVM 22, lld 22, libyaml, zlib, zstd
+#   scripts/setup.sh build        Debian packages: C and C++ compiler, LLVM 22, lld 22, libyaml, lz4, zlib, zstd
 #   scripts/setup.sh quickstart   the same, and .venv/ with what the MiniLM example needs
 #   scripts/setup.sh test         the same, and what the tests compare with (PyTorch, ONNX Runtime, scikit-learn), musl, ptxas and nvdisasm
 #   scripts/setup.sh fuzz         build, and clang 22 with libFuzzer
@@ -36,6 +36,7 @@ needs() {
 		/usr/include/yaml.h libyaml-dev
 		/usr/include/zlib.h zlib1g-dev
 		/usr/include/zstd.h libzstd-dev
+		/usr/include/lz4hc.h liblz4-dev
 	LIST
 	[ "$level" = build ] || [ "$level" = fuzz ] || printf '%s\n' "python3 python3" "import:ensurepip python3-venv"
 	[ "$level" != test ] || echo "musl-gcc musl-tools"

@@ -3,6 +3,7 @@
 #include "frontend/graph_text/print.h"
 #include "ir/tile.h"
 #include "tsc/find_tool.h"
+#include <lz4hc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,6 +134,13 @@ static uint64_t place(TsDevices *d, const TsPlanModule *placed, uint32_t n, cons
 	return at;
 }
 
+/* One LZ4 block: PTX is four times as large. */
+static size_t pack(TsBuf *to, const char *text, size_t n)
+{
+	void *room = ts_buf_space(to, (size_t)LZ4_compressBound((int)n));
+	return to->n = (size_t)LZ4_compress_HC(text, room, (int)n, (int)to->n, LZ4HC_CLEVEL_MAX);
+}
+
 /* The section: every device's cubins, and the PTX that is kept. */
 static void lay_out(TsDevices *d)
 {
@@ -148,8 +156,11 @@ static void lay_out(TsDevices *d)
 				m.cubin_bytes = v->modules[k].cubin.n;
 			}
 			if (!d->ptxas || v == fallback) {
-				m.ptx = place(d, all.p, all.n, v->ptx[k].p, v->ptx[k].n + 1); /* the driver wants its NUL */
-				m.ptx_bytes = v->ptx[k].n + 1;
+				TsBuf packed = { 0 };
+				m.ptx_text = v->ptx[k].n + 1; /* the driver wants its NUL */
+				m.ptx_bytes = pack(&packed, v->ptx[k].p, m.ptx_text);
+				m.ptx = place(d, all.p, all.n, packed.p, packed.n);
+				ts_buf_free(&packed);
 			}
 			v->placed[k] = m;
 			ts_push(ts_arena(d->cx), &all, m);

@@ -209,7 +209,7 @@ graph f(x: f32[B, 40]) -> (y: f32[B, 24]) {
 }
 """
 SECTION = re.compile(r"^  (\S+) +(\d+) bytes at (\d+)$", re.M)
-MODULE = re.compile(r"^    m\d+:(?: cubin of (\d+) bytes at (\d+))?,?(?: PTX of (\d+) bytes at (\d+))?", re.M)
+MODULE = re.compile(r"^    m\d+:(?: cubin of (\d+) bytes at (\d+))?,?(?: PTX of (\d+) bytes \(\d+ unpacked\) at (\d+))?", re.M)
 
 
 def safetensors(values):

@@ -185,12 +185,17 @@ static void refused_cubin(void)
 	Use u = open_use(TESSERA_DEVICE_CUDA, 2, NULL);
 	check("refused-cubin-gives-way-to-ptx", !u.rc && stats_of(&u).jit == 1, "%s", u.e.message);
 	close_use(&u);
-	strcpy((char *)model.code + 64, ".version broken");
+	put_ptx(model.code + 64, ".version broken");
 	u = open_use(TESSERA_DEVICE_CUDA, 2, NULL);
 	check("broken-ptx-is-named", u.rc == TESSERA_UNSUPPORTED && strstr(u.e.message, "module 'g0'") && strstr(u.e.message, "CUDA_ERROR_INVALID_PTX: ptxas application") && !strstr(u.e.message, "more"),
 	      "%d %s", u.rc, u.e.message);
 	close_use(&u);
-	strcpy((char *)model.code + 64, ".version 7.0 .target sm_80");
+	put_ptx(model.code + 64, ".version 7.0 .target sm_80");
+	model.code[65] = 200;
+	u = open_use(TESSERA_DEVICE_CUDA, 2, NULL);
+	check("damaged-ptx-is-named", u.rc == TESSERA_VERSION && strstr(u.e.message, "module 'g0' is damaged"), "%d %s", u.rc, u.e.message);
+	close_use(&u);
+	put_ptx(model.code + 64, ".version 7.0 .target sm_80");
 	clean("refused-leaves-nothing");
 }
 

@@ -41,7 +41,7 @@ static TsBytes device_plan(TsCtx *cx)
 		.pack = { .kind = TS_PACK_PANELS, .elem = 2, .panel = 8, .group = 1, .batch = 1, .k = 4, .n = 12, .stride_k = 16, .stride_n = 1 } });
 	TsPlanWeight w = { .file = TS_NONE, .offset = 256, .bytes = 4 * 64 * 2, .part = part, .n_parts = 1 };
 	uint32_t table = ts_plan_add_weight(b, "w", TS_PLAN_BF16, 2, (int64_t[]){ 4, 64 }, w);
-	ts_plan_add_module(b, "g0", (TsPlanModule){ .flags = TS_MODULE_EXACT, .sm = SM, .cubin = 64, .cubin_bytes = 1000, .ptx = 2048, .ptx_bytes = 2048 });
+	ts_plan_add_module(b, "g0", (TsPlanModule){ .flags = TS_MODULE_EXACT, .sm = SM, .cubin = 64, .cubin_bytes = 1000, .ptx = 2048, .ptx_bytes = 2048, .ptx_text = 9000 });
 	const TsPlanExpr f[] = { { .kind = TS_EX_NUM, .a = 0 }, { .kind = TS_EX_CONST, .value = 64 }, { .kind = TS_EX_CONST, .value = 1 }, { .kind = TS_EX_MUL, .a = 0, .b = 1 } };
 	uint32_t map = ts_plan_add_map(b, (TsPlanMap){ .arg = 0, .dtype = TS_PLAN_BF16, .rank = 2, .swizzle = 128 }, (uint32_t[]){ 0, 1 }, one, box);
 	uint32_t k = ts_plan_add_device_kernel(b, "scale_0", f, 4, (TsPlanKernel){ .flags = TS_KERNEL_PERSISTENT, .module = 0, .threads = 256, .cluster = 2, .shared_bytes = 65536, .map = map });
@@ -83,7 +83,9 @@ DAMAGE(formula_num, AT(formulas, TsPlanExpr, 0)->a = 1)
 DAMAGE(num_outside, AT(exprs, TsPlanExpr, 0)->kind = TS_EX_NUM)
 DAMAGE(cubin_outside, AT(modules, TsPlanModule, 0)->cubin_bytes = CODE)
 DAMAGE(ptx_crooked, AT(modules, TsPlanModule, 0)->ptx = 2047)
-DAMAGE(empty_module, AT(modules, TsPlanModule, 0)->cubin_bytes = AT(modules, TsPlanModule, 0)->ptx_bytes = 0)
+DAMAGE(empty_module, AT(modules, TsPlanModule, 0)->cubin_bytes = AT(modules, TsPlanModule, 0)->ptx_bytes = AT(modules, TsPlanModule, 0)->ptx_text = 0)
+DAMAGE(ptx_of_nothing, AT(modules, TsPlanModule, 0)->ptx_bytes = 0)
+DAMAGE(ptx_swells, AT(modules, TsPlanModule, 0)->ptx_text = 2048 * 256 + 256)
 DAMAGE(part_range, AT(weights, TsPlanWeight, 0)->n_parts = 2)
 DAMAGE(part_outside, AT(parts, TsPlanPart, 0)->offset = BLOB - 64)
 DAMAGE(part_size, AT(parts, TsPlanPart, 0)->bytes -= 2)
@@ -98,7 +100,7 @@ DAMAGE(weight_external, AT(weights, TsPlanWeight, 0)->where = TS_WEIGHT_EXTERNAL
 static const Damage damages[] = {
 	D(clones), D(no_target), D(no_module), D(no_threads), D(odd_threads), D(wide_cluster), D(much_shared), D(map_range), D(formula_range), D(not_persistent), D(no_ctas),
 	D(device_scratch), D(map_argument), D(map_rank), D(map_swizzle), D(map_formula), D(map_box), D(later_formula), D(formula_dim), D(formula_num), D(num_outside),
-	D(cubin_outside), D(ptx_crooked), D(empty_module), D(part_range), D(part_outside), D(part_size), D(part_before), D(part_behind), D(part_element), D(weight_crooked),
+	D(cubin_outside), D(ptx_crooked), D(empty_module), D(ptx_of_nothing), D(ptx_swells), D(part_range), D(part_outside), D(part_size), D(part_before), D(part_behind), D(part_element), D(weight_crooked),
 	D(weight_outside), D(weight_external),
 };
 
