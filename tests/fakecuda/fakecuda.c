@@ -223,7 +223,7 @@ static int32_t ModuleLoadDataEx(TsCuHandle *module, const void *image, uint32_t 
 	if ((rc = image_fits(image, options, values, n)))
 		END(rc);
 	Module *m = calloc(1, sizeof *m);
-	*m = (Module){ current, image, true };
+	*m = (Module){ current, memcmp(image, "\177ELF", 4) ? strdup(image) : image, true }; /* PTX is compiled here and now: the caller may free it */
 	g.live++;
 	*module = m;
 	END(0);
