@@ -218,6 +218,14 @@ static TsMmVariant tuned(const TsMm *mm, TsGpuEntry e, const char *label)
 /* max(least - d, 0): a guard that d >= least */
 static TsDim below(TsTl *t, TsDim d, int64_t least) { return ts_over(t, ts_dim_sub(t->d, ts_dim_const(t->d, least), d), 0); }
 
+/* Is there a variant already that is taken wherever this holds? */
+static bool has_guard(const TsMm *mm, TsDim guard)
+{
+	for (int i = 0; i < mm->n; i++)
+		if (mm->v[i].guard == guard) return true;
+	return false;
+}
+
 /* The same instruction for any number of rows, so that a row's bits do not depend on it: narrow tiles for few, else those that are done
  * first. A map has no empty axis: without k, another form. */
 static void add_wgmma(TsMm *mm, TsDim mods)
@@ -226,7 +234,7 @@ static void add_wgmma(TsMm *mm, TsDim mods)
 	TsDim rows = ts_over(t, mm->j->mm.m, SOME), need = ts_dim_add(t->d, mods, below(t, mm->j->mm.k, 1));
 	int64_t lo, hi;
 	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
-	if (lo <= SOME) {
+	if (lo <= SOME && !has_guard(mm, ts_dim_add(t->d, need, rows))) {
 		mm->v[mm->n] = tuned(mm, TS_GT_MATMUL_WGMMA_FEW, "few rows, ");
 		if (mm->fp8) mm->v[mm->n].fp8 = true, mm->v[mm->n].bk *= 2;
 		mm->v[mm->n++].guard = ts_dim_add(t->d, need, rows);

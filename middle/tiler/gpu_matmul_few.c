@@ -299,18 +299,22 @@ static TsDim batches(TsMm *mm)
 }
 
 /* Rings: b's columns in tiles of 64, of 128 where there are many; where tiles would leave multiprocessors idle, and k is long, CTAs share it. So the order of a sum is a
- * function of n and k: all rows up to 64 have the same bits in any batch. */
+ * function of n and k: all rows up to 64 have the same bits in any batch. Where n is open there are fewer forms, so that the code stays small. */
 static void add_rings(TsMm *mm, TsDim mods)
 {
 	enum { LONG = 1024, ANY = 1 << 30 };
-	static const struct { int64_t columns; int ctas, groups; } share[] = { { 2048, 4, 1 }, { 4224, 2, 1 }, { 16896, 0, 1 }, { ANY, 0, 2 } };
+	static const struct { int64_t columns; int ctas, groups; bool open; } share[] = { { 2048, 4, 1, false }, { 4224, 2, 1, true }, { 16896, 0, 1, false }, { ANY, 0, 2, true } };
 	static const struct { int rows, stages[2]; } ring[] = { { 16, { 9, 5 } }, { 32, { 8, 4 } }, { 64, { 6, 8 } } };
 	TsTl *t = mm->j->t;
+	int64_t n;
+	bool open = !ts_dim_is_const(t->d, mm->j->mm.n, &n);
 	for (int i = 0; i < 4; i++) {
 		TsDim need = mods;
+		if (open && !share[i].open) continue;
 		if (!least(t, &need, mm->j->mm.k, share[i].ctas ? LONG : 1)) continue;
 		if (!most(t, &need, mm->j->mm.n, share[i].columns) || (share[i].ctas && !most(t, &need, batches(mm), 1))) continue;
 		for (int r = 0; r < 3; r++) {
+			if (open && ring[r].rows == 32) continue;
 			bool tall = ring[r].rows == 64 && !share[i].ctas;
 			int groups = tall ? 2 : share[i].groups;
 			if (tall && share[i].groups == 1 && need != mods) continue; /* as in the next line, for any number of columns */
