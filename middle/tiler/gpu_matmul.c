@@ -157,6 +157,16 @@ static TsDim tiles_of(TsMm *mm, int bm, int bn)
 
 /* Smaller tiles where the large ones would leave multiprocessors idle. A b that is contiguous along n needs fewer registers for its way into
  * shared memory; then narrow tiles, three at a time, are the fastest once they make several waves. */
+/* Does the epilogue read a tile of [m, n], as a residual is? */
+static bool reads_tiles(const TsJob *j)
+{
+	for (uint32_t i = 0; i < j->r.nodes.n; i++) {
+		const TsRNode *n = &j->r.nodes.p[i];
+		if (i != j->leaf && n->kind == TS_R_LOAD && n->coef[j->mm.im] && n->coef[j->mm.in]) return true;
+	}
+	return false;
+}
+
 static void choose_fma(TsMm *mm)
 {
 	enum { FILL = 132, WAVES = 1024, SHALLOW = 128 };
@@ -183,7 +193,7 @@ static void choose_fma(TsMm *mm)
 			if (lo > most[i]) continue;
 			mm->v[mm->n] = shape[i];
 			mm->v[mm->n].wide = w;
-			if (i == 3 && (ts_operand_fast(t, &mm->b) == 1 || depth <= SHALLOW || t->target->family != TS_FAMILY_SM90)) mm->v[mm->n].room = 1; /* two do not fit without spilling */
+			if (i == 3 && (ts_operand_fast(t, &mm->b) == 1 || depth <= SHALLOW || t->target->family != TS_FAMILY_SM90 || reads_tiles(mm->j))) mm->v[mm->n].room = 1; /* two do not fit without spilling */
 			mm->v[mm->n++].guard = ts_dim_add(t->d, w ? mods : 0, limit[i]);
 			if (!limit[i]) break;
 		}

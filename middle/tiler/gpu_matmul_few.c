@@ -302,7 +302,7 @@ static TsDim batches(TsMm *mm)
  * function of n and k: all rows up to 64 have the same bits in any batch. Where n is open there are fewer forms, so that the code stays small. */
 static void add_rings(TsMm *mm, TsDim mods)
 {
-	enum { LONG = 1024, ANY = 1 << 30 };
+	enum { LONG = 1024, ANY = INT32_MAX };
 	static const struct { int64_t columns; int ctas, groups; bool open; } share[] = { { 2048, 4, 1, false }, { 4224, 2, 1, true }, { 16896, 0, 1, false }, { ANY, 0, 2, true } };
 	static const struct { int rows, stages[2]; } ring[] = { { 16, { 9, 5 } }, { 32, { 8, 4 } }, { 64, { 6, 8 } } };
 	TsTl *t = mm->j->t;
@@ -312,7 +312,7 @@ static void add_rings(TsMm *mm, TsDim mods)
 		TsDim need = mods;
 		if (open && !share[i].open) continue;
 		if (!least(t, &need, mm->j->mm.k, share[i].ctas ? LONG : 1)) continue;
-		if (!most(t, &need, mm->j->mm.n, share[i].columns) || (share[i].ctas && !most(t, &need, batches(mm), 1))) continue;
+		if ((share[i].columns < ANY && !most(t, &need, mm->j->mm.n, share[i].columns)) || (share[i].ctas && !most(t, &need, batches(mm), 1))) continue;
 		for (int r = 0; r < 3; r++) {
 			if (open && ring[r].rows == 32) continue;
 			bool tall = ring[r].rows == 64 && !share[i].ctas;

@@ -11,7 +11,7 @@ def run(lab):
         done = lab.run([lab.tests, "test_graphs", str(first), str(count)], timeout=450, env=env)
         found = list(kit.verdicts(arch, done))
         yield from found
-        good = sum(ok for _, ok, _ in found)
+        good = sum(ok for name, ok, _ in found if "/graph-" in name)
         lab.note("generated graphs, %s: %d of %d within their bounds" % (arch, good, count))
-        if good == len(found):
-            yield "all-ran/" + arch, good == count, "%d of %d graphs were reported" % (good, count)
+        reported = sum("/graph-" in name for name, _, _ in found)
+        yield "all-ran/" + arch, reported == count, "%d of %d graphs were reported" % (reported, count)

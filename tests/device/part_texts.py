@@ -55,6 +55,14 @@ def layer_norm(sizes, ctas, per_sm):
     return {"X": x, "w": w, "b": b, "Y": y, "eps": eps}, "Y", {"R": r, "N": n, "ctas": cells}, [], cells * ctas, want, 2.0 ** -18 * (bare.abs() + b.double().abs()) + UNIT * want.abs()
 
 
+def softmax(sizes):
+    r, n, _, _ = sizes
+    x = normal(r, n)
+    y = torch.full_like(x, float("nan"))
+    want = x.double().softmax(-1)
+    return {"X": x, "Y": y}, "Y", {"R": r, "N": n}, [], 4 * r, want, (2.0 ** -18 + UNIT) * want
+
+
 # text: symbol, threads, shared bytes, what makes its arguments, sizes for the simulator, sizes for the machine
 TEXTS = {
     "matmul_sm90a": ("matmul", 384, 229440, lambda s: matmul(s, (256, 64), False), ((1, 8, 8), (130, 264, 72), (257, 520, 136)), (4096, 4096, 1024)),
@@ -63,6 +71,7 @@ TEXTS = {
     "attention_sm90a": ("attention", 384, 229472, attention, ((2, 1, 0), (2, 100, 0), (1, 300, 0)), (16, 2048, 0)),
     "layer_norm_sm90a": ("layer_norm", 128, 32, lambda s: layer_norm(s, 1, 4), ((5, 776, 0), (3, 4096, 0)), (8192, 4096, 0)),
     "layer_norm_cluster_sm90a": ("layer_norm", 256, 256, lambda s: layer_norm(s, 4, 1), ((3, 20000, 0),), (512, 65536, 0)),
+    "softmax_cluster_sm90a": ("softmax", 256, 65808, softmax, ((2, 40000, 0), (1, 8, 0)), (512, 65536, 0)),
     "linear_gelu_sm80": ("linear_gelu", 128, 98304, lambda s: matmul(s, None, True), ((1, 8, 8), (130, 264, 72)), (4096, 2048, 1024)),
 }
 
