@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from artifact import Artifact
+from layer import LAYER
 from measure import alternate, begin, failed, finish, report
 
 HOME = Path(__file__).resolve().parents[2]
@@ -236,23 +237,6 @@ def sums():
                     [(1, 2 ** 28), (8, 2 ** 24), (264, 2 ** 20), (4096, 65536), (65536, 4096)], torch.float32, 1e-4)
     against_compile("sums", "of columns", across, lambda x: x.float().sum(0) if x.dtype is BF16 else x.sum(0), lambda r, n: [rand(r, n)],
                     [(2 ** 20, 64), (2 ** 22, 8), (65536, 4096)], torch.float32, 1e-4)
-
-
-LAYER = """dims B, S, D multiple_of 16
-numerics { accum = f32, deterministic = true }
-
-fn heads(t: bf16[B, S, D]) -> (r: bf16[B, 16, S, D//16]) {
-  r = t.reshape([B, S, 16, D//16]).transpose([0, 2, 1, 3])
-}
-
-graph transformer_layer(x: bf16[B, S, D], w_qkv: bf16[D, 3*D], w_out: bf16[D, D], w_mlp: bf16[D, 4*D]) -> (y: bf16[B, S, D]) {
-  q, k, v = split(x @ w_qkv, 3, axis = -1)
-  a = attention(heads(q), heads(k), heads(v), causal = true)
-  o = a.transpose([0, 2, 1, 3]).reshape([B, S, D]) @ w_out
-  h = layer_norm(x + o, eps = 1e-5)
-  y = h + gelu(h @ w_mlp, approximate = "tanh") @ w_mlp.T
-}
-"""
 
 
 def layer():

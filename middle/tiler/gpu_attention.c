@@ -3,7 +3,7 @@
 #include "middle/tiler/gpu_attention.h"
 #include <string.h>
 
-enum { FEW = 64 /* rows for which a smaller block is enough */, MOST_HEAD = 256, FAR = 1 << 20 /* beyond every distance within a tile */ };
+enum { FEW = 64 /* rows for which a smaller block is enough */, FAR = 1 << 20 /* beyond every distance within a tile */ };
 
 TsOperand ts_at_operand(TsAt *w, const TsReal *r, const TsType *ty, bool kv, bool turn)
 {
@@ -438,9 +438,9 @@ static void merge_forms(TsAt *w, TsDim head, int64_t lo, int64_t hi)
 	TsTl *t = w->j->t;
 	TsDim no = ts_dim_sub(t->d, ts_dim_const(t->d, 1), w->spans->is), many = ts_over(t, w->spans->n, TS_AT_MANY);
 	int cap = 64;
-	for (; cap < MOST_HEAD && lo > cap; cap *= 2) continue;
+	for (; cap < TS_AT_HEAD && lo > cap; cap *= 2) continue;
 	for (;; cap *= 2) {
-		bool last = cap == MOST_HEAD || hi <= cap;
+		bool last = cap == TS_AT_HEAD || hi <= cap;
 		TsDim over = last ? 0 : ts_over(t, head, cap);
 		w->v[w->n++] = (TsAtVariant){ .form = TS_AT_MERGE, .bm = TS_AT_SPANS, .cap = cap, .warps = cap > 128 ? 2 : 1, .guard = ts_dim_add(t->d, ts_dim_add(t->d, no, many), over) };
 		if (last) break;
@@ -451,7 +451,7 @@ static void merge_forms(TsAt *w, TsDim head, int64_t lo, int64_t hi)
 /* Heads of known size get the columns they need; others one of three, the largest also without wide accesses. */
 static void choose(TsAt *w)
 {
-	static const int caps[] = { 64, 128, MOST_HEAD };
+	static const int caps[] = { 64, 128, TS_AT_HEAD };
 	TsTl *t = w->j->t;
 	int64_t lo, hi;
 	TsDim head = ts_dim_max(t->d, w->j->at.D, w->j->at.E), mods = ts_wide_guard(t, &w->wide);

@@ -3,6 +3,7 @@
 #include "middle/tiler/gpu.h"
 
 typedef enum { TS_AT_FMA, TS_AT_MMA, TS_AT_WGMMA, TS_AT_MERGE } TsAtForm;
+enum { TS_AT_HEAD = 256 /* columns of the widest head */ };
 enum { TS_AT_SPAN = 256 /* keys of a cell where there is one query row */, TS_AT_SPANS = 16, TS_AT_MANY = 64 /* put together at a time: a few, many */ };
 struct TsAtSpans;
 typedef struct { TsAtForm form; int bm, bn, cap /* columns that hold a head */, warps, stages; bool wide, copies; TsDim guard; } TsAtVariant; /* bm queries, bn keys at a time */

@@ -5,7 +5,7 @@
  * and weighted values of its own, which meet once, at the end. */
 #include "middle/tiler/gpu_attention.h"
 
-enum { SPAN = TS_AT_SPAN, BN = 64, WARPS = 8, MOST_HEAD = 256 };
+enum { SPAN = TS_AT_SPAN, BN = 64, WARPS = 8 };
 
 typedef TsAtSpans One;
 
@@ -333,7 +333,7 @@ static void pack_heads(One *o)
 
 static void choose_forms(One *o)
 {
-	static const int caps[] = { 64, 128, MOST_HEAD };
+	static const int caps[] = { 64, 128, TS_AT_HEAD };
 	TsTl *t = o->j->t;
 	TsDtype e = o->j->at.kt->elem;
 	int64_t lo, hi;

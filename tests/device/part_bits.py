@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import lab as kit
 import torch
+from layer import LAYER
 from part_diff import architectures
 
 BF16, F32 = torch.bfloat16, torch.float32
@@ -37,7 +38,7 @@ GRAPHS = {
                lambda: ([rand(2, 16, 1, 128), rand(2, 2, 5000, 128), rand(2, 2, 5000, 128)], [((2, 16, 1, 128), BF16)])),
     "rows": ("dims R, N\n\ngraph f(x: bf16[R, N], w: bf16[N]) -> (y: bf16[R, N], z: f32[R], c: f32[N]) {\n  y = rms_norm(x, w, eps = 1e-5)\n  z = sum(cast(x, f32), axis = -1)\n  c = sum(cast(x, f32), axis = 0)\n}\n",
              lambda: ([rand(100, 30000), rand(30000)], [((100, 30000), BF16), ((100,), F32), ((30000,), F32)])),
-    "layer": (kit.LAYER, lambda: (layer_inputs(2, 100, 512), [((2, 100, 512), BF16)])),
+    "layer": (LAYER, lambda: (layer_inputs(2, 100, 512), [((2, 100, 512), BF16)])),
 }
 
 # name: text whose first input has the batch on axis 0, rows of it, other inputs, the result's shape behind the batch
@@ -61,11 +62,8 @@ def results_of(shapes):
     return [torch.full(s, float("nan"), device="cuda", dtype=t) for s, t in shapes]
 
 
-def many_runs(art, inputs, shapes):
-    out = results_of(shapes)
-    run = art.bind(inputs, out)
-    run()
-    want = [raw(t).clone() for t in out]
+def changes(run, out, want):
+    """In how many results of RUNS runs, each into fresh NaN, bits differ; a number that still lies on the GPU."""
     changed = torch.zeros((), dtype=torch.int64, device="cuda")
     for _ in range(RUNS):
         for t in out:
@@ -73,6 +71,15 @@ def many_runs(art, inputs, shapes):
         run()
         for t, w in zip(out, want):
             changed += (raw(t) != w).any()
+    return changed
+
+
+def many_runs(art, inputs, shapes):
+    out = results_of(shapes)
+    run = art.bind(inputs, out)
+    run()
+    want = [raw(t).clone() for t in out]
+    changed = changes(run, out, want)
     torch.cuda.synchronize()
     return want, "bits changed in %d results of %d runs" % (int(changed), RUNS) if int(changed) else None
 
@@ -87,14 +94,7 @@ def threads(art, inputs, shapes, want):
         with torch.cuda.stream(streams[i % STREAMS]):
             out = results_of(shapes)
             run = sessions[i].bind(inputs, out)
-            changed = torch.zeros((), dtype=torch.int64, device="cuda")
-            for _ in range(RUNS):
-                for t in out:
-                    t.fill_(float("nan"))
-                run()
-                for t, w in zip(out, want):
-                    changed += (raw(t) != w).any()
-            n = int(changed)
+            n = int(changes(run, out, want))
         return "bits changed in %d results" % n if n else None
 
     wrong = kit.threads_do(THREADS, work)

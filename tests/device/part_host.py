@@ -4,6 +4,7 @@ import time
 
 import lab as kit
 import torch
+from layer import LAYER
 from part_diff import architectures
 
 ALONE = True
@@ -36,7 +37,7 @@ def run(lab):
     models = [
         ("one_kernel", lab.compile("one_kernel", ONE, own), ["x=64x256", "z=64x256"]),
         ("two_kernels", lab.compile("two_kernels", TWO, own), ["a=64x256", "b=256x512"]),
-        ("layer", lab.compile("layer", kit.LAYER, own), ["x=2x128x512", "w_qkv=512x1536", "w_out=512x512", "w_mlp=512x2048"]),
+        ("layer", lab.compile("layer", LAYER, own), ["x=2x128x512", "w_qkv=512x1536", "w_out=512x512", "w_mlp=512x2048"]),
         ("minilm", folder / "minilm.so", ["ids=1x16", "mask=1x16", "--below", "2"]),
     ]
     for name, path, words in models:
@@ -53,12 +54,12 @@ def run(lab):
         if name != "minilm":  # 90 MB of weights
             yield name + "/open", n["open_us"] <= OPEN_US, "%d us, %d allowed" % (n["open_us"], OPEN_US)
     begin = time.monotonic()
-    path = lab.compile("both", kit.LAYER, "sm_80,sm_90", "-j", "2")
+    path = lab.compile("both", LAYER, "sm_80,sm_90", "-j", "2")
     seconds = time.monotonic() - begin
     yield "build-of-two-architectures", seconds < BUILD_SECONDS, "%.1f s on two cores" % seconds
     sizes = code_of(lab, path)
     lab.note("the layer for sm_80 and sm_90: built in %.1f s on two cores; bytes of cubins and PTX: %s" % (seconds, sizes))
-    fixed = re.sub(r"\bD\b", "4096", kit.LAYER.replace(", D multiple_of 16", ""))  # the weights' sizes known, as in a model
+    fixed = re.sub(r"\bD\b", "4096", LAYER.replace(", D multiple_of 16", ""))  # the weights' sizes known, as in a model
     sizes = code_of(lab, lab.compile("fixed", fixed, "sm_80,sm_90"))
     lab.note("with the weights' sizes known: %s" % sizes)
     for target, numbers in sizes.items():

@@ -2,6 +2,7 @@
 machine as if it had no driver. MiniLM and the MLP have weights of their shapes made here."""
 import lab as kit
 import torch
+from layer import LAYER
 
 ARCH = "sm_80,sm_90"
 
@@ -128,7 +129,7 @@ def layer(lab):
     """The quick-start layer: against float64, and GPU and CPU equally near to it (bf16 between operators on both)."""
     import artifact
 
-    path = lab.compile("layer", kit.LAYER, ARCH)
+    path = lab.compile("layer", LAYER, ARCH)
     gpu, cpu = (artifact.Artifact(str(path), cuda=c) for c in (True, False))
     torch.manual_seed(4)
     for b, s, d, on_cpu in ((1, 1, 512, True), (2, 100, 512, True), (1, 130, 1024, True), (8, 1024, 512, False), (4, 2048, 4096, False)):
