@@ -326,7 +326,7 @@ bool ts_s_results(Sema *s, TsTree *sig, Ent *out)
 }
 
 /* Keyword arguments name parameters after the positional ones, each once. */
-bool ts_s_keywords_fit(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const TsSym *kw)
+static bool keywords_fit(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const TsSym *kw)
 {
 	TsTree *params = fn->kid[0]->kid[0];
 	uint32_t first = 0;
@@ -351,6 +351,21 @@ bool ts_s_keywords_fit(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const TsSy
 	return true;
 }
 
+bool ts_s_call_fits(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const Ent *arg, const TsSym *kw, Ent *why)
+{
+	uint32_t want = fn->kid[0]->kid[0]->n;
+	*why = ts_s_unknown(call->at);
+	if (n != want) {
+		*why = ts_s_fail(s, call->at, "E_ARGUMENTS", "'%s' takes %u arguments, %u are given", fn->name, want, n);
+		return false;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		if (arg[i].kind == ENT_UNKNOWN) return false;
+	if (!keywords_fit(s, fn, call, n, kw)) return false;
+	ts_map_set(s->a, &s->used, fn, fn);
+	return !ts_map_get(&s->broken, fn);
+}
+
 Ent ts_s_fn(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const Ent *arg, const TsSym *kw)
 {
 	TsTree *params = fn->kid[0]->kid[0], *results = fn->kid[0]->kid[1];
@@ -359,12 +374,8 @@ Ent ts_s_fn(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const Ent *arg, const
 	for (uint32_t i = 0; i < s->active.n; i++)
 		if (s->active.p[i] == fn) return ts_s_fail(s, call->at, "E_RECURSION", "'%s' calls itself", fn->name);
 	if (s->active.n >= MAX_INLINE) return ts_s_fail(s, call->at, "E_LIMIT", "calls nest deeper than %d", MAX_INLINE);
-	if (n != params->n) return ts_s_fail(s, call->at, "E_ARGUMENTS", "'%s' takes %u arguments, %u are given", fn->name, params->n, n);
-	for (uint32_t i = 0; i < n; i++)
-		if (arg[i].kind == ENT_UNKNOWN) return ts_s_unknown(call->at);
-	if (!ts_s_keywords_fit(s, fn, call, n, kw)) return ts_s_unknown(call->at);
-	ts_map_set(s->a, &s->used, fn, fn);
-	if (ts_map_get(&s->broken, fn)) return ts_s_unknown(call->at);
+	Ent why;
+	if (!ts_s_call_fits(s, fn, call, n, arg, kw, &why)) return why;
 	if (++s->inlined > MOST_CALLS || s->g->vals.n > MOST_VALUES) return ts_s_fail(s, call->at, "E_LIMIT", "the calls of one model are inlined, and these are too many");
 	s->scope = &inner;
 	ts_push(s->a, &s->active, fn);

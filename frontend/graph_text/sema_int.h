@@ -142,4 +142,5 @@ void ts_k_start(Sema *s, KSema *kn, TsTree *fn);
 int ts_k_add_var(Sema *s, TsSym name, TsDim lo, TsDim hi, int64_t step, TsSpan at, bool grid);
 bool ts_k_range(Sema *s, TsTree *range, TsDim *lo, TsDim *hi, int64_t *step);
 bool ts_s_bind_param(Sema *s, TsTree *p, Ent arg);
-bool ts_s_keywords_fit(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const TsSym *kw);
+/* Does a call fit the parameters of a fn or kernel, which is then in use? Else *why is the value of the call. */
+bool ts_s_call_fits(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const Ent *arg, const TsSym *kw, Ent *why);

@@ -550,18 +550,14 @@ static bool read_kernel(Sema *s, TsTree *fn, const Ent *arg, const TsSym *kw, ui
 Ent ts_k_call(Sema *s, TsTree *fn, TsTree *call, uint32_t n, const Ent *arg, const TsSym *kw)
 {
 	enum { MOST_CALLS = 2000 };
-	TsTree *params = fn->kid[0]->kid[0], *results = fn->kid[0]->kid[1];
+	TsTree *results = fn->kid[0]->kid[1];
 	Scope inner = { .up = s->scope, .is_call = true }, *outer = s->scope;
 	const TsNumerics *num = s->num;
 	TsGraph *g = s->g;
 	TsBlock *b = s->b;
 	KSema k = { .fn = fn, .batch_var = -1, .sunk_var = -1 };
-	if (n != params->n) return ts_s_fail(s, call->at, "E_ARGUMENTS", "'%s' takes %u arguments, %u are given", fn->name, params->n, n);
-	for (uint32_t i = 0; i < n; i++)
-		if (arg[i].kind == ENT_UNKNOWN) return ts_s_unknown(call->at);
-	if (!ts_s_keywords_fit(s, fn, call, n, kw)) return ts_s_unknown(call->at);
-	ts_map_set(s->a, &s->used, fn, fn);
-	if (ts_map_get(&s->broken, fn)) return ts_s_unknown(call->at);
+	Ent why;
+	if (!ts_s_call_fits(s, fn, call, n, arg, kw, &why)) return why;
 	if (!results || !results->n) return ts_s_fail(s, fn->at, "E_KERNEL", "a kernel names its results: -> (O: …)");
 	if (++s->inlined > MOST_CALLS) return ts_s_fail(s, call->at, "E_LIMIT", "each call of a kernel is compiled by itself, and these are too many");
 	k.k = TS_NEW(s->a, TsUserKernel);
