@@ -31,6 +31,7 @@ all: $(BUILD)/tsc $(HELPER)
 
 help:
 	@echo 'make               build $(BUILD)/tsc'
+	@echo 'make python        build the Python package in $(BUILD)/python, for PYTHONPATH'
 	@echo 'make quickstart    set up, build, and run the MiniLM example (TEXT="..." embeds that text)'
 	@echo 'make check         set up, build, and run every test (SUITES="unit tree" MATCH=name for some of them)'
 	@echo 'make bless         rewrite the golden answers; read the diff'
@@ -245,5 +246,5 @@ Q = $(if $(filter 1,$(V)),,@printf '  %s\n' '$(@:$(BUILD)/%=%)'; )
 .PHONY: all help setup unit unit-check test-math check bless quickstart bench install dist clean FORCE
 
 # a part may bring targets of its own, and add programs that the tests need to CHECK_PROGRAMS
-include $(sort $(wildcard tests/*/*.mk bench/*.mk examples/*/*.mk))
+include $(sort $(wildcard tests/*/*.mk bench/*.mk examples/*/*.mk python/*.mk))
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Get what Tessera needs, and only what is missing. `make`, `make quickstart` and `make check` call it themselves.
 #   scripts/setup.sh build        Debian packages: C and C++ compiler, LLVM 22, lld 22, libyaml, lz4, zlib, zstd
-#   scripts/setup.sh quickstart   the same, and .venv/ with what the MiniLM example needs
+#   scripts/setup.sh python       the same, and the headers of Python, for the extension of the Python package
+#   scripts/setup.sh quickstart   what build needs, and .venv/ with what the MiniLM example needs
 #   scripts/setup.sh test         the same, and what the tests compare with (PyTorch, ONNX Runtime, scikit-learn), musl, ptxas and nvdisasm
 #   scripts/setup.sh fuzz         build, and clang 22 with libFuzzer
 # Installing Debian packages takes root or sudo. Nothing is downloaded except through apt and pip. SETUP=check only looks.
@@ -16,11 +17,11 @@ say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: error: %s\n' "$*" >&2; exit 3; }
 
 case $level in
-build|quickstart|test|fuzz) ;;
-*) fail "unknown level '$level' (build, quickstart, test or fuzz)" ;;
+build|python|quickstart|test|fuzz) ;;
+*) fail "unknown level '$level' (build, python, quickstart, test or fuzz)" ;;
 esac
 
-# ---- Debian packages: each line a file that must exist (or a command, or a Python module) and the package that brings it -----------
+# ---- Debian packages: each line a file that must exist (or a command, a Python module, a header of Python's) and the package that brings it -----------
 needs() {
 	cat <<-LIST
 		gcc gcc
@@ -40,6 +41,7 @@ needs() {
 	LIST
 	[ "$level" = build ] || [ "$level" = fuzz ] || printf '%s\n' "python3 python3" "import:ensurepip python3-venv"
 	[ "$level" != test ] || echo "musl-gcc musl-tools"
+	[ "$level" != test ] && [ "$level" != python ] || echo "header:Python.h python3-dev"
 	[ "$level" != fuzz ] || printf '%s\n' "$llvm/bin/clang clang-22" "$llvm/lib/clang/22/lib/linux/libclang_rt.fuzzer-x86_64.a libclang-rt-22-dev"
 }
 
@@ -47,6 +49,7 @@ missing_packages() {
 	needs | while read -r probe package; do
 		case $probe in
 		/*) [ -e "$probe" ] || echo "$package" ;;
+		header:*) python3 -c "import os, sysconfig, sys; sys.exit(not os.path.exists(sysconfig.get_path('include') + '/${probe#header:}'))" 2>/dev/null || echo "$package" ;;
 		import:*) python3 -c "import ${probe#import:}" 2>/dev/null || echo "$package" ;;
 		*) command -v "$probe" >/dev/null 2>&1 || echo "$package" ;;
 		esac
@@ -87,7 +90,7 @@ packages=$(missing_packages | tr '\n' ' ')
 [ -z "${packages// /}" ] || install_packages "$packages"
 version=$("$llvm/bin/llvm-config" --version)
 case $version in 22.*) ;; *) fail "$llvm is LLVM $version; Tessera needs LLVM 22" ;; esac
-[ "$level" != build ] && [ "$level" != fuzz ] || exit 0
+case $level in build|python|fuzz) exit 0 ;; esac
 
 # ---- Python packages, pinned, in .venv/ -------------------------------------------------------------------------------------------
 # install LIST [pip options]: unless this list is what was installed last

@@ -4,7 +4,6 @@
 #include <string.h>
 
 enum { MAX_ERRORS = 20, MAX_TEXT = 4000 };
-typedef struct { TsDiagKind kind; TsSpan at; const char *code, *text; } Diag;
 typedef struct { const char *name, *text; size_t size; } Source;
 
 struct TsCtx {
@@ -12,7 +11,7 @@ struct TsCtx {
 	TsSym *table; /* open addressing, power of two */
 	uint32_t cap, count;
 	TS_VEC(Source) sources;
-	TS_VEC(Diag) diags;
+	TS_VEC(TsDiag) diags;
 	uint32_t errors;
 	bool muted, env, bug;
 	void *slot[TS_SLOT_COUNT];
@@ -144,7 +143,7 @@ static void report(TsCtx *cx, TsDiagKind kind, TsSpan at, const char *code, cons
 		while (((unsigned char)b.p[b.n] & 0xc0) == 0x80) b.n--;
 		ts_buf_str(&b, "…");
 	}
-	Diag d = { kind, at, code, ts_strndup(cx->arena, b.p ? b.p : "", b.n) };
+	TsDiag d = { kind, at, code, ts_strndup(cx->arena, b.p ? b.p : "", b.n) };
 	ts_push(cx->arena, &cx->diags, d);
 	ts_buf_free(&whole);
 	ts_buf_free(&b);
@@ -184,6 +183,12 @@ bool ts_guard(TsCtx *cx, void (*fn)(void *), void *user)
 
 uint32_t ts_error_count(const TsCtx *cx) { return cx->errors; }
 int ts_exit_code(const TsCtx *cx) { return cx->bug ? 4 : cx->env ? 3 : cx->errors ? 1 : 0; }
+bool ts_diag_get(const TsCtx *cx, uint32_t i, TsDiag *out)
+{
+	if (i < cx->diags.n) *out = cx->diags.p[i];
+	return i < cx->diags.n;
+}
+
 void ts_diag_reset(TsCtx *cx) { cx->diags.n = cx->errors = 0; cx->muted = cx->env = cx->bug = false; }
 
 static void caret_lines(const TsCtx *cx, TsSpan at, TsBuf *to, const char *hint)
@@ -214,7 +219,7 @@ void ts_diag_text(const TsCtx *cx, TsBuf *to)
 {
 	static const char *const word[] = { "error", "warning", "note", "hint" };
 	for (uint32_t i = 0; i < cx->diags.n; i++) {
-		const Diag *d = &cx->diags.p[i];
+		const TsDiag *d = &cx->diags.p[i];
 		const char *hint = NULL;
 		if (d->kind == TS_DIAG_HINT) { ts_buf_fmt(to, "  hint: %s\n", d->text); continue; }
 		if (i + 1 < cx->diags.n && cx->diags.p[i + 1].kind == TS_DIAG_HINT) hint = cx->diags.p[i + 1].text;

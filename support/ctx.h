@@ -48,6 +48,9 @@ _Noreturn void ts_bug(TsCtx *cx, TsSpan at, const char *fmt, ...) __attribute__(
 
 uint32_t ts_error_count(const TsCtx *cx);
 int ts_exit_code(const TsCtx *cx); /* 0, 1 bad input, 3 environment, 4 bug: by what was reported */
+/* Diagnostic i in the order of reporting; false past the last. code: NULL for notes and hints. */
+typedef struct { TsDiagKind kind; TsSpan at; const char *code, *text; } TsDiag;
+bool ts_diag_get(const TsCtx *cx, uint32_t i, TsDiag *out);
 void ts_diag_print(const TsCtx *cx, FILE *to);
 void ts_diag_text(const TsCtx *cx, TsBuf *to);
 void ts_diag_reset(TsCtx *cx);     /* forget everything reported (tests; speculative parsing) */

@@ -1,0 +1,153 @@
+/* Builder.text: the canonical .tg of what some results need. */
+#include "python/core/core.h"
+#include "frontend/graph_text/print_graph.h"
+#include "frontend/graph_text/print_names.h"
+#include <string.h>
+
+enum { MOST_RESULTS = 4096 };
+
+/* ---- what is needed ---- */
+
+static void mark_block(CoreBuilder *b, const TsBlock *from, uint8_t *need);
+
+static void mark_node(CoreBuilder *b, const TsNode *n, uint8_t *need)
+{
+	bool any = false;
+	for (uint32_t i = 0; i < n->nout; i++) any |= need[n->out[i]];
+	if (!any) return;
+	for (uint32_t i = 0; i < n->nout; i++) need[n->out[i]] = 1;
+	for (uint32_t i = 0; i < n->nin; i++) need[n->in[i]] = 1;
+	if (!n->loop) return;
+	for (uint32_t i = 0; i < n->loop->body.results.n; i++) need[n->loop->body.results.p[i]] = 1;
+	mark_block(b, &n->loop->body, need);
+}
+
+/* Nodes stand after their operands, so one walk back is enough. */
+static void mark_block(CoreBuilder *b, const TsBlock *from, uint8_t *need)
+{
+	for (uint32_t i = from->nodes.n; i-- > 0;) mark_node(b, from->nodes.p[i], need);
+}
+
+static void copy_block(CoreBuilder *b, const TsBlock *from, const uint8_t *need, TsBlock *to)
+{
+	TsArena *a = b->m->arena;
+	to->results = from->results;
+	to->args = from->args;
+	for (uint32_t i = 0; i < from->nodes.n; i++) {
+		TsNode *n = from->nodes.p[i];
+		if (n->op == TS_OP_param || !n->nout || !need[n->out[0]]) continue;
+		if (n->loop) {
+			TsNode *own = ts_memdup(a, n, sizeof *n);
+			own->loop = ts_memdup(a, n->loop, sizeof *n->loop);
+			own->loop->body = (TsBlock){ 0 };
+			copy_block(b, &n->loop->body, need, &own->loop->body);
+			n = own;
+		}
+		ts_push(a, &to->nodes, n);
+	}
+}
+
+/* ---- arguments ---- */
+
+static bool take_params(CoreBuilder *b, PyObject *params, TsGraph *g)
+{
+	if (!params || params == Py_None) {
+		g->params = b->g->params;
+		return true;
+	}
+	PyObject *ids = PySequence_Tuple(params);
+	bool ok = ids != NULL;
+	uint8_t *seen = ts_alloc(b->m->arena, b->g->vals.n + 1);
+	for (Py_ssize_t i = 0; ok && i < PyTuple_Size(ids); i++) {
+		TsVal v = core_val(b, PyTuple_GetItem(ids, i), "an entry of params");
+		ok = v != 0;
+		const TsNode *def = ok ? ts_val(b->g, v)->def : NULL;
+		if (ok && (!def || def->op != TS_OP_param || seen[v])) ok = core_raise("E_ARGUMENTS", "an entry of params is %s", def && seen[v] ? "there twice" : "no input") != NULL;
+		if (ok) seen[v] = 1;
+		if (ok) ts_push(b->m->arena, &g->params, v);
+	}
+	Py_XDECREF(ids);
+	return ok;
+}
+
+static bool name_is_free(CoreBuilder *b, TsGraph *g, TsSym name)
+{
+	uintptr_t *kind = ts_map_find(&b->names, name);
+	bool taken = kind && *kind && *kind != CORE_NAME_PARAM && *kind != CORE_NAME_LOOP;
+	for (uint32_t i = 0; i < g->params.n; i++) taken |= ts_val(g, g->params.p[i])->name == name;
+	for (uint32_t i = 0; i < g->result_names.n; i++) taken |= g->result_names.p[i] == name;
+	if (taken) core_raise("E_ASSIGNED_TWICE", "the result '%s' has the name of something else in the graph", name);
+	return !taken;
+}
+
+static bool take_results(CoreBuilder *b, PyObject *results, TsGraph *g)
+{
+	PyObject *items = PySequence_Tuple(results);
+	bool ok = items != NULL;
+	Py_ssize_t n = ok ? PyTuple_Size(items) : 0;
+	if (ok && (!n || n > MOST_RESULTS)) ok = core_raise("E_ARGUMENTS", "a graph has 1 to %d results", MOST_RESULTS) != NULL;
+	for (Py_ssize_t i = 0; ok && i < n; i++) {
+		PyObject *pair = PyTuple_GetItem(items, i);
+		ok = PyTuple_Check(pair) && PyTuple_Size(pair) == 2;
+		if (!ok) { PyErr_Format(PyExc_TypeError, "results is a sequence of (name, id)"); break; }
+		TsSym name = core_name(b, PyTuple_GetItem(pair, 0), "the name of a result");
+		TsVal v = name ? core_val(b, PyTuple_GetItem(pair, 1), name) : 0;
+		ok = v && name_is_free(b, g, name);
+		if (!ok) break;
+		ts_push(b->m->arena, &g->body.results, v);
+		ts_push(b->m->arena, &g->result_names, name);
+	}
+	Py_XDECREF(items);
+	return ok;
+}
+
+/* ---- printing ---- */
+
+static PyObject *print(CoreBuilder *b, TsGraph *g)
+{
+	TsBuf text = { 0 };
+	b->m->graphs.n = 0;
+	ts_push(b->m->arena, &b->m->graphs, g);
+	ts_print_module(b->m, &text);
+	b->m->graphs.n = 0;
+	b->printed = g;
+	b->printed_names = NULL;
+	PyObject *s = PyUnicode_DecodeUTF8(text.p ? text.p : "", (Py_ssize_t)text.n, NULL);
+	ts_buf_free(&text);
+	return s;
+}
+
+PyObject *core_print(CoreBuilder *b, PyObject *args, PyObject *kwargs)
+{
+	static char *words[] = { "results", "params", "numerics", NULL };
+	PyObject *results, *params = NULL, *numerics = NULL;
+	uint32_t set;
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OO:text", words, &results, &params, &numerics)) return NULL;
+	if (b->loops.n) return core_raise("E_LOOP", "a loop of the graph is not ended");
+	TsNumerics file = ts_module_new(b->cx)->numerics;
+	if (!core_numerics(b, numerics, &file, &set)) return NULL;
+	b->m->numerics = file;
+	for (uint32_t i = 0; i < b->policies.n; i++) {
+		*b->policies.p[i].num = file;
+		core_fold_numerics(b->policies.p[i].num, &b->policies.p[i].values, b->policies.p[i].set);
+	}
+	TsGraph *g = ts_memdup(b->m->arena, b->g, sizeof *b->g);
+	g->body = (TsBlock){ 0 };
+	memset(&g->params, 0, sizeof g->params);
+	memset(&g->result_names, 0, sizeof g->result_names);
+	if (!take_params(b, params, g) || !take_results(b, results, g)) return NULL;
+	uint8_t *need = ts_alloc(b->m->arena, b->g->vals.n + 1);
+	for (uint32_t i = 0; i < g->body.results.n; i++) need[g->body.results.p[i]] = 1;
+	mark_block(b, &b->g->body, need);
+	for (uint32_t i = 0; i < b->g->params.n; i++) {
+		TsVal v = b->g->params.p[i];
+		bool listed = false;
+		for (uint32_t k = 0; k < g->params.n && !listed && need[v]; k++) listed = g->params.p[k] == v;
+		if (need[v] && !listed) return core_raise("E_ARGUMENTS", "a result needs the input '%s', which params does not list", ts_val(g, v)->name);
+	}
+	for (uint32_t i = 0; i < g->params.n; i++) ts_push(b->m->arena, &g->body.nodes, ts_val(g, g->params.p[i])->def);
+	TsBlock rest = { 0 };
+	copy_block(b, &b->g->body, need, &rest);
+	for (uint32_t i = 0; i < rest.nodes.n; i++) ts_push(b->m->arena, &g->body.nodes, rest.nodes.p[i]);
+	return print(b, g);
+}

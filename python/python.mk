@@ -1,0 +1,41 @@
+# The Python package, put together in $(BUILD)/python/tessera: PYTHONPATH=$(BUILD)/python uses it.
+#
+# The extension holds position-independent builds of what a graph is made and printed with: support/, ir/, frontend/ and nothing of LLVM.
+PY_OUT     := $(BUILD)/python/tessera
+PY_FILES   := $(sort $(shell find python/tessera -type f \( -name '*.py' -o -name '*.pyi' -o -name py.typed \) 2>/dev/null))
+PIC_SRC    := $(foreach f,support ir frontend/graph_text frontend/graph_pack,$(sort $(wildcard $(f)/*.c)))
+PY_CORE    := $(sort $(wildcard python/core/*.c))
+PIC_OBJ    := $(PIC_SRC:%=$(BUILD)/obj/pic/%.o)
+PY_OBJ     := $(PY_CORE:%=$(BUILD)/obj/pic/%.o)
+# the headers of any Python from 3.11 on serve: the stable ABI is asked for
+PY_INCLUDE  = $(shell for p in $(PY) python3; do $$p -c 'import os, sysconfig; p = sysconfig.get_path("include"); os.path.exists(p + "/Python.h") and print(p)' \
+              2>/dev/null; done | head -n 1)
+
+$(BUILD)/obj/pic/%.c.o: %.c | $(BUILD)/ld/ld.lld
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(PY_CFLAGS) -fPIC -fvisibility=hidden $(DEPS) -c $< -o $@
+$(PY_OBJ): PY_CFLAGS = -isystem $(PY_INCLUDE)
+$(PY_OBJ): | $(BUILD)/obj/pic/headers
+$(BUILD)/obj/pic/headers:
+	@scripts/setup.sh python
+	@mkdir -p $(@D)
+	@touch $@
+
+$(BUILD)/pic.a: $(PIC_OBJ) $(BUILD)/obj/pic.list
+	@rm -f $@
+	$(Q)ar rcsD $@ $(filter %.o,$^)
+$(BUILD)/obj/pic.list: FORCE
+	@mkdir -p $(@D)
+	@echo '$(PIC_SRC) $(PY_CORE) $(PY_FILES)' | cmp -s - $@ || echo '$(PIC_SRC) $(PY_CORE) $(PY_FILES)' > $@
+
+$(PY_OUT)/_core.abi3.so: $(PY_OBJ) $(BUILD)/pic.a $(BUILD)/obj/pic.list
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -static-libgcc -Wl,--exclude-libs,ALL -o $@ $(filter %.o,$^) $(BUILD)/pic.a -lm -lpthread
+
+$(PY_FILES:python/tessera/%=$(PY_OUT)/%): $(PY_OUT)/%: python/tessera/%
+	@mkdir -p $(@D)
+	@cp $< $@
+
+python: $(PY_OUT)/_core.abi3.so $(PY_FILES:python/tessera/%=$(PY_OUT)/%)
+	@cd $(PY_OUT) && find . -type f \( -name '*.py' -o -name '*.pyi' \) | while read -r f; do [ -e '$(CURDIR)/python/tessera/'"$$f" ] || rm -f "$$f"; done
+.PHONY: python
