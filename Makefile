@@ -174,7 +174,7 @@ $(LIBC_NAMES): | $(BUILD)/ld/ld.lld
 	@mkdir -p $(@D)
 	$(Q)printf 'void *dlopen(void){return 0;}void *dlsym(void){return 0;}void *dlerror(void){return 0;}\n' | \
 	  $(CC) -x c - -shared -nostdlib -fuse-ld=lld -B$(BUILD)/ld -Wl,-soname,$(@F) -Wl,--build-id=none -o $@
-$(BUILD)/tsc-load: $(HELPER_OBJ) $(BUILD)/rtlib.o $(LIBC_NAMES)
+$(BUILD)/tsc-load: $(HELPER_OBJ) $(BUILD)/rtlib.o $(BUILD)/rtlib_cuda.o $(LIBC_NAMES)
 	$(Q)$(BUILD)/ld/ld.lld -pie --gc-sections -z noexecstack -z now --build-id=none \
 	  --dynamic-linker /lib64/ld-linux-x86-64.so.2 -o $@ $^
 

@@ -195,10 +195,19 @@ static void judge_all(void *user)
 		}
 }
 
+typedef struct { const TsPtxasOptions *o; uint32_t done, of; } Counting;
+
+static void count(void *user)
+{
+	Counting *k = user;
+	k->o->progress(k->o->user, ++k->done, k->of);
+}
+
 bool ts_ptxas(TsCtx *cx, const TsPtxasOptions *o, TsPtxModule *modules, uint32_t n)
 {
 	TsArena *a = ts_arena(cx);
 	TsChild *c = TS_NEW_N(a, TsChild, n + 1);
+	Counting counting = { o, 0, n };
 	for (uint32_t i = 0; i < n; i++) {
 		const char **argv = TS_NEW_N(a, const char *, 8);
 		argv[0] = o->path;
@@ -208,7 +217,7 @@ bool ts_ptxas(TsCtx *cx, const TsPtxasOptions *o, TsPtxModule *modules, uint32_t
 		argv[4] = ts_child_in(0);
 		argv[5] = "-o";
 		argv[6] = TS_CHILD_OUT;
-		c[i] = (TsChild){ .argv = argv, .in = { { modules[i].ptx, modules[i].n } }, .n_in = 1, .seconds = SECONDS };
+		c[i] = (TsChild){ .argv = argv, .in = { { modules[i].ptx, modules[i].n } }, .n_in = 1, .seconds = SECONDS, .over = o->progress ? count : NULL, .user = &counting };
 	}
 	ts_children_run(c, n, o->jobs > 0 ? o->jobs : ts_core_count());
 	Judging j = { cx, o, modules, c, n, true };

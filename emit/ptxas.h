@@ -29,6 +29,8 @@ typedef struct {
 	const char *path;                      /* of ptxas */
 	int opt_level, jobs;                   /* 0..3 as tsc's -O; processes at a time, 0: one per core */
 	const char *crash_dir;                 /* where a reproducer goes; NULL: the working directory */
+	void (*progress)(void *user, uint32_t done, uint32_t of); /* modules that are through; may be NULL */
+	void *user;
 } TsPtxasOptions;
 
 /* Every module to a cubin. False after reporting. */

@@ -193,7 +193,9 @@ void ts_children_run(TsChild *child, uint32_t n, int at_a_time)
 			if (!late && fds[i].fd >= 0 && (!fds[i].revents || listen_to(&run[i]))) continue;
 			fds[i].fd = -1; /* nothing more to hear */
 			if (!late && !gone(&run[i])) continue;
+			TsChild *c = run[i].c;
 			finish(&run[i], late);
+			if (c->over) c->over(c->user);
 			run[i] = run[--live];
 			fds[i] = fds[live];
 			i--;

@@ -21,6 +21,8 @@ typedef struct {
 	TsChildInput in[TS_CHILD_INPUTS];
 	uint32_t n_in;
 	int seconds;              /* of processor time and of the clock */
+	void (*over)(void *user); /* called when it has ended; may be NULL */
+	void *user;
 	TsChildEnd end;
 	int code;
 	TsBuf said, out;          /* the caller frees them */

@@ -2,6 +2,7 @@
 #include "emit/version.h"
 #include "tsc/commands.h"
 #include "tsc/options.h"
+#include "tsc/progress.h"
 #include "tsc/pipeline.h"
 
 static void print_version(void)
@@ -21,9 +22,10 @@ int ts_cmd_compile(TsCtx *cx, const TsArgList *args)
 	case TS_ASK_HELP: ts_options_help(stdout); return 0;
 	case TS_ASK_VERSION: print_version(); return 0;
 	case TS_ASK_OPS: ts_list_ops(cx, stdout); return 0;
+	case TS_ASK_DETECT: return ts_detect(cx, stdout) ? 0 : ts_exit_code(cx);
 	case TS_ASK_NOTHING: break;
 	}
-	if (!ts_check_passes(cx, &o)) return ts_usage_status(cx);
+	if (!ts_check_passes(cx, &o) || !ts_progress_open(cx, &o)) return ts_usage_status(cx);
 	ts_compile(cx, &o);
 	return ts_exit_code(cx);
 }

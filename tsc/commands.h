@@ -15,3 +15,5 @@ int ts_cmd_explain(TsCtx *cx, const TsArgList *args);
 bool ts_read_source(TsCtx *cx, const char *path, uint32_t *source);
 /* `tsc --list-ops`: how each operator is written, and what it means. */
 void ts_list_ops(TsCtx *cx, FILE *to);
+/* `tsc --detect`: the CPU and the GPUs of this machine, and what --arch makes code for each. False after reporting. */
+bool ts_detect(TsCtx *cx, FILE *to);

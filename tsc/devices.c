@@ -3,6 +3,7 @@
 #include "frontend/graph_text/print.h"
 #include "ir/tile.h"
 #include "tsc/find_tool.h"
+#include "tsc/progress.h"
 #include <lz4hc.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +96,8 @@ const TsDevice *ts_devices_fallback(const TsDevices *d)
 
 /* ---- cubins ---- */
 
+static void tell_assembled(void *user, uint32_t done, uint32_t of) { ts_progress(user, "assemble", done, of); }
+
 static bool look_for_ptxas(TsDevices *d)
 {
 	if (!ts_find_ptxas(d->cx, d->o, &d->ptxas)) return false;
@@ -112,7 +115,7 @@ static bool look_for_ptxas(TsDevices *d)
 static bool assemble_all(TsDevices *d)
 {
 	TS_VEC(TsPtxModule) all = { 0 };
-	TsPtxasOptions po = { .path = d->ptxas, .opt_level = d->o->opt_level, .jobs = d->o->jobs };
+	TsPtxasOptions po = { .path = d->ptxas, .opt_level = d->o->opt_level, .jobs = d->o->jobs, .progress = tell_assembled, .user = (void *)(uintptr_t)d->o };
 	for (uint32_t i = 0; i < d->n; i++)
 		for (uint32_t k = 0; k < d->p[i].n_modules; k++) ts_push(ts_arena(d->cx), &all, d->p[i].modules[k]);
 	bool ok = ts_ptxas(d->cx, &po, all.p, all.n);

@@ -232,6 +232,7 @@ static const char *find_helper(TsCtx *cx)
 	return NULL;
 }
 
+/* symbol NULL: there is one argument, the path. */
 static int start(TsLoader *l, const char *helper, const char *symbol, int in, int out)
 {
 	static const char musl[] = "/lib/ld-musl-x86_64.so.1";
@@ -253,11 +254,12 @@ static int start(TsLoader *l, const char *helper, const char *symbol, int in, in
 	return err;
 }
 
-bool ts_loader_open(TsCtx *cx, const char *path, const char *shown, TsLoader *l)
+/* The helper with two pipes. False after reporting. */
+static bool connect(TsLoader *l, const char *symbol)
 {
 	int down[2], up[2];
-	*l = (TsLoader){ .cx = cx, .path = strchr(path, '/') ? path : ts_printf(ts_arena(cx), "./%s", path), .to = -1, .from = -1 };
-	const char *symbol = find_descriptor(cx, path), *helper = symbol ? find_helper(cx) : NULL;
+	TsCtx *cx = l->cx;
+	const char *helper = find_helper(cx);
 	if (!helper) return false;
 	if (pipe2(down, O_CLOEXEC)) return ts_env_error(cx, "E_FILE", "cannot make a pipe: %s", strerror(errno)), false;
 	if (pipe2(up, O_CLOEXEC)) {
@@ -279,10 +281,38 @@ bool ts_loader_open(TsCtx *cx, const char *path, const char *shown, TsLoader *l)
 		ts_loader_close(l);
 		return false;
 	}
+	return true;
+}
+
+bool ts_loader_open(TsCtx *cx, const char *path, const char *shown, TsLoader *l)
+{
+	*l = (TsLoader){ .cx = cx, .path = strchr(path, '/') ? path : ts_printf(ts_arena(cx), "./%s", path), .to = -1, .from = -1 };
+	const char *symbol = find_descriptor(cx, path);
+	if (!symbol || !connect(l, symbol)) return false;
 	l->path = shown;
 	if (get_description(l)) return true;
 	ts_loader_close(l);
 	return false;
+}
+
+bool ts_loader_gpus(TsCtx *cx, TsFoundGpu **gpus, uint32_t *n, TsSym *why)
+{
+	TsLoader l = { .cx = cx, .path = "--detect", .to = -1, .from = -1 };
+	*n = 0;
+	*why = "";
+	if (!connect(&l, NULL)) return false;
+	if (get(&l) != TS_LOAD_MAGIC) nonsense(&l);
+	else if (get(&l)) *why = get_text(&l);
+	else if (get_count(&l, TS_LOAD_MAX_TENSORS, n)) {
+		*gpus = TS_NEW_N(ts_arena(cx), TsFoundGpu, *n + 1);
+		for (uint32_t i = 0; i < *n && l.pid; i++) {
+			(*gpus)[i].name = get_text(&l);
+			(*gpus)[i].sm = (int)get(&l);
+		}
+	}
+	bool ok = !ts_error_count(cx);
+	ts_loader_close(&l);
+	return ok;
 }
 
 void ts_loader_close(TsLoader *l)

@@ -44,5 +44,9 @@ bool ts_loader_open(TsCtx *cx, const char *path, const char *shown, TsLoader *l)
 bool ts_loader_run(TsLoader *l, const TsLoadRequest *r, TsLoadReply *out);
 bool ts_loader_explain(TsLoader *l, const TsLoadRequest *r, TsLoadReply *out);
 void ts_loader_close(TsLoader *l);
+
+typedef struct { TsSym name; int sm; } TsFoundGpu;
+/* The GPUs that the driver shows, in its order; arena. None: *why says what is missing. False after reporting. */
+bool ts_loader_gpus(TsCtx *cx, TsFoundGpu **gpus, uint32_t *n, TsSym *why);
 /* By name; NULL: the only graph, or the first. Reports an unknown one with the nearest; returns its number or -1. */
 int ts_loader_graph(TsLoader *l, const char *name);

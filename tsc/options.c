@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { EMIT = 1, OUTPUT, ARCH, NO_CPU, WEIGHTS, NAME, SAVE_TEMPS, ONLY, PRINT_AFTER, SKIP, PTXAS, HELP, VERSION, LIST_OPS };
+enum { EMIT = 1, OUTPUT, ARCH, NO_CPU, WEIGHTS, NAME, SAVE_TEMPS, ONLY, PRINT_AFTER, SKIP, PTXAS, PROGRESS, DETECT, HELP, VERSION, LIST_OPS };
 
 static const TsArgSpec spec[] = {
 	{ 0, NULL, NULL, NULL, "What comes out:" },
@@ -23,6 +23,8 @@ static const TsArgSpec spec[] = {
 	{ PRINT_AFTER, "--print-after", NULL, "PASS", "print the program after PASS to standard error" },
 	{ ONLY, "--only", NULL, "PASS", "of the passes that may be left out, run PASS alone" },
 	{ SKIP, "--skip", NULL, "PASS", "leave PASS out (repeatable)" },
+	{ PROGRESS, "--progress", NULL, "FD", "tell descriptor FD each pass, and how many kernels are through" },
+	{ DETECT, "--detect", NULL, NULL, "the GPUs of this machine and what --arch makes code for them" },
 	{ LIST_OPS, "--list-ops", NULL, NULL, "list the operators" },
 	{ VERSION, "--version", NULL, NULL, "versions of tsc and LLVM" },
 	{ HELP, "--help", "-h", NULL, "this" },
@@ -172,6 +174,7 @@ static bool is_identifier(const char *s)
 static bool take(TsOptions *o, TsArgs *a, int id, TsAsk *ask)
 {
 	static const char *const where[] = { "embedded", "external" };
+	int64_t n = 0;
 	int i;
 	switch (id) {
 	case EMIT:
@@ -200,6 +203,11 @@ static bool take(TsOptions *o, TsArgs *a, int id, TsAsk *ask)
 	case ONLY: o->only = a->value; return true;
 	case PRINT_AFTER: o->print_after = a->value; return true;
 	case SKIP: add_word(a->cx, &o->skip, &o->n_skip, a->value); return true;
+	case PROGRESS:
+		if (!ts_args_int(a, 1, 1 << 20, &n)) return false;
+		o->progress = (int)n;
+		return true;
+	case DETECT: *ask = TS_ASK_DETECT; return true;
 	case HELP: *ask = TS_ASK_HELP; return true;
 	case VERSION: *ask = TS_ASK_VERSION; return true;
 	case LIST_OPS: *ask = TS_ASK_OPS; return true;

@@ -35,13 +35,14 @@ typedef struct {
 	const char *const *skip;
 	uint32_t n_skip;
 	int jobs;                      /* 0: one per core */
+	int progress;                  /* descriptor that is told what is done; 0: none */
 } TsOptions;
 
 void ts_options_init(TsOptions *o);
 
 /* The command line of `tsc` itself without its name, response files expanded. False after reporting; when *ask is not TS_ASK_NOTHING
  * a question was asked and o is not to be used. */
-typedef enum { TS_ASK_NOTHING, TS_ASK_HELP, TS_ASK_VERSION, TS_ASK_OPS } TsAsk;
+typedef enum { TS_ASK_NOTHING, TS_ASK_HELP, TS_ASK_VERSION, TS_ASK_OPS, TS_ASK_DETECT } TsAsk;
 bool ts_options_parse(TsCtx *cx, const TsArgList *args, TsOptions *o, TsAsk *ask);
 void ts_options_help(FILE *to);
 bool ts_options_arch(TsOptions *o, TsArgs *a); /* --arch LIST. False after reporting */

@@ -13,6 +13,7 @@
 #include "tsc/devices.h"
 #include "tsc/fatbin.h"
 #include "tsc/pack.h"
+#include "tsc/progress.h"
 #include "tsc/schedule_text.h"
 #include "tsc/tile_input.h"
 #include <errno.h>
@@ -191,6 +192,8 @@ static int clone_for(const State *s, int c)
 	return c;
 }
 
+static void tell_generated(void *user, uint32_t done, uint32_t of) { ts_progress(user, "generate", done, of); }
+
 static TsBackendOptions backend_options(const State *s, TsBackendForm form)
 {
 	return (TsBackendOptions){ .opt_level = s->o->opt_level, .form = form, .jobs = s->o->jobs, .print = print_kernel };
@@ -209,6 +212,8 @@ static bool generate(State *s)
 		if (c == use) units[n_units++] = (TsUnit){ s->kernels.p[i], symbols[i], ts_target_find(clone_name(c)) };
 	}
 	TsBackendOptions bo = backend_options(s, TS_FORM_OBJECT);
+	bo.progress = tell_generated;
+	bo.user = (void *)(uintptr_t)s->o;
 	TsBuf *objects = NULL, table = { 0 };
 	uint32_t count = 0;
 	uint32_t n_cpu = n_units;
@@ -637,6 +642,7 @@ static void run(void *user)
 		if (p->to > want) break;
 		if ((s->module && p->from < LV_GRAPH) || is_left_out(s->o, p)) continue;
 		double from = now_ms();
+		ts_progress(s->o, p->name, 0, 0);
 		bool ok = p->run(s) && !ts_error_count(s->cx);
 		if (s->o->time_report) fprintf(stderr, "%-10s %8.1f ms\n", p->name, now_ms() - from);
 		if (!ok) return;
@@ -644,6 +650,7 @@ static void run(void *user)
 		if (s->tree && s->tree->name == ts_intern(s->cx, "tile")) { ts_compile_tile(s->cx, s->o, s->tree); return; }
 	}
 	double from = now_ms();
+	ts_progress(s->o, "emit", 0, 0);
 	if (!ts_error_count(s->cx) && finish(s) && s->o->verbose) fprintf(stderr, "tsc: wrote %s\n", s->o->output);
 	if (s->o->time_report) fprintf(stderr, "%-10s %8.1f ms\n", "emit", now_ms() - from);
 }

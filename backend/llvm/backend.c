@@ -327,8 +327,9 @@ static bool run_groups(TsCtx *cx, const Group *groups, uint32_t n, int jobs, TsB
 	struct pollfd *poll_fd = TS_NEW_N(ts_arena(cx), struct pollfd, (size_t)jobs);
 	uint32_t *slot = TS_NEW_N(ts_arena(cx), uint32_t, (size_t)jobs);
 	int *status = TS_NEW_N(ts_arena(cx), int, n), live = 0;
-	uint32_t next = 0;
+	uint32_t next = 0, done = 0, of = 0;
 	bool ok = true;
+	for (uint32_t i = 0; i < n; i++) of += groups[i].n;
 	while (next < n || live) {
 		while (ok && next < n && live < jobs) {
 			if (!child_start(cx, groups[next].units[0].target, groups[next].o, fill_group, &groups[next], &child[next])) { ok = false; break; }
@@ -340,6 +341,9 @@ static bool run_groups(TsCtx *cx, const Group *groups, uint32_t n, int jobs, TsB
 		for (int i = 0; i < live; i++) {
 			if (!poll_fd[i].revents || child_read(&child[slot[i]])) continue;
 			status[slot[i]] = child_end(&child[slot[i]]);
+			const Group *g = &groups[slot[i]];
+			done += g->n;
+			if (g->o->progress) g->o->progress(g->o->user, done, of);
 			live--;
 			slot[i] = slot[live];
 			poll_fd[i--] = poll_fd[live];

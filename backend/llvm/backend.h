@@ -32,6 +32,8 @@ typedef struct {
 	int jobs;              /* children at a time; 0: one per available core */
 	void (*print)(TsCtx *cx, const TsTree *tree, TsBuf *to); /* writes a KERNEL as .tile text, for reproducers; may be NULL */
 	const char *crash_dir; /* where a reproducer goes; NULL: the working directory */
+	void (*progress)(void *user, uint32_t done, uint32_t of); /* kernels that are through; may be NULL */
+	void *user;
 } TsBackendOptions;
 
 typedef struct { const TsTree *kernel; const char *symbol; const TsTarget *target; } TsUnit;

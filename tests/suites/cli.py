@@ -474,6 +474,43 @@ def on_one_screen(text):
     return len(lines) <= 40 and all(len(line) <= 120 for line in lines)
 
 
+def no_driver(ctx):
+    """A folder whose libcuda.so.1 can't be loaded."""
+    folder = ctx.tmp / "no-driver"
+    folder.mkdir(exist_ok=True)
+    (folder / "libcuda.so.1").write_text("no library")
+    return folder
+
+
+def progress(ctx):
+    """--progress: the passes in order, kernels counted to their number; a reader that leaves, or none, disturbs nothing."""
+    folder = ctx.tmp / "progress"
+    put(folder, {"m.tg": MODEL})
+
+    def told(words, keep):
+        reader, writer = os.pipe()
+        if not keep:
+            os.close(reader)
+        done = subprocess.run([ctx.tsc, *words, "--progress", str(writer)], cwd=folder, pass_fds=[writer], capture_output=True, timeout=60)
+        os.close(writer)
+        if keep:
+            with os.fdopen(reader) as lines:
+                return done, lines.read().splitlines()
+        return done, []
+
+    done, lines = told(["m.tg", "-o", "m.so"], True)
+    passes = [line for line in lines if " " not in line]
+    counts = [tuple(map(int, line.split()[1].split("/"))) for line in lines if line.startswith("generate ")]
+    wanted = ["parse", "graph", "kernels", "rewrite", "schedule", "tile", "generate", "assemble", "plan", "emit"]
+    yield "progress-passes", done.returncode == 0 and passes == wanted and not done.stdout and not done.stderr, str(lines)
+    yield "progress-kernels", bool(counts) and counts == sorted(counts) and counts[-1] == (3, 3), str(lines)
+    done, _ = told(["m.tg", "-o", "n.so"], False)
+    yield "progress-nobody-reads", done.returncode == 0 and (folder / "n.so").exists(), str(done)
+    for fd, text in (("77", "--progress 77: this descriptor is not open for writing"), ("0", "--progress needs a whole number from 1 to 1048576, not '0'")):
+        bad = ctx.run([ctx.tsc, "m.tg", "-o", "no.so", "--progress", fd], cwd=folder)
+        yield "progress-fd-" + fd, bad.code == 2 and text in bad.err and not (folder / "no.so").exists(), bad.err
+
+
 def questions(ctx):
     version = ctx.run([ctx.tsc, "--version"])
     yield "version", re.fullmatch(r"tsc \d+\.\d+\.\d+\nLLVM 22\.\d+\.\d+\n", version.out) and version.code == 0, version.out + version.err
@@ -486,6 +523,8 @@ def questions(ctx):
     names = [m.group(1) for m in re.finditer(r"^OP\((\w+),[^\n]*", table, re.M) if not re.search(r"\b(LEAF|CONTROL),", m.group(0))]
     missing = [n for n in names if not re.search(r"^%s\(" % n, ops.out, re.M)]
     yield "list-ops", ops.code == 0 and len(names) >= 50 and not missing, "missing: " + " ".join(missing)
+    found = ctx.run([ctx.tsc, "--detect"], env={"LD_LIBRARY_PATH": os.fspath(no_driver(ctx))})
+    yield "detect", re.fullmatch(r"cpu     x86-64-v[234]\nno GPU: there is no NVIDIA driver: .*\n", found.out) and found.code == 0, found.out + found.err
     with open("/dev/full", "w") as full:
         code = subprocess.run([ctx.tsc, "--help"], stdout=full, stderr=subprocess.PIPE, timeout=60)
     yield "help-to-a-full-disk", code.returncode == 3 and b"tsc: error[E_FILE]: cannot write standard output" in code.stderr, str(code)
@@ -826,5 +865,6 @@ def run(ctx):
     yield from odd_files(ctx)
     yield from links(ctx)
     yield from questions(ctx)
+    yield from progress(ctx)
     yield from formatting(ctx)
     yield from levels_read_again(ctx)

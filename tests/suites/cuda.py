@@ -97,6 +97,9 @@ def words(ctx, with_gpu):
     for name, argv, env, code, text in cases:
         done = ctx.run(argv + ["--input", x], env=env)
         yield "bad/" + name, done.code == code and text in done.err, "%d %s" % (done.code, done.err)
+    found = ctx.run([ctx.tsc, "--detect"], env=with_gpu)
+    lines = ["cuda:0  sm_90, Fake GPU 0: --arch sm_90", "cuda:1  sm_75, Fake GPU 1: no code is made for it", "cuda:2  sm_80, Fake GPU 2: --arch sm_80"]
+    yield "detect", found.code == 0 and found.out.splitlines()[1:4] == lines and "no GPU" not in found.out, found.out + found.err
     shown = ctx.run([ctx.tsc, "explain", so, "--graph", "chain", "--dims", "B=2,N=8"], env=with_gpu)
     good = "device cuda:0, Fake GPU 0, sm_90, code for sm_90a, recorded as a graph" in shown.out and "load: variant small, kernel k_copy, 2 cells, 2 CTAs of 256 threads" in shown.out
     yield "explain", good, shown.out + shown.err

@@ -1,7 +1,8 @@
-/* tsc-load ARTIFACT SYMBOL: loads a shared object made by tsc and runs or explains it, as protocol.h says. tsc itself is static and
+/* tsc-load --detect says which GPUs there are. tsc-load ARTIFACT SYMBOL: loads a shared object made by tsc and runs or explains it, as protocol.h says. tsc itself is static and
  * cannot load anything. Like an artifact this is freestanding code: it asks the C library, whichever it is, for dlopen, dlsym and
  * dlerror under names without a version, and for nothing else. */
 #include <stdbool.h>
+#include "rtlib/cuda_driver.h"
 #include "rtlib/sys.h"
 #include "tessera/tessera.h"
 #include "tsc/helper/protocol.h"
@@ -355,16 +356,41 @@ static void serve(Load *l)
 	tessera_context_destroy(l->cx);
 }
 
+static void detect(Load *l)
+{
+	TsCuda cu;
+	int32_t n = 0;
+	put(l, TS_LOAD_MAGIC);
+	if (ts_cuda_open(&cu, &l->e) || ts_cuda_fail(&cu, cu.DeviceGetCount(&n), &l->e, "count the GPUs"))
+		fail(l, EXIT_ENVIRONMENT, l->e.message);
+	put(l, 0);
+	put(l, n);
+	for (int32_t i = 0; i < n; i++) {
+		char name[64] = "";
+		int32_t device = 0, major = 0, minor = 0;
+		if (cu.DeviceGet(&device, i) || cu.DeviceGetName(name, sizeof name, device) || cu.DeviceGetAttribute(&major, TS_CU_MAJOR, device) ||
+		    cu.DeviceGetAttribute(&minor, TS_CU_MINOR, device))
+			major = minor = 0; /* one that does not answer is shown without an architecture */
+		name[sizeof name - 1] = 0;
+		put_text(l, name);
+		put(l, major * 10 + minor);
+	}
+	flush(l);
+}
+
 static int program(int argc, char **argv)
 {
 	static const char usage[] = "tsc-load is a part of tsc: use `tsc run` and `tsc explain`\n";
-	if (argc != 3) {
+	bool detects = argc == 2 && length(argv[1]) == 8 && !__builtin_memcmp(argv[1], "--detect", 8);
+	if (argc != 3 && !detects) {
 		write_all(2, usage, sizeof usage - 1);
 		return EXIT_USAGE;
 	}
 	Load *l = ts_pages(sizeof *l);
 	if (!l)
 		return EXIT_ENVIRONMENT;
+	if (detects)
+		return detect(l), 0;
 	put(l, TS_LOAD_MAGIC);
 	void *library = dlopen(argv[1], 2 /* now, local */);
 	if (!library)

@@ -12,6 +12,9 @@
  *                        workspace bytes, threads, cpu, external bytes, device (text, empty: the CPU), then the lines of explain: count, texts;
  *                        TS_LOAD_RUN: `runs` times in nanoseconds, the first run before them; for each wanted output rank, sizes, data
  *
+ * `tsc-load --detect` reads nothing and says MAGIC, then a status: 0, or an exit code and why there are no GPUs; after status 0 their count, and
+ * name and compute capability (90 for 9.0) of each.
+ *
  * Both come from one build of Tessera, so there is one version of this and no compatibility. */
 #ifndef TESSERA_TSC_PROTOCOL_H
 #define TESSERA_TSC_PROTOCOL_H
