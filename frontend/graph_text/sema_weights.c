@@ -25,6 +25,19 @@ static TsSym file_path(Sema *s, const char *name)
 	return ts_intern(s->cx, ts_path_beside(s->a, s->m->path, name));
 }
 
+/* The name with a brace for each `{{`. */
+static TsSym one_brace(Sema *s, const char *name)
+{
+	TsBuf b = { 0 };
+	for (const char *c = name; *c; c++) {
+		ts_buf_char(&b, *c);
+		if (c[0] == '{' && c[1] == '{') c++;
+	}
+	TsSym one = ts_intern_n(s->cx, b.p ? b.p : "", b.n);
+	ts_buf_free(&b);
+	return one;
+}
+
 /* `{0..12}` in a manifest name stands for each of them: adds the tensor for every number. */
 static bool add_entry(Sema *s, TsWeights *w, TsTree *e, const char *name, const TsType *ty, int depth)
 {
@@ -34,7 +47,7 @@ static bool add_entry(Sema *s, TsWeights *w, TsTree *e, const char *name, const 
 		if (*c == '{') { open = c; break; }
 	}
 	if (!open) {
-		ts_push(s->a, &w->tensors, (TsTensorInfo){ .name = ts_intern(s->cx, name), .type = *ty, .at = e->at });
+		ts_push(s->a, &w->tensors, (TsTensorInfo){ .name = one_brace(s, name), .type = *ty, .at = e->at });
 		if (w->tensors.n > 1000000) { ts_error(s->cx, e->at, "E_LIMIT", "a manifest lists at most a million tensors"); return false; }
 		return true;
 	}

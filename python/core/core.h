@@ -24,7 +24,7 @@ PyObject *core_raise_reported(TsCtx *cx);
 /* ---- graph.c ---- */
 
 typedef struct { TsSym file; int line; uint32_t scope; } CorePlace;                /* of a value: the Python line that made it, the loop it lies in */
-typedef struct { TsNode *node; TsBlock *block; const TsNumerics *num; uint32_t scope; } CoreLoop;   /* block: the one around it */
+typedef struct { TsNode *node; TsBlock *block; uint32_t scope; TsSym file; int line; } CoreLoop;   /* block: the one around it */
 typedef struct { TsNumerics *num; TsNumerics values; uint32_t set; } CorePolicy;   /* num: as nodes see it; set: bits of the keys that are given */
 
 typedef struct CoreBuilder {
@@ -41,11 +41,12 @@ typedef struct CoreBuilder {
 	int64_t streams;                /* the next random operator's */
 	TS_VEC(CorePolicy) policies;
 	TsMap names;                    /* of params, dims, weight sets: taken */
+	TsMap weights;                  /* "scope set name" -> value */
 	TsGraph *printed;               /* what the last text() held */
-	TsNames *printed_names;
+	TsNames *printed_names;         /* of it, once they were asked for */
+	TsMap by_name;                  /* name -> value, of it */
 } CoreBuilder;
 
-enum { CORE_NAME_DIM = 1, CORE_NAME_PARAM, CORE_NAME_WEIGHTS, CORE_NAME_LOOP, CORE_NAME_GRAPH };
 /* Names of a text are all different. False with an exception when it is taken. */
 bool core_take_name(CoreBuilder *b, TsSym name, int kind);
 bool core_is_loop_name(CoreBuilder *b, TsSym name);             /* of an open loop's variable */
@@ -54,6 +55,7 @@ extern PyTypeObject *core_builder_type, *core_dim_type;
 extern PyType_Spec core_dim_spec;
 
 typedef PyObject *(*CoreBody)(CoreBuilder *b, PyObject *args, PyObject *kwargs);
+enum { CORE_NAME_DIM = 1, CORE_NAME_PARAM, CORE_NAME_WEIGHTS, CORE_NAME_LOOP, CORE_NAME_KERNEL };
 /* Runs body under the context's guard, nobody else being inside; errors reported to the context are raised. */
 PyObject *core_enter(CoreBuilder *b, CoreBody body, PyObject *args, PyObject *kwargs);
 
@@ -71,8 +73,25 @@ bool core_int(PyObject *o, const char *what, int64_t *out);     /* anything with
 
 /* ---- the other methods of Builder ---- */
 
-PyObject *core_op(CoreBuilder *b, PyObject *args, PyObject *kwargs);      /* graph_op.c */
-PyObject *core_print(CoreBuilder *b, PyObject *args, PyObject *kwargs);   /* graph_text.c */
+PyObject *core_op(CoreBuilder *b, PyObject *args, PyObject *kwargs);                 /* graph_op.c */
+PyObject *core_const(CoreBuilder *b, PyObject *args, PyObject *kwargs);              /* graph_leaf.c */
+PyObject *core_scalar(CoreBuilder *b, PyObject *args, PyObject *kwargs);
+PyObject *core_dim_value(CoreBuilder *b, PyObject *size, PyObject *unused);
+PyObject *core_weight(CoreBuilder *b, PyObject *args, PyObject *kwargs);
+PyObject *core_weights_file(CoreBuilder *b, PyObject *args, PyObject *kwargs);
+PyObject *core_loop_begin(CoreBuilder *b, PyObject *args, PyObject *kwargs);         /* graph_loop.c */
+PyObject *core_loop_end(CoreBuilder *b, PyObject *args, PyObject *kwargs);
+PyObject *core_loop_abort(CoreBuilder *b, PyObject *unused, PyObject *no_words);
+PyObject *core_print(CoreBuilder *b, PyObject *args, PyObject *kwargs);              /* graph_text.c */
+PyObject *core_where(CoreBuilder *b, PyObject *name, PyObject *unused);
+PyObject *core_value_name(CoreBuilder *b, PyObject *id, PyObject *unused);
+
+/* ---- graph_table.c: functions of the module ---- */
+
+PyObject *core_ops(PyObject *module, PyObject *unused);
+PyObject *core_dtypes(PyObject *module, PyObject *unused);
+PyObject *core_check(PyObject *module, PyObject *args, PyObject *kwargs);
+PyObject *core_format(PyObject *module, PyObject *text);
 
 bool core_file(CoreBuilder *b, PyObject *file, TsSym *out);               /* a path or None */
 /* A dict as a `numerics { … }` block: its values, and bits for the keys that are given, which is what core_fold_numerics takes over. */

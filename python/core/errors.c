@@ -74,7 +74,9 @@ PyObject *core_raise_reported(TsCtx *cx)
 		bool is_error = d.kind == TS_DIAG_ERROR;
 		if (is_error && code) break;
 		if (is_error) {
+			uint32_t line, col;
 			code = d.code ? d.code : "";
+			if (d.at.file) ts_source_line_col(cx, d.at.file, d.at.begin, &line, &col), ts_buf_fmt(&b, "line %u, column %u: ", line, col);
 			ts_buf_str(&b, d.text);
 		} else if (code && d.kind != TS_DIAG_WARNING) {
 			ts_buf_fmt(&b, "\n  %s: %s", d.kind == TS_DIAG_HINT ? "hint" : "note", d.text);

@@ -104,7 +104,7 @@ bool core_take_name(CoreBuilder *b, TsSym name, int kind)
 	bool fresh;
 	uintptr_t *have = ts_map_put(b->m->arena, &b->names, name, &fresh);
 	if (!fresh && *have) {
-		static const char *const words[] = { "", "a size", "an input", "a set of weights", "the variable of a loop", "the graph" };
+		static const char *const words[] = { "", "a size", "an input", "a set of weights", "the variable of a loop", "a kernel" };
 		core_raise("E_ASSIGNED_TWICE", "'%s' names %s already", name, words[*have]);
 		return false;
 	}
@@ -158,8 +158,6 @@ static PyObject *type_in(CoreBuilder *b, PyObject *id, PyObject *unused)
 	return dims ? Py_BuildValue("sNz", ts_dtype_name(t.elem), dims, t.accum == TS_DTYPE_NONE ? NULL : ts_dtype_name(t.accum)) : NULL;
 }
 
-static PyObject *builder_type(PyObject *self, PyObject *id) { return core_enter((CoreBuilder *)self, type_in, id, NULL); }
-
 /* ---- sizes and inputs ---- */
 
 static PyObject *dim_in(CoreBuilder *b, PyObject *size, PyObject *unused)
@@ -168,8 +166,6 @@ static PyObject *dim_in(CoreBuilder *b, PyObject *size, PyObject *unused)
 	TsDim d;
 	return core_size(b, size, "a size", &d) ? core_dim(b, d) : NULL;
 }
-
-static PyObject *builder_dim(PyObject *self, PyObject *size) { return core_enter((CoreBuilder *)self, dim_in, size, NULL); }
 
 static PyObject *declare_in(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 {
@@ -184,8 +180,6 @@ static PyObject *declare_in(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 	if (!core_declare(b, s, lo, hi, step) || !ts_dim_find_symbol(b->m->dims, s, &d)) return NULL;
 	return core_dim(b, d);
 }
-
-static PyObject *builder_declare(PyObject *self, PyObject *args, PyObject *kwargs) { return core_enter((CoreBuilder *)self, declare_in, args, kwargs); }
 
 bool core_file(CoreBuilder *b, PyObject *file, TsSym *out)
 {
@@ -227,10 +221,25 @@ static PyObject *param_in(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 	return core_id(b, v);
 }
 
-static PyObject *builder_param(PyObject *self, PyObject *args, PyObject *kwargs) { return core_enter((CoreBuilder *)self, param_in, args, kwargs); }
-
-static PyObject *builder_op(PyObject *self, PyObject *args, PyObject *kwargs) { return core_enter((CoreBuilder *)self, core_op, args, kwargs); }
-static PyObject *builder_text(PyObject *self, PyObject *args, PyObject *kwargs) { return core_enter((CoreBuilder *)self, core_print, args, kwargs); }
+#define WITH_WORDS(name, body) \
+	static PyObject *builder_##name(PyObject *self, PyObject *args, PyObject *kwargs) { return core_enter((CoreBuilder *)self, body, args, kwargs); }
+#define WITH_ONE(name, body) static PyObject *builder_##name(PyObject *self, PyObject *one) { return core_enter((CoreBuilder *)self, body, one, NULL); }
+WITH_WORDS(op, core_op)
+WITH_WORDS(const, core_const)
+WITH_WORDS(scalar, core_scalar)
+WITH_WORDS(weight, core_weight)
+WITH_WORDS(weights_file, core_weights_file)
+WITH_WORDS(loop_begin, core_loop_begin)
+WITH_WORDS(loop_end, core_loop_end)
+WITH_WORDS(text, core_print)
+WITH_WORDS(param, param_in)
+WITH_WORDS(declare, declare_in)
+WITH_ONE(dim, dim_in)
+WITH_ONE(dim_value, core_dim_value)
+WITH_ONE(type, type_in)
+WITH_ONE(where, core_where)
+WITH_ONE(name, core_value_name)
+WITH_ONE(loop_abort, core_loop_abort)
 
 /* ---- the object ---- */
 
@@ -245,7 +254,7 @@ static PyObject *start_in(CoreBuilder *b, PyObject *name, PyObject *unused)
 	b->g = ts_graph_new(b->m, s);
 	b->block = &b->g->body;
 	ts_push(b->m->arena, &b->places, (CorePlace){ 0 });
-	return core_take_name(b, s, CORE_NAME_GRAPH) ? Py_NewRef(Py_None) : NULL;
+	return Py_NewRef(Py_None);
 }
 
 static PyObject *builder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -280,8 +289,19 @@ static PyMethodDef methods[] = {
 	{ "dim", builder_dim, METH_O, "dim(size)\n--\n\nA size from text such as '3*D', an int or a Dim; new names are declared." },
 	{ "declare", METHOD(builder_declare), WORDS, "declare(name, min=1, max=None, multiple_of=1)\n--\n\nDeclares the name of a size and what is known of it." },
 	{ "param", METHOD(builder_param), WORDS, "param(name, dtype, dims, accum=None, file=None, line=0)\n--\n\nAdds an input; its id." },
+	{ "const", METHOD(builder_const), WORDS, "const(dtype, shape, buffer)\n--\n\nA literal out of its elements' bytes, compact and in row order." },
+	{ "scalar", METHOD(builder_scalar), WORDS, "scalar(dtype, value)\n--\n\nA literal of rank 0, which must fit its type." },
+	{ "dim_value", builder_dim_value, METH_O, "dim_value(size)\n--\n\nA size as a value, int64[]." },
+	{ "weight", METHOD(builder_weight), WORDS, "weight(set, name, dtype, dims)\n--\n\nA tensor of a set of weights; {i} in its name is the variable of an open loop." },
+	{ "weights_file", METHOD(builder_weights_file), WORDS, "weights_file(set, path)\n--\n\nOne more file that holds the set, as the text is to write it." },
 	{ "op", METHOD(builder_op), WORDS, "op(name, inputs, attrs=None, file=None, line=0, numerics=None)\n--\n\nAdds an operator; the ids of its results." },
+	{ "loop_begin", METHOD(builder_loop_begin), WORDS, "loop_begin(trips, carried_ids=(), file=None, line=0)\n--\n\nOpens a loop: (its variable, the carried values inside)." },
+	{ "loop_end", METHOD(builder_loop_end), WORDS, "loop_end(yield_ids, emit_ids=())\n--\n\nEnds the innermost loop: ids of the carried values, then of the emitted ones "
+		"stacked. When it raises, the loop is still open." },
+	{ "loop_abort", builder_loop_abort, METH_NOARGS, "loop_abort()\n--\n\nDrops the innermost loop with all that is in it." },
 	{ "type", builder_type, METH_O, "type(id)\n--\n\n(dtype, dims, accum) of a value." },
+	{ "name", builder_name, METH_O, "name(id)\n--\n\nAn input's name, or what the last text calls the value; '' when it has none." },
+	{ "where", builder_where, METH_O, "where(name)\n--\n\n(file, line) of what made the value of that name in the last text, or None." },
 	{ "text", METHOD(builder_text), WORDS, "text(results, params=None, numerics=None)\n--\n\nThe canonical .tg of what the results [(name, id)] need." },
 	{ NULL, NULL, 0, NULL },
 };
@@ -295,10 +315,19 @@ static PyType_Slot slots[] = {
 };
 static PyType_Spec spec = { "tessera._core.Builder", sizeof(CoreBuilder), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE, slots };
 
+static PyMethodDef functions[] = {
+	{ "ops", core_ops, METH_NOARGS, "ops()\n--\n\nThe operator table: a dict for each operator." },
+	{ "dtypes", core_dtypes, METH_NOARGS, "dtypes()\n--\n\nThe element types: (name, kind, bits, whether operators compute in it)." },
+	{ "check", METHOD(core_check), WORDS, "check(text, filename='<text>', weights=False)\n--\n\nWhat the front end says of a .tg text: (severity, code, line, column, text) "
+		"each. Without weights, files of weights are not opened." },
+	{ "format", core_format, METH_O, "format(text)\n--\n\nA .tg or .tile text in standard form." },
+	{ NULL, NULL, 0, NULL },
+};
+
 int core_graph_init(PyObject *module)
 {
 	core_dim_type = (PyTypeObject *)PyType_FromSpec(&core_dim_spec);
 	core_builder_type = (PyTypeObject *)PyType_FromSpec(&spec);
-	if (!core_dim_type || !core_builder_type) return -1;
+	if (!core_dim_type || !core_builder_type || PyModule_AddFunctions(module, functions) < 0) return -1;
 	return PyModule_AddType(module, core_dim_type) < 0 || PyModule_AddType(module, core_builder_type) < 0 ? -1 : 0;
 }

@@ -113,14 +113,11 @@ static TsAttr *attributes(CoreBuilder *b, TsOp which, PyObject *dict)
 }
 
 /* Which place in the graph a random operator has: its random numbers go by it. */
-static bool set_stream(CoreBuilder *b, const TsOpInfo *op, TsAttr *attr)
+static int64_t *stream_of(CoreBuilder *b, const TsOpInfo *op, TsAttr *attr)
 {
 	TsAttr *s = &attr[ts_op_attr_index(op, "stream")];
-	const int64_t most = INT32_MAX;
 	if (s->none) *s = (TsAttr){ .kind = TS_A_INT, .t = TS_DTYPE_NONE, .i = b->streams };
-	if (s->i < 0 || s->i > most) return core_raise("E_ATTR", "%s: stream is from 0 to %lld", op->name, (long long)most), false;
-	b->streams = (s->i > b->streams ? s->i : b->streams) + 1;
-	return true;
+	return &s->i;
 }
 
 /* ---- operands ---- */
@@ -277,9 +274,10 @@ PyObject *core_op(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 	TsAttr *attr = operands(b, op, inputs, in, &n) ? attributes(b, which, dict) : NULL;
 	if (!attr || !core_numerics(b, numerics, &values, &set)) return NULL;
 	if (b->g->vals.n > MOST_VALUES) return core_raise("E_LIMIT", "a graph has at most %d values", MOST_VALUES);
-	if (op->cls == TS_CLS_RANDOM && !set_stream(b, op, attr)) return NULL;
+	const int64_t *stream = op->cls == TS_CLS_RANDOM ? stream_of(b, op, attr) : NULL;
 	TsNode *node = ts_add_op(b->m, b->g, b->block, which, n, in, attr, policy(b, &values, set), (TsSpan){ 0 });
 	if (!node) return core_raise_reported(b->cx);
+	if (stream && *stream >= b->streams) b->streams = *stream + 1;
 	if (node->nout) core_set_place(b, node->out[0], node->nout, where, line);
 	return ids_of(b, node);
 }

@@ -73,7 +73,7 @@ static bool take_params(CoreBuilder *b, PyObject *params, TsGraph *g)
 static bool name_is_free(CoreBuilder *b, TsGraph *g, TsSym name)
 {
 	uintptr_t *kind = ts_map_find(&b->names, name);
-	bool taken = kind && *kind && *kind != CORE_NAME_PARAM && *kind != CORE_NAME_LOOP;
+	bool taken = kind && *kind && *kind != CORE_NAME_PARAM;
 	for (uint32_t i = 0; i < g->params.n; i++) taken |= ts_val(g, g->params.p[i])->name == name;
 	for (uint32_t i = 0; i < g->result_names.n; i++) taken |= g->result_names.p[i] == name;
 	if (taken) core_raise("E_ASSIGNED_TWICE", "the result '%s' has the name of something else in the graph", name);
@@ -103,13 +103,25 @@ static bool take_results(CoreBuilder *b, PyObject *results, TsGraph *g)
 
 /* ---- printing ---- */
 
+/* The graph's name gives way to all others, and to operators, which a graph of that name would hide. */
+static TsSym graph_name(CoreBuilder *b, const TsGraph *g)
+{
+	TsSym name = b->g->name;
+	for (bool taken = true; taken;) {
+		uintptr_t *kind = ts_map_find(&b->names, name);
+		taken = (kind && *kind) || ts_op_find(b->cx, name) != TS_OP_NONE;
+		for (uint32_t i = 0; i < g->result_names.n; i++) taken |= g->result_names.p[i] == name;
+		if (taken) name = ts_intern_fmt(b->cx, "%s_", name);
+	}
+	return name;
+}
+
 static PyObject *print(CoreBuilder *b, TsGraph *g)
 {
 	TsBuf text = { 0 };
 	b->m->graphs.n = 0;
 	ts_push(b->m->arena, &b->m->graphs, g);
 	ts_print_module(b->m, &text);
-	b->m->graphs.n = 0;
 	b->printed = g;
 	b->printed_names = NULL;
 	PyObject *s = PyUnicode_DecodeUTF8(text.p ? text.p : "", (Py_ssize_t)text.n, NULL);
@@ -136,6 +148,7 @@ PyObject *core_print(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 	memset(&g->params, 0, sizeof g->params);
 	memset(&g->result_names, 0, sizeof g->result_names);
 	if (!take_params(b, params, g) || !take_results(b, results, g)) return NULL;
+	g->name = graph_name(b, g);
 	uint8_t *need = ts_alloc(b->m->arena, b->g->vals.n + 1);
 	for (uint32_t i = 0; i < g->body.results.n; i++) need[g->body.results.p[i]] = 1;
 	mark_block(b, &b->g->body, need);
@@ -150,4 +163,52 @@ PyObject *core_print(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 	copy_block(b, &b->g->body, need, &rest);
 	for (uint32_t i = 0; i < rest.nodes.n; i++) ts_push(b->m->arena, &g->body.nodes, rest.nodes.p[i]);
 	return print(b, g);
+}
+
+/* ---- names in what was printed last ---- */
+
+static void list_names(CoreBuilder *b, const TsNames *names, const TsBlock *block)
+{
+	for (uint32_t i = 0; i < block->nodes.n; i++) {
+		const TsNode *n = block->nodes.p[i];
+		for (uint32_t k = 0; k < n->nout; k++) {
+			TsSym s = ts_names_of(names, n->out[k]);
+			uintptr_t *v = s ? ts_map_put(b->m->arena, &b->by_name, s, NULL) : NULL;
+			if (v && !*v) *v = n->out[k];
+		}
+		if (n->loop) list_names(b, names, &n->loop->body);
+	}
+}
+
+/* The names of the last text; NULL with an exception when there is none. */
+static const TsNames *last_names(CoreBuilder *b)
+{
+	if (!b->printed) return core_raise("E_UNKNOWN_NAME", "nothing has been printed yet"), NULL;
+	if (b->printed_names) return b->printed_names;
+	TsNames *names = TS_NEW(b->m->arena, TsNames);
+	ts_names_make(b->m, b->printed, names);
+	b->by_name = (TsMap){ 0 };
+	list_names(b, names, &b->printed->body);
+	return b->printed_names = names;
+}
+
+PyObject *core_where(CoreBuilder *b, PyObject *name, PyObject *unused)
+{
+	(void)unused;
+	TsSym s = core_text(b, name, "the name of a value");
+	if (!s || !last_names(b)) return NULL;
+	uintptr_t *v = ts_map_find(&b->by_name, s);
+	const CorePlace *p = v ? &b->places.p[*v] : NULL;
+	return p && p->file ? Py_BuildValue("si", p->file, p->line) : Py_NewRef(Py_None);
+}
+
+PyObject *core_value_name(CoreBuilder *b, PyObject *id, PyObject *unused)
+{
+	(void)unused;
+	TsVal v = core_val(b, id, "the value");
+	if (!v) return NULL;
+	TsSym s = ts_val(b->g, v)->name;
+	const TsNames *names = !s && b->printed && v < b->printed->vals.n ? last_names(b) : NULL;
+	if (names) s = ts_names_of(names, v);
+	return PyUnicode_FromString(s ? s : "");
 }
