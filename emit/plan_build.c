@@ -7,11 +7,11 @@
 #define TS_DTYPE(id, name, kind, bits, compute) _Static_assert((int)TS_PLAN_##id == (int)TS_##id, "plan types differ from ir/dtypes.def");
 #include "ir/dtypes.def"
 
-enum { STRINGS, WORDS, LONGS, DIMS, EXPRS, FILES, WEIGHTS, STATES, TENSORS, BINDS, CHECKS, ENTRIES, STEPS, CHOICES, ARGS, KERNELS, PARTS, MODULES, MAPS, FORMULAS, TABLES };
+enum { STRINGS, WORDS, LONGS, DIMS, EXPRS, FILES, WEIGHTS, STATES, TENSORS, BINDS, CHECKS, ENTRIES, STEPS, CHOICES, ARGS, KERNELS, PARTS, MODULES, MAPS, FORMULAS, BUFFERS, TABLES };
 static const uint32_t elem_size[TABLES] = {
 	1, 4, 8, sizeof(TsPlanDim), sizeof(TsPlanExpr), sizeof(TsPlanFile), sizeof(TsPlanWeight), sizeof(TsPlanState), sizeof(TsPlanTensor),
 	sizeof(TsPlanBind), sizeof(TsPlanCheck), sizeof(TsPlanEntry), sizeof(TsPlanStep), sizeof(TsPlanChoice), sizeof(TsPlanArg), sizeof(TsPlanKernel),
-	sizeof(TsPlanPart), sizeof(TsPlanModule), sizeof(TsPlanMap), sizeof(TsPlanExpr),
+	sizeof(TsPlanPart), sizeof(TsPlanModule), sizeof(TsPlanMap), sizeof(TsPlanExpr), sizeof(TsPlanBuffer),
 };
 
 typedef struct { uint8_t *p; uint32_t n, cap; } Table;
@@ -259,6 +259,7 @@ void ts_plan_loop_end(TsPlanBuild *b, uint32_t begin)
 	((TsPlanStep *)(void *)b->table[STEPS].p)[begin].match = end;
 }
 
+uint32_t ts_plan_add_buffer(TsPlanBuild *b, TsPlanBuffer buffer) { return append(b, BUFFERS, &buffer, 1); }
 uint32_t ts_plan_add_entry(TsPlanBuild *b, TsPlanEntry entry) { return append(b, ENTRIES, &entry, 1); }
 
 /* ---- records of devices ---- */
@@ -302,6 +303,7 @@ uint32_t ts_plan_next_check(const TsPlanBuild *b) { return b->table[CHECKS].n; }
 uint32_t ts_plan_next_choice(const TsPlanBuild *b) { return b->table[CHOICES].n; }
 uint32_t ts_plan_next_arg(const TsPlanBuild *b) { return b->table[ARGS].n; }
 uint32_t ts_plan_next_step(const TsPlanBuild *b) { return b->table[STEPS].n; }
+uint32_t ts_plan_next_buffer(const TsPlanBuild *b) { return b->table[BUFFERS].n; }
 uint32_t ts_plan_next_map(const TsPlanBuild *b) { return b->table[MAPS].n; }
 uint32_t ts_plan_next_part(const TsPlanBuild *b) { return b->table[PARTS].n; }
 

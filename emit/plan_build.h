@@ -38,6 +38,7 @@ uint32_t ts_plan_add_arg(TsPlanBuild *b, TsPlanArg arg);
 uint32_t ts_plan_add_step(TsPlanBuild *b, TsPlanStep step);           /* name etc. filled by the caller */
 uint32_t ts_plan_loop_begin(TsPlanBuild *b, uint32_t var, uint32_t lo, uint32_t hi); /* the step's number, for ts_plan_loop_end */
 void ts_plan_loop_end(TsPlanBuild *b, uint32_t begin);
+uint32_t ts_plan_add_buffer(TsPlanBuild *b, TsPlanBuffer buffer);
 uint32_t ts_plan_add_entry(TsPlanBuild *b, TsPlanEntry entry);
 
 /* A plan for a device (rtlib/plan.h): its target, and records that the CPU's plan has none of. Formulas, maps and the kernel itself are
@@ -56,6 +57,7 @@ uint32_t ts_plan_next_choice(const TsPlanBuild *b);
 uint32_t ts_plan_next_arg(const TsPlanBuild *b);
 uint32_t ts_plan_next_step(const TsPlanBuild *b);
 uint32_t ts_plan_next_map(const TsPlanBuild *b);
+uint32_t ts_plan_next_buffer(const TsPlanBuild *b);
 uint32_t ts_plan_next_part(const TsPlanBuild *b);
 
 /* The blob, in arena memory. weight_bytes: the embedded blob's size; external_bytes: packed external memory. Reports a bug when the plan

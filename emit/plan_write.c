@@ -42,7 +42,7 @@ static uint32_t dim_node(void *user, TsDimKind kind, uint32_t x, uint32_t y)
 	return ts_plan_op(((Writer *)user)->b, map[kind], x, y);
 }
 
-static uint32_t size_expr(Writer *w, TsDim d)
+uint32_t ts_plan_size(Writer *w, TsDim d)
 {
 	TsDimVisitor v = { w, dim_leaf, dim_node };
 	return ts_dim_visit(w->m->dims, d, &v);
@@ -52,7 +52,7 @@ static uint32_t bytes_expr(Writer *w, TsDim elements, TsDtype t)
 {
 	TsDims *d = w->m->dims;
 	TsDim bits = ts_dim_mul(d, elements, ts_dim_const(d, ts_dtype_bits(t)));
-	return size_expr(w, ts_dim_floordiv(d, bits, ts_dim_const(d, 8)));
+	return ts_plan_size(w, ts_dim_floordiv(d, bits, ts_dim_const(d, 8)));
 }
 
 static uint32_t symbol_of(Writer *w, TsDim d)
@@ -91,7 +91,7 @@ static uint32_t slot_offset(Writer *w, const TsEntry *e, const TsBuffer *b)
 {
 	TsDim at = 0;
 	for (uint32_t s = 0; s + 1 < b->slot; s++) at = ts_dim_add(w->m->dims, at, e->slot_bytes.p[s]);
-	return size_expr(w, at);
+	return ts_plan_size(w, at);
 }
 
 static TsPlanArg plan_arg(Writer *w, const TsEntry *e, const TsArg *a)
@@ -110,24 +110,26 @@ static TsPlanArg plan_arg(Writer *w, const TsEntry *e, const TsArg *a)
 	return arg;
 }
 
-static void launch(Writer *w, const TsEntry *e, const TsStep *st)
+static void launch(Writer *w, const TsEntry *e, uint32_t step, TsPlanAbout *about)
 {
+	const TsStep *st = &e->steps.p[step];
 	TsPlanArg *args = TS_NEW_N(w->a, TsPlanArg, st->ptr.n);
 	uint32_t *nums = TS_NEW_N(w->a, uint32_t, st->num.n);
 	for (uint32_t i = 0; i < st->ptr.n; i++) args[i] = plan_arg(w, e, &st->ptr.p[i]);
-	for (uint32_t i = 0; i < st->num.n; i++) nums[i] = size_expr(w, st->num.p[i]);
+	for (uint32_t i = 0; i < st->num.n; i++) nums[i] = ts_plan_size(w, st->num.p[i]);
 	bool named = st->what && *st->what; /* a value that the compiler made has no name: its kernel's tells more than none */
 	const char *what = named || !st->choices.n ? st->what : w->s->kernels.p[st->choices.p[0].kernel].name;
 	TsPlanStep ps = { .kind = TS_STEP_LAUNCH, .name = ts_plan_add_str(w->b, what), .n_choices = st->choices.n, .n_args = st->ptr.n, .n_nums = st->num.n };
 	ps.num = ts_plan_add_words(w->b, nums, st->num.n);
 	ps.choice = ts_plan_next_choice(w->b);
 	ps.var = ps.lo = ps.hi = ps.match = TS_NONE;
+	ts_plan_describe(w, about, e, step, &ps);
 	for (uint32_t i = 0; i < st->choices.n; i++) {
 		const TsChoice *c = &st->choices.p[i];
 		bool always = !c->guard_lhs && !c->guard_rhs;
-		uint32_t guard = always ? TS_NONE : ts_plan_op(w->b, TS_EX_LE, size_expr(w, c->guard_lhs), size_expr(w, c->guard_rhs));
-		if (w->device) ts_plan_add_device_choice(w->b, guard, c->kernel, size_expr(w, c->cells), (uint32_t)c->per_sm, c->label);
-		else ts_plan_add_choice(w->b, guard, c->kernel, size_expr(w, c->cells), ts_plan_const(w->b, w->o->scratch[c->kernel]), c->label);
+		uint32_t guard = always ? TS_NONE : ts_plan_op(w->b, TS_EX_LE, ts_plan_size(w, c->guard_lhs), ts_plan_size(w, c->guard_rhs));
+		if (w->device) ts_plan_add_device_choice(w->b, guard, c->kernel, ts_plan_size(w, c->cells), (uint32_t)c->per_sm, c->label);
+		else ts_plan_add_choice(w->b, guard, c->kernel, ts_plan_size(w, c->cells), ts_plan_const(w->b, w->o->scratch[c->kernel]), c->label);
 	}
 	ps.arg = ts_plan_next_arg(w->b);
 	for (uint32_t i = 0; i < st->ptr.n; i++) ts_plan_add_arg(w->b, args[i]);
@@ -137,10 +139,11 @@ static void launch(Writer *w, const TsEntry *e, const TsStep *st)
 static void steps(Writer *w, const TsEntry *e)
 {
 	uint32_t next_var = 0;
+	TsPlanAbout about = ts_plan_about(w, e);
 	for (uint32_t i = 0; i < e->steps.n; i++) {
 		const TsStep *st = &e->steps.p[i];
 		if (st->kind == TS_SCHED_LAUNCH) {
-			launch(w, e, st);
+			launch(w, e, i, &about);
 		} else if (st->kind == TS_SCHED_LOOP) { /* the plan's loops count turns from 0 */
 			TsOpenLoop o = { st->loop, next_var++, 0 };
 			o.begin = ts_plan_loop_begin(w->b, o.var, ts_plan_const(w->b, 0), ts_plan_const(w->b, ts_for_trips(st->loop)));
@@ -159,7 +162,7 @@ static void steps(Writer *w, const TsEntry *e)
 static uint32_t add_tensor(Writer *w, TsSym name, const TsType *ty, TsSpan at)
 {
 	uint32_t dims[TS_MAX_RANK], line = 0, col = 0;
-	for (int i = 0; i < ty->rank; i++) dims[i] = size_expr(w, ty->dim[i]);
+	for (int i = 0; i < ty->rank; i++) dims[i] = ts_plan_size(w, ty->dim[i]);
 	const char *where = NULL;
 	if (at.file) {
 		ts_source_line_col(w->m->cx, at.file, at.begin, &line, &col);
@@ -192,12 +195,25 @@ static void add_checks(Writer *w, const TsGraph *g, TsPlanEntry *pe)
 	pe->check = ts_plan_next_check(w->b);
 	for (uint32_t i = 0; i < g->checks.n; i++) {
 		const TsCheck *c = &g->checks.p[i];
-		uint32_t l = size_expr(w, c->cond_lhs), r = size_expr(w, c->cond_rhs), e;
+		uint32_t l = ts_plan_size(w, c->cond_lhs), r = ts_plan_size(w, c->cond_rhs), e;
 		if (c->kind == TS_CHECK_EQ) e = ts_plan_op(w->b, TS_EX_EQ, l, r);
 		else if (c->kind == TS_CHECK_LE) e = ts_plan_op(w->b, TS_EX_LE, l, r);
 		else e = ts_plan_op(w->b, TS_EX_EQ, ts_plan_op(w->b, TS_EX_MOD, r, l), ts_plan_const(w->b, 0));
 		ts_plan_add_check(w->b, e, c->text, l, r);
 		pe->n_checks++;
+	}
+}
+
+/* The workspace over time, for tools. */
+static void add_buffers(Writer *w, const TsEntry *e, TsPlanEntry *pe)
+{
+	pe->buffer = ts_plan_next_buffer(w->b);
+	for (uint32_t i = 0; i < e->bufs.n; i++) {
+		const TsBuffer *b = &e->bufs.p[i];
+		if (b->kind != TS_BUF_WORK || !b->slot) continue;
+		ts_plan_add_buffer(w->b, (TsPlanBuffer){ .name = ts_plan_add_str(w->b, b->value ? ts_val(e->graph, b->value)->name : NULL), .first = pe->step + b->first,
+			.last = pe->step + b->last, .offset = slot_offset(w, e, b), .bytes = bytes_expr(w, b->count, b->elem) });
+		pe->n_buffers++;
 	}
 }
 
@@ -216,7 +232,8 @@ static void add_entry(Writer *w, const TsEntry *e)
 	pe.step = ts_plan_next_step(w->b);
 	steps(w, e);
 	pe.n_steps = ts_plan_next_step(w->b) - pe.step;
-	pe.workspace = size_expr(w, e->workspace);
+	pe.workspace = ts_plan_size(w, e->workspace);
+	add_buffers(w, e, &pe);
 	ts_plan_add_entry(w->b, pe);
 }
 

@@ -1,4 +1,4 @@
-/* What the writers of plans share: plan_write.c (sizes, steps, entries), plan_weights.c (weights, where their bytes lie in the file) and
+/* What the writers of plans share: plan_write.c (sizes, steps, entries), plan_about.c (what steps say of themselves), plan_weights.c (weights, where their bytes lie in the file) and
  * plan_device.c (kernels of devices). One Writer for each plan; all of an artifact's share one TsBlob. */
 #pragma once
 #include "emit/plan_build.h"
@@ -32,6 +32,11 @@ typedef struct {
 } TsPlanWriter;
 
 uint32_t ts_plan_dtype(TsDtype t);
+uint32_t ts_plan_size(TsPlanWriter *w, TsDim d);   /* as an expression of the plan */
+/* plan_about.c: what launch number `step` of the entry says of itself, to people and profilers. */
+typedef struct { uint32_t *place, *seen, stamp; } TsPlanAbout; /* per value: where it stands in the text; the last step that computed it */
+TsPlanAbout ts_plan_about(TsPlanWriter *w, const TsEntry *e);
+void ts_plan_describe(TsPlanWriter *w, TsPlanAbout *about, const TsEntry *e, uint32_t step, TsPlanStep *out);
 /* Numbers of the tensor for every turn of the open loops, as a table, and the expression that finds this turn's. */
 void ts_plan_weight_arg(TsPlanWriter *w, const TsGraph *g, const TsBuffer *b, TsPlanArg *arg);
 /* Kernels and modules of w->device. */

@@ -1,5 +1,5 @@
 /* What the parts of the CUDA half share: the device of a context (cuda_context.c), an opened model on it (cuda_model.c), a session's
- * launches and graph (cuda_prepare.c), runs (cuda_run.c) and strided copies (cuda_copy.c). Every function that calls the driver makes the
+ * launches and graph (cuda_prepare.c), runs (cuda_run.c), profiled ones (cuda_time.c) and strided copies (cuda_copy.c). Every function that calls the driver makes the
  * CUDA context current around it, and leaves the thread with the one it had. */
 #ifndef TESSERA_RTLIB_CUDA_H
 #define TESSERA_RTLIB_CUDA_H
@@ -52,6 +52,9 @@ typedef struct {
 } TsCudaLaunch;
 typedef struct { uint32_t slot, dtype, rank, swizzle, box[TS_MAP_RANK]; uint64_t dims[TS_MAP_RANK], strides[TS_MAP_RANK]; } TsCudaMap; /* innermost first */
 
+/* what holds a stream while a profiled run is enqueued (cuda_time.c) */
+typedef struct { _Atomic uint32_t open, passed; int64_t opened; } TsCudaGate;
+
 typedef struct {
 	TsCudaModel *model;
 	uint64_t self_bytes;
@@ -67,6 +70,7 @@ typedef struct {
 	uint8_t **checked;            /* [tensors of an entry] addresses known to be the device's */
 	uint32_t n_base;
 	int32_t entry;                /* that checked[] is about */
+	TsCudaGate gate;
 	TesseraStats count;
 } TsCudaSession;
 
@@ -81,6 +85,8 @@ int32_t ts_cuda_record(TsRtSession *s, TesseraError *e);                 /* the 
 void ts_cuda_forget_graph(TsCudaSession *c);
 int32_t ts_cuda_encode(TsRtSession *s, uint32_t map, TesseraError *e);   /* for the address in its slot */
 int32_t ts_cuda_run(TsRtSession *s, const TsPlanEntry *en, int32_t graph, void *stream, TesseraError *e);
+int32_t ts_cuda_launch(TsRtSession *s, uint64_t launch, TsCuHandle stream, TesseraError *e); /* one, by itself */
+int32_t ts_cuda_time(TsRtSession *s, TsCuHandle stream, TesseraError *e);               /* all of them, and how long each takes */
 void ts_cuda_explain(const TsRtSession *s, const TsLaunch *l, TsText *t);
 void ts_cuda_stats(const TsRtSession *s, TesseraStats *out);
 

@@ -73,6 +73,11 @@ typedef struct {                   /* CUDA_MEMCPY2D_v2 */
 	F(Memcpy2DAsync, (const TsCuCopy2D *copy, TsCuHandle stream)) \
 	F(PointerGetAttributes, (uint32_t n, const int32_t *attributes, void **values, TsCuPtr at)) \
 	F(StreamSynchronize, (TsCuHandle stream)) \
+	F(EventCreate, (TsCuHandle *event, uint32_t flags)) \
+	F(EventRecord, (TsCuHandle event, TsCuHandle stream)) \
+	F(EventElapsedTime, (float *milliseconds, TsCuHandle from, TsCuHandle to)) \
+	F(EventDestroy, (TsCuHandle event)) \
+	F(LaunchHostFunc, (TsCuHandle stream, void (*function)(void *), void *arg)) \
 	F(StreamIsCapturing, (TsCuHandle stream, int32_t *status)) \
 	F(TensorMapEncodeTiled, (TsCuMap *map, int32_t type, uint32_t rank, void *at, const uint64_t *dims, const uint64_t *strides, const uint32_t *box, \
 	                         const uint32_t *steps, int32_t interleave, int32_t swizzle, int32_t promotion, int32_t fill)) \

@@ -159,25 +159,31 @@ static int32_t copies(TsRtSession *s, const TsPlanEntry *en, bool outputs, TsCuH
 	return TESSERA_OK;
 }
 
+int32_t ts_cuda_launch(TsRtSession *s, uint64_t launch, TsCuHandle stream, TesseraError *e)
+{
+	const TsCudaSession *c = ts_cuda_session(s);
+	const TsCuNode *k = &c->launch[launch].node;
+	const TsPlanStep *st = TS_PLAN_TABLE(s->plan, TsPlanStep, steps) + s->launch[launch].step;
+	return ts_cuda_fail(&c->model->cu, c->model->cu.LaunchKernel(k->function, k->grid[0], 1, 1, k->block[0], 1, 1, k->shared, stream, k->params, NULL), e,
+	                    "launch step '%s'", ts_plan_str(s->plan, st->name));
+}
+
 static int32_t launch_all(TsRtSession *s, TsCuHandle stream, TesseraError *e)
 {
-	TsCudaSession *c = ts_cuda_session(s);
 	for (uint64_t i = 0; i < s->need.launches; i++) {
-		const TsCuNode *k = &c->launch[i].node;
-		const TsPlanStep *st = TS_PLAN_TABLE(s->plan, TsPlanStep, steps) + s->launch[i].step;
-		int32_t rc = ts_cuda_fail(&c->model->cu,
-		                          c->model->cu.LaunchKernel(k->function, k->grid[0], 1, 1, k->block[0], 1, 1, k->shared, stream, k->params, NULL), e,
-		                          "launch step '%s'", ts_plan_str(s->plan, st->name));
+		int32_t rc = ts_cuda_launch(s, i, stream, e);
 		if (rc)
 			return rc;
 	}
-	c->count.plain_runs++;
+	ts_cuda_session(s)->count.plain_runs++;
 	return TESSERA_OK;
 }
 
 static int32_t execute(TsRtSession *s, bool graph, TsCuHandle stream, TesseraError *e)
 {
 	TsCudaSession *c = ts_cuda_session(s);
+	if (s->times)
+		return ts_cuda_time(s, stream, e);
 	if (!graph)
 		return launch_all(s, stream, e);
 	int32_t rc = ts_cuda_fail(&c->model->cu, c->model->cu.GraphLaunch(c->exec, stream), e, "launch the graph of %u kernels", s->need.launches);
@@ -213,10 +219,12 @@ static int32_t run(TsRtSession *s, const TsPlanEntry *en, int32_t graph, TsCuHan
 	int32_t rc = is_capturing(&c->model->cu, stream, &capturing, e);
 	if (rc || (rc = make_ready(s, en, graph, capturing, e)) || (rc = check_pointers(s, en, e)))
 		return rc;
-	bool moved = find_bases(s, en), by_graph = c->exec && !capturing;
+	if (s->profiled && (rc = capturing ? ts_fail(e, TESSERA_INVALID, "the stream is being captured: such a run cannot be profiled") : ts_times_new(s, e)))
+		return rc;
+	bool moved = find_bases(s, en), by_graph = c->exec && !capturing && !s->profiled;
 	if ((moved || (by_graph && !c->graph_current)) && (rc = place(s, by_graph, e)))
 		return rc;
-	if (!capturing && !c->exec && c->repeats++ == 1 && s->need.launches) { /* sizes that come again are worth a graph, and do without one */
+	if (!capturing && !s->profiled && !c->exec && c->repeats++ == 1 && s->need.launches) { /* sizes that come again are worth a graph, and do without one */
 		if ((rc = ts_cuda_record(s, e)) == TESSERA_LOST)
 			return rc;
 		by_graph = !rc;
@@ -224,7 +232,7 @@ static int32_t run(TsRtSession *s, const TsPlanEntry *en, int32_t graph, TsCuHan
 	if ((rc = copies(s, en, false, stream, e)) || (s->need.launches && (rc = execute(s, by_graph, stream, e))) || (rc = copies(s, en, true, stream, e)))
 		return rc;
 	s->stats.runs++;
-	return TESSERA_OK;
+	return s->profiled ? ts_cuda_fail(&c->model->cu, c->model->cu.StreamSynchronize(stream), e, "wait for the run") : TESSERA_OK;
 }
 
 int32_t ts_cuda_run(TsRtSession *s, const TsPlanEntry *en, int32_t graph, void *stream, TesseraError *e)

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define TS_PLAN_MAGIC "TSPLAN1" /* 8 bytes with the NUL */
-#define TS_PLAN_VERSION 3
+#define TS_PLAN_VERSION 4
 #define TS_NONE UINT32_MAX      /* no expression, no string, no kernel */
 #define TS_MAX_RANK 16
 #define TS_MAX_LOOP 8           /* nested loops, and loop variables of one entry */
@@ -102,6 +102,7 @@ typedef struct {
 	uint32_t check, n_checks;
 	uint32_t step, n_steps;
 	uint32_t workspace;                     /* expr: bytes of workspace, the exported peak-bytes formula */
+	uint32_t buffer, n_buffers;
 } TsPlanEntry;
 
 /* LAUNCH runs the first choice whose guard holds (none holds: an error, or nothing with TS_STEP_OPTIONAL). LOOP runs the steps up to
@@ -113,7 +114,18 @@ typedef struct {
 	uint32_t name;                          /* string: what it computes, for explain and profiles */
 	uint32_t choice, n_choices, arg, n_args, num, n_nums; /* LAUNCH: choices, args, expr ids in words */
 	uint32_t var, lo, hi, match;            /* LOOP, END */
+	uint32_t values, text, operands;        /* LAUNCH: for people, see below */
+	uint32_t cost, n_cost;                  /* LAUNCH: expr ids in words: operations, bytes read, bytes written. n_cost 3, or 0: not known */
 } TsPlanStep;
+
+/* What a step says of itself. values: the names of the graph's values that it computes, parted by spaces (of a step that is a part of
+ * another's work, those of the other, and no cost). text: a line for each, `y: f32[B, 8] = add(x, w)`. operands: what it reads from
+ * elsewhere, a line for each: `value x`, `input x`, `weight W.name`.
+ * Operations: 2 for a product with its sum, 1 for each element of other work. Bytes are those of the tensors, read once each. */
+
+/* A buffer of the workspace: the bytes [offset, offset + bytes) hold `name` (a value, or none) from step `first` to step `last` of the
+ * entry's steps, counted in the table. For tools alone: the runtime goes by the steps' arguments. */
+typedef struct { uint32_t name, first, last, offset, bytes; } TsPlanBuffer;
 
 /* guard: expr or TS_NONE (always). cells: expr, how many grid cells. scratch: expr, bytes each worker gets (TS_NONE: 0, always so on a
  * device). per_sm: of persistent kernels, CTAs (clusters) started for each multiprocessor, at most `cells` in all; else 0. */
@@ -160,7 +172,7 @@ typedef struct {
 	uint64_t device_bytes;                     /* of a device: memory for its weights */
 	uint64_t code_bytes;                       /* of a device: the artifact's device code, all of it */
 	TsPlanSpan strings, words /* u32 */, longs /* i64 */, dims, exprs, files, weights, states, tensors, binds, checks, entries, steps,
-		choices, args, kernels, parts, modules, maps, formulas /* exprs of constants and nums, kernel by kernel */;
+		choices, args, kernels, parts, modules, maps, formulas /* exprs of constants and nums, kernel by kernel */, buffers;
 } TsPlanHeader;
 
 /* A kernel's formulas are evaluated for a launch in order; an operand counts from the kernel's first formula. */
@@ -181,6 +193,6 @@ const char *ts_plan_check_device(const TsPlanHeader *cpu, const TsPlanHeader *pl
 static inline int ts_plan_is_cpu(const TsPlanHeader *p) { return p->clones != 0; }
 
 _Static_assert(sizeof(TsPlanExpr) == 24 && sizeof(TsPlanDim) == 32 && sizeof(TsPack) == 64 && sizeof(TsPlanWeight) == 128, "plan layout");
-_Static_assert(sizeof(TsPlanFile) == 48 && sizeof(TsPlanBind) == 32 && sizeof(TsPlanHeader) == 40 + 32 + 20 * 8, "plan layout");
+_Static_assert(sizeof(TsPlanFile) == 48 && sizeof(TsPlanBind) == 32 && sizeof(TsPlanHeader) == 40 + 32 + 21 * 8, "plan layout");
 _Static_assert(sizeof(TsPlanPart) == 88 && sizeof(TsPlanKernel) == 40 && sizeof(TsPlanModule) == 56 && sizeof(TsPlanMap) == 32, "plan layout");
 #endif

@@ -51,6 +51,7 @@ static void spans(Check *c)
 	span(c, p->modules, sizeof(TsPlanModule));
 	span(c, p->maps, sizeof(TsPlanMap));
 	span(c, p->formulas, sizeof(TsPlanExpr));
+	span(c, p->buffers, sizeof(TsPlanBuffer));
 }
 
 static int is_expr(Check *c, uint32_t e) { return e < c->p->exprs.n || bad(c, "an expression number is out of range"); }
@@ -239,7 +240,13 @@ static void launch(Check *c, const TsPlanEntry *e, const TsPlanStep *s)
 	const TsPlanChoice *k = TS_PLAN_TABLE(p, TsPlanChoice, choices);
 	const TsPlanArg *a = TS_PLAN_TABLE(p, TsPlanArg, args);
 	is_str(c, s->name);
+	is_str(c, s->values);
+	is_str(c, s->text);
+	is_str(c, s->operands);
 	words_are_exprs(c, s->num, s->n_nums);
+	words_are_exprs(c, s->cost, s->n_cost);
+	if (s->n_cost && s->n_cost != 3)
+		bad(c, "a step has a cost of another form");
 	if (!in(c, s->choice, s->n_choices, p->choices.n) || !in(c, s->arg, s->n_args, p->args.n))
 		return;
 	for (uint32_t i = s->choice; i < s->choice + s->n_choices; i++) {
@@ -284,6 +291,20 @@ static void steps(Check *c, const TsPlanEntry *e)
 		bad(c, "a loop has no end");
 }
 
+static void buffers(Check *c, const TsPlanEntry *e)
+{
+	const TsPlanBuffer *b = TS_PLAN_TABLE(c->p, TsPlanBuffer, buffers);
+	if (!in(c, e->buffer, e->n_buffers, c->p->buffers.n))
+		return;
+	for (uint32_t i = e->buffer; i < e->buffer + e->n_buffers; i++) {
+		is_str(c, b[i].name);
+		is_expr(c, b[i].offset);
+		is_expr(c, b[i].bytes);
+		if (b[i].first < e->step || b[i].first > b[i].last || b[i].last >= e->step + e->n_steps)
+			bad(c, "a buffer lives outside its entry");
+	}
+}
+
 static void entries(Check *c)
 {
 	const TsPlanHeader *p = c->p;
@@ -311,6 +332,7 @@ static void entries(Check *c)
 			is_expr_or_none(c, k[j].found);
 		}
 		steps(c, &e[i]);
+		buffers(c, &e[i]);
 	}
 }
 

@@ -104,6 +104,8 @@ typedef struct {
 	uint8_t pad1[48];
 } TsLaunch;
 _Static_assert(sizeof(TsLaunch) == 128, "a launch is two cache lines");
+/* of a profiled run: when each launch began and ended, written by whoever runs it */
+typedef struct { int64_t begin, end; } TsLaunchTimes;
 typedef struct { uint32_t slot; uint8_t kind; uint8_t pad[3]; uint32_t tensor; int64_t offset; } TsFixup;
 
 /* what a prepared graph needs: entries of the launch tables, bytes of work memory (scratch: of one worker) */
@@ -141,6 +143,8 @@ typedef struct TsRtSession {
 	uint8_t **state;              /* [states] */
 	uint64_t *state_bytes;
 	/* the running graph */
+	TsLaunchTimes *times;         /* [launches], NULL when nobody asked */
+	bool profiled;                /* somebody asks: `times` is made when the launches are known */
 	_Atomic uint32_t epoch, waiters;
 	TesseraStats stats;
 } TsRtSession;
@@ -151,8 +155,13 @@ void ts_session_destroy(TesseraSession *s);
 int32_t ts_session_prepare(TesseraSession *s, int32_t graph, const int64_t *dims, int32_t n_dims, TesseraError *e);
 int32_t ts_session_run(TesseraSession *s, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out, int32_t n_out,
                        void *stream, TesseraError *e);
+int32_t ts_session_profile(TesseraSession *s, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out, int32_t n_out,
+                           void *stream, void (*each)(void *user, const TesseraLaunchTime *), void *user, TesseraError *e);
 int32_t ts_session_output_shape(TesseraSession *s, int32_t graph, const DLTensor *const *in, int32_t n_in, int32_t output, int64_t *shape,
                                 int32_t *rank, TesseraError *e);
+
+/* Room for the times of the prepared launches. */
+int32_t ts_times_new(TsRtSession *s, TesseraError *e);
 
 /* for run.c: the sizes in s->args give the dims, are checked, and everything is resolved for them */
 int32_t ts_bind(TsRtSession *s, const TsPlanEntry *en, uint32_t n_known, TesseraError *e);

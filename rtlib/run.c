@@ -29,9 +29,9 @@ static void finish(TsRtSession *s, uint32_t launch)
 		ts_futex_wake(&s->epoch, INT32_MAX);
 }
 
-static void work(void *arg, int32_t worker)
+/* Inlined twice: a run that nobody profiles looks at no clock and no flag. A launch begins when the one before it is over. */
+static inline __attribute__((always_inline)) void work_on(TsRtSession *s, int32_t worker, TsLaunchTimes *times)
 {
-	TsRtSession *s = arg;
 	uint8_t *scratch = s->scratch + (s->need.scratch + 127) / 128 * 128 * (uint64_t)worker;
 	uint32_t n = (uint32_t)s->need.launches;
 	for (uint32_t i = atomic_load_explicit(&s->epoch, memory_order_acquire); i < n; i++) {
@@ -42,12 +42,21 @@ static void work(void *arg, int32_t worker)
 			l->fn(l->ptr, l->num, from, to, scratch);
 			mine += to - from;
 		}
-		if (mine && atomic_fetch_add(&l->done, mine) + mine == l->cells)
+		if (mine && atomic_fetch_add(&l->done, mine) + mine == l->cells) {
+			if (times) {
+				times[i].end = ts_now();
+				if (i + 1 < n)
+					times[i + 1].begin = times[i].end;
+			}
 			finish(s, i);
-		else
+		} else {
 			wait_past(s, i);
+		}
 	}
 }
+
+static void work(void *arg, int32_t worker) { work_on(arg, worker, NULL); }
+static void timed_work(void *arg, int32_t worker) { work_on(arg, worker, ((TsRtSession *)arg)->times); }
 
 void ts_execute(TsRtSession *s)
 {
@@ -57,7 +66,9 @@ void ts_execute(TsRtSession *s)
 	}
 	atomic_store(&s->epoch, 0);
 	int64_t want = s->need.most_cells < s->threads ? s->need.most_cells : s->threads;
-	s->cx->api->parallel(s->cx, (int32_t)want, work, s);
+	if (s->times)
+		s->times[0].begin = ts_now();
+	s->cx->api->parallel(s->cx, (int32_t)want, s->times ? timed_work : work, s);
 }
 
 /* ---- arguments ---- */
@@ -166,6 +177,8 @@ static int32_t run(TsRtSession *s, const TsPlanEntry *en, int32_t graph, Tessera
 		if ((rc = ts_bind(s, en, n, e)) || (rc = ts_resolve(s, graph, true, false, e)))
 			return rc;
 	}
+	if (s->profiled && (rc = ts_times_new(s, e)))
+		return rc;
 	point(s, en);
 	ts_execute(s);
 	for (uint32_t i = en->n_inputs; i < n; i++)
@@ -175,10 +188,46 @@ static int32_t run(TsRtSession *s, const TsPlanEntry *en, int32_t graph, Tessera
 	return TESSERA_OK;
 }
 
-int32_t ts_session_run(TesseraSession *head, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out, int32_t n_out,
-                       void *stream, TesseraError *e)
+int32_t ts_times_new(TsRtSession *s, TesseraError *e)
 {
-	TsRtSession *s = ts_session(head);
+	uint64_t bytes = s->need.launches * sizeof *s->times;
+	if (!bytes)
+		return TESSERA_OK;
+	s->times = s->cx->api->alloc(s->cx, bytes, 64);
+	return s->times ? TESSERA_OK : ts_fail(e, TESSERA_NO_MEMORY, "no memory for %u bytes of times", bytes);
+}
+
+/* -1: not known */
+static int64_t cost_of(const TsRtSession *s, const TsPlanStep *st, uint32_t i)
+{
+	if (!st->n_cost)
+		return -1;
+	uint32_t x = TS_PLAN_TABLE(s->plan, uint32_t, words)[st->cost + i];
+	return s->eval.ok[x] && !s->eval.deps[x] && s->eval.value[x] >= 0 ? s->eval.value[x] : -1; /* the loops are over */
+}
+
+static void report(const TsRtSession *s, void (*each)(void *, const TesseraLaunchTime *), void *user)
+{
+	const TsPlanHeader *p = s->plan;
+	for (uint64_t i = 0; i < s->need.launches; i++) {
+		const TsLaunch *l = &s->launch[i];
+		const TsPlanStep *st = TS_PLAN_TABLE(p, TsPlanStep, steps) + l->step;
+		const TsPlanChoice *c = TS_PLAN_TABLE(p, TsPlanChoice, choices) + l->choice;
+		TesseraLaunchTime t = {
+			.size = sizeof t, .launch = (uint32_t)i, .launches = (uint32_t)s->need.launches, .step = ts_plan_str(p, st->name), .values = ts_plan_str(p, st->values),
+			.kernel = ts_plan_str(p, TS_PLAN_TABLE(p, TsPlanKernel, kernels)[c->kernel].name), .variant = ts_plan_str(p, c->label), .cells = l->cells,
+			.flops = cost_of(s, st, 0), .bytes_read = cost_of(s, st, 1), .bytes_written = cost_of(s, st, 2),
+			.start_ns = s->times[i].begin, .duration_ns = s->times[i].end - s->times[i].begin,
+		};
+		each(user, &t);
+	}
+}
+
+typedef struct { void (*each)(void *, const TesseraLaunchTime *); void *user; } Profile;
+
+static int32_t call(TsRtSession *s, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out, int32_t n_out, void *stream,
+                    const Profile *profile, TesseraError *e)
+{
 	const TsPlanEntry *en = ts_entry(s->plan, graph, e);
 	if (!en)
 		return TESSERA_INVALID;
@@ -189,10 +238,32 @@ int32_t ts_session_run(TesseraSession *head, int32_t graph, const DLTensor *cons
 	if (!ts_enter(s, e))
 		return TESSERA_BUSY;
 	int32_t rc = read_args(s, en, in, n_in, out, n_out, true, e);
+	s->profiled = profile != NULL;
 	if (!rc)
 		rc = s->ops ? s->ops->run(s, en, graph, stream, e) : run(s, en, graph, e);
+	if (s->times) {
+		if (!rc)
+			report(s, profile->each, profile->user);
+		s->cx->api->release(s->cx, s->times, s->need.launches * sizeof *s->times);
+		s->times = NULL;
+	}
 	ts_leave(s);
 	return rc;
+}
+
+int32_t ts_session_run(TesseraSession *head, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out, int32_t n_out,
+                       void *stream, TesseraError *e)
+{
+	return call(ts_session(head), graph, in, n_in, out, n_out, stream, NULL, e);
+}
+
+int32_t ts_session_profile(TesseraSession *head, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out, int32_t n_out,
+                           void *stream, void (*each)(void *, const TesseraLaunchTime *), void *user, TesseraError *e)
+{
+	Profile profile = { each, user };
+	if (!each)
+		return ts_fail(e, TESSERA_INVALID, "argument 'each' is NULL");
+	return call(ts_session(head), graph, in, n_in, out, n_out, stream, &profile, e);
 }
 
 /* Sizes of inputs alone; a dim that only outputs have stays unknown and is an error. */

@@ -6,7 +6,8 @@
 
 enum { TS_SYS_READ = 0, TS_SYS_WRITE = 1, TS_SYS_OPEN = 2, TS_SYS_CLOSE = 3, TS_SYS_STAT = 4, TS_SYS_FSTAT = 5, TS_SYS_MMAP = 9, TS_SYS_MUNMAP = 11, TS_SYS_SIGMASK = 14,
        TS_SYS_PREAD = 17, TS_SYS_YIELD = 24, TS_SYS_GETPID = 39, TS_SYS_EXIT = 60, TS_SYS_FCNTL = 72, TS_SYS_RENAME = 82,
-       TS_SYS_UNLINK = 87, TS_SYS_READLINK = 89, TS_SYS_FUTEX = 202, TS_SYS_AFFINITY = 204, TS_SYS_EXIT_GROUP = 231 };
+       TS_SYS_UNLINK = 87, TS_SYS_READLINK = 89, TS_SYS_FUTEX = 202, TS_SYS_AFFINITY = 204, TS_SYS_CLOCK = 228,
+       TS_SYS_EXIT_GROUP = 231 };
 
 static inline int64_t ts_sys(int64_t n, int64_t a, int64_t b, int64_t c, int64_t d, int64_t e, int64_t f)
 {
@@ -21,8 +22,22 @@ static inline int64_t ts_sys3(int64_t n, int64_t a, int64_t b, int64_t c) { retu
 
 static inline int64_t ts_process(void) { return ts_sys3(TS_SYS_GETPID, 0, 0, 0); }
 
+/* nanoseconds of CLOCK_MONOTONIC */
+static inline int64_t ts_now(void)
+{
+	int64_t t[2] = { 0, 0 };
+	ts_sys3(TS_SYS_CLOCK, 1, (int64_t)(intptr_t)t, 0);
+	return t[0] * 1000000000 + t[1];
+}
+
 /* private futexes: sleep while *word == seen; wake up to n sleepers */
 static inline void ts_futex_wait(const void *word, uint32_t seen) { ts_sys(TS_SYS_FUTEX, (int64_t)(intptr_t)word, 128, seen, 0, 0, 0); }
+/* the same, for at most this long */
+static inline void ts_futex_wait_ns(const void *word, uint32_t seen, int64_t ns)
+{
+	int64_t t[2] = { ns / 1000000000, ns % 1000000000 };
+	ts_sys(TS_SYS_FUTEX, (int64_t)(intptr_t)word, 128, seen, (int64_t)(intptr_t)t, 0, 0);
+}
 static inline void ts_futex_wake(const void *word, int32_t n) { ts_sys3(TS_SYS_FUTEX, (int64_t)(intptr_t)word, 129, n); }
 
 /* whole pages, zeroed; NULL when there are none */

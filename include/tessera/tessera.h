@@ -139,6 +139,19 @@ typedef struct TesseraStats {   /* of one session */
 	uint64_t pointers_checked;  /* addresses not seen before */
 } TesseraStats;
 
+/* One launch of a profiled run. Strings belong to the artifact. */
+typedef struct TesseraLaunchTime {
+	uint32_t size;              /* sizeof(TesseraLaunchTime) of the artifact's tessera.h: fields are added at the end alone */
+	uint32_t launch, launches;  /* number of this one, from 0; how many there are */
+	uint32_t reserved;
+	const char *step;           /* the value that it gives, or its kernel */
+	const char *values;         /* the names of all values of the graph that it computes or helps to, parted by spaces */
+	const char *kernel, *variant;
+	int64_t cells;
+	int64_t flops, bytes_read, bytes_written; /* of these values, tensors read once; -1: not known, or counted at another launch */
+	int64_t start_ns, duration_ns;            /* start: of CLOCK_MONOTONIC */
+} TesseraLaunchTime;
+
 /* ---- the function table of an artifact --------------------------------------------------------------------------------------- */
 
 typedef struct TesseraApi {
@@ -161,6 +174,9 @@ typedef struct TesseraApi {
 	int32_t (*tensor_info)(const TesseraModel *, int32_t graph, int32_t tensor, TesseraTensorInfo *);
 	int32_t (*dim_count)(const TesseraModel *);
 	int32_t (*dim_info)(const TesseraModel *, int32_t dim, TesseraDimInfo *);
+	/* not in the first artifacts of this ABI: `size` tells */
+	int32_t (*profile)(TesseraSession *, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out, int32_t n_out,
+	                   void *stream, void (*each)(void *user, const TesseraLaunchTime *), void *user, TesseraError *);
 } TesseraApi;
 
 /* How a model runs on one kind of device: its architecture ("sm_90a") and the plan for it. */
@@ -283,6 +299,16 @@ static inline int32_t tessera_run(TesseraSession *s, int32_t graph, const DLTens
                                   int32_t n_out, void *stream, TesseraError *e)
 {
 	return s->api->run(s, graph, in, n_in, out, n_out, stream, e);
+}
+/* tessera_run, and how long each launch took: each() is called for them in order once the results are there, and must not call the session.
+ * On a GPU the call waits for the stream before and after, launches kernel by kernel with events around them, and refuses a stream that is
+ * being captured. An artifact made before there was this call gives TESSERA_VERSION. */
+static inline int32_t tessera_profile(TesseraSession *s, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out,
+                                      int32_t n_out, void *stream, void (*each)(void *user, const TesseraLaunchTime *), void *user, TesseraError *e)
+{
+	if (s->api->size < offsetof(TesseraApi, profile) + sizeof s->api->profile)
+		return tessera_version_error(e);
+	return s->api->profile(s, graph, in, n_in, out, n_out, stream, each, user, e);
 }
 /* The shape that output number `output` will have for these inputs (their data is not looked at). shape holds 16. */
 static inline int32_t tessera_output_shape(TesseraSession *s, int32_t graph, const DLTensor *const *in, int32_t n_in, int32_t output,

@@ -26,6 +26,7 @@ typedef struct {
 	uint32_t index;            /* INPUT, OUTPUT: number of the parameter or result */
 	const TsNode *weight;      /* WEIGHT: its node (weight or const) */
 	TsPacking packing;
+	TsVal value;               /* WORK: what it holds; 0: something of a kernel's own */
 	uint32_t slot;             /* WORK: memory slot; set by the memory plan */
 	uint32_t first, last;      /* WORK: steps between which its bytes are live */
 } TsBuffer;
@@ -49,6 +50,7 @@ typedef struct {
 	TsSchedKind kind;
 	TsSpan at;
 	TsSym what;                /* LAUNCH: the value it computes, for explain and profiles */
+	TsVal root;                /* LAUNCH: that value; 0: none, it does a part of another step's work */
 	TS_VEC(TsVal) values;      /* LAUNCH: the values it computes, fused ones too; none: it moves bytes */
 	TS_VEC(TsChoice) choices;  /* LAUNCH: ordered, the last one unguarded */
 	TS_VEC(TsArg) ptr;         /* LAUNCH: arguments, the same for all choices */

@@ -32,6 +32,7 @@ void ts_emit_step(TsTl *t, TsVal what, const TsKb *k, const TsRegion *r, const T
 	TsStep st = { .kind = TS_SCHED_LAUNCH };
 	for (uint32_t i = 0; r && i < r->vals.n; i++) add_value(t, &st, r->vals.p[i]);
 	if (what) {
+		st.root = what;
 		if (ts_val(t->g, what)->def) st.at = ts_val(t->g, what)->def->at;
 		st.what = ts_val(t->g, what)->name;
 	}
@@ -211,6 +212,7 @@ static TsReal new_work(TsTl *t, TsVal v)
 	TsDim count;
 	node_type_count(t, v, &count);
 	r.buf = ts_new_buf(t, TS_BUF_WORK, ts_val(t->g, v)->type.elem, count);
+	t->e->bufs.p[r.buf].value = v;
 	work_strides(t, v, r.stride);
 	return r;
 }
@@ -288,6 +290,7 @@ static void do_for(TsTl *t, TsNode *n)
 		TsDim room = ts_dim_mul(d, ts_dim_cdiv(d, count[i], ts_dim_const(d, 64)), ts_dim_const(d, 64)); /* halves start aligned */
 		count[i] = room;
 		half[i] = (TsReal){ .how = TS_REAL_VIEW, .buf = ts_new_buf(t, TS_BUF_WORK, ts_val(t->g, n->in[i])->type.elem, ts_dim_mul(d, room, ts_dim_const(d, 2))) };
+		t->e->bufs.p[half[i].buf].value = f->body.args.p[i];
 		ts_compact_strides(t, &ts_val(t->g, n->in[i])->type, half[i].stride);
 		ts_sched_copy(t, n->in[i], &half[i]);
 	}
@@ -296,6 +299,7 @@ static void do_for(TsTl *t, TsNode *n)
 		TsDim all;
 		node_type_count(t, n->out[j], &all);
 		r.buf = ts_new_buf(t, TS_BUF_WORK, ts_val(t->g, n->out[j])->type.elem, all);
+		t->e->bufs.p[r.buf].value = n->out[j];
 		ts_compact_strides(t, &ts_val(t->g, n->out[j])->type, r.stride);
 		t->real[n->out[j]] = r;
 	}

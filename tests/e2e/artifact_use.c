@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static int failed;
 #define CHECK(name, cond, ...) \
@@ -432,6 +433,51 @@ static void questions(const TesseraModel *m, TesseraContext *cx)
 	tessera_session_destroy(s);
 }
 
+typedef struct { uint32_t n, layers; int64_t end; const char *wrong; TesseraSession *s; } Seen;
+static void see(void *user, const TesseraLaunchTime *t)
+{
+	Seen *s = user;
+	int layer = !strcmp(t->step, "layer");
+	TesseraStats st;
+	if (t->size != sizeof *t || t->launch != s->n++ || t->launches != 5 || t->start_ns < s->end || t->duration_ns < 0 || t->duration_ns > 1000000000)
+		s->wrong = "a time is wrong";
+	if (layer ? strcmp(t->values, "t layer") || t->flops != 2 * 20 * 8 || t->bytes_read != 640 || t->bytes_written != 640 : *t->values || t->flops != -1)
+		s->wrong = "it does not say what it is";
+	if (strcmp(t->variant, "small") || strcmp(t->kernel, layer ? "layer" : "copy") || t->cells != 20 || tessera_stats(s->s, &st))
+		s->wrong = "another variant";
+	s->end = t->start_ns + t->duration_ns;
+	s->layers += (uint32_t)layer;
+}
+
+static void profiles(const TesseraModel *m, TesseraContext *cx)
+{
+	TesseraSession *s;
+	TesseraError e = { 0 };
+	int64_t shape[2] = { 20, 8 }, none[2] = { 0, 8 };
+	float *x = numbers(160), y[160];
+	DLTensor tx = tessera_tensor(x, f32, 2, shape), ty = tessera_tensor(y, f32, 2, shape), empty = tessera_tensor(x, f32, 2, none);
+	const DLTensor *in = &tx, *out = &ty, *nothing = &empty;
+	struct timespec t;
+	tessera_session_create(m, cx, NULL, &s, &e);
+	Seen seen = { .s = s };
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	int64_t before = t.tv_sec * 1000000000ll + t.tv_nsec, rc = tessera_profile(s, CHAIN, &in, 1, &out, 1, NULL, see, &seen, &e);
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	CHECK("profile", !rc && right(x, y, 20, 8) && seen.n == 5 && seen.layers == 3 && !seen.wrong, "%s, %u launches, %s", e.message, seen.n, seen.wrong ? seen.wrong : "");
+	CHECK("profile-by-the-clock", seen.end > before && seen.end <= t.tv_sec * 1000000000ll + t.tv_nsec, "ended at %lld", (long long)seen.end);
+	Seen again = { .s = s };
+	for (int i = 0; i < 200 && !rc && !again.wrong; i++) {
+		rc = tessera_profile(s, CHAIN, &in, 1, &out, 1, NULL, see, &again, &e);
+		again.n = 0;
+	}
+	CHECK("profiles-again", !rc && !again.wrong && right(x, y, 20, 8) && !chain(s, x, y, 20, 8, &e), "%s", again.wrong);
+	CHECK("profile-of-nothing", !tessera_profile(s, CHAIN, &nothing, 1, &nothing, 1, NULL, see, &seen, &e) || strstr(e.message, "dim B"), "%s", e.message);
+	CHECK("profile-null", tessera_profile(s, CHAIN, &in, 1, &out, 1, NULL, NULL, NULL, &e) == TESSERA_INVALID && strstr(e.message, "argument 'each' is NULL"), "%s", e.message);
+	CHECK("profile-bad-call", tessera_profile(s, CHAIN, &in, 0, &out, 1, NULL, see, &seen, &e) == TESSERA_INVALID && seen.n == 5, "%s", e.message);
+	tessera_session_destroy(s);
+	free(x);
+}
+
 static void clones(const TesseraModel *m)
 {
 	int best = 0;
@@ -573,6 +619,7 @@ int main(int argc, char **argv)
 	views(m, cx);
 	bad_arguments(m, cx);
 	questions(m, cx);
+	profiles(m, cx);
 	clones(m);
 	shared_context(m, other);
 	options(m, cx);

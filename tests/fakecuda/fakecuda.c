@@ -34,7 +34,9 @@ static struct {
 	bool failing, refuse, loud;
 	const char *name[NAMES], *misuse;
 	FakeLaunch *log, *captured;
-	uint64_t n_log, room_log, room_captured;
+	uint64_t n_log, room_log, room_captured, recorded;
+	struct HostCall *host[16];
+	uint32_t n_host;
 } g;
 static _Thread_local Context *current;
 
@@ -441,10 +443,81 @@ static int32_t PointerGetAttributes(uint32_t n, const int32_t *attributes, void 
 
 /* ---- streams ---- */
 
+/* ---- events: time is a count of what was recorded, a millisecond apart; a host function runs beside the stream until somebody waits ---- */
+
+typedef struct { Context *context; uint64_t at; } Event;
+typedef struct HostCall { pthread_t thread; void (*function)(void *); void *arg; } HostCall;
+
+static void *host_call(void *arg)
+{
+	HostCall *h = arg;
+	h->function(h->arg);
+	return h;
+}
+static int32_t EventCreate(TsCuHandle *event, uint32_t flags)
+{
+	BEGIN("cuEventCreate", true);
+	NEED_CONTEXT;
+	Event *e = calloc(1, sizeof *e);
+	e->context = current;
+	g.live++;
+	*event = e;
+	END(flags ? TS_CU_INVALID_VALUE : 0);
+}
+static int32_t EventDestroy(TsCuHandle event)
+{
+	pthread_mutex_lock(&lock);
+	int32_t rc = enter("cuEventDestroy", true);
+	free(event);
+	g.live--;
+	END(rc);
+}
+static int32_t EventRecord(TsCuHandle event, TsCuHandle stream)
+{
+	BEGIN("cuEventRecord", true);
+	NEED_CONTEXT;
+	if (stream && ((Stream *)stream)->capturing)
+		END(misuse("an event of a profile in a capture", CAPTURE_UNSUPPORTED));
+	((Event *)event)->at = ++g.recorded;
+	END(0);
+}
+static int32_t EventElapsedTime(float *ms, TsCuHandle from, TsCuHandle to)
+{
+	BEGIN("cuEventElapsedTime", true);
+	NEED_CONTEXT;
+	const Event *a = from, *b = to;
+	if (!a->at || !b->at || g.n_host)
+		END(misuse("time between events that are not over", INVALID_HANDLE));
+	*ms = (float)(b->at - a->at);
+	END(0);
+}
+static int32_t LaunchHostFunc(TsCuHandle stream, void (*function)(void *), void *arg)
+{
+	(void)stream;
+	BEGIN("cuLaunchHostFunc", true);
+	NEED_CONTEXT;
+	HostCall *h = calloc(1, sizeof *h);
+	*h = (HostCall){ .function = function, .arg = arg };
+	if (g.n_host == sizeof g.host / sizeof *g.host || pthread_create(&h->thread, NULL, host_call, h))
+		END(misuse("too many host functions", TS_CU_OUT_OF_MEMORY));
+	g.host[g.n_host++] = h;
+	END(0);
+}
+/* what a stream holds is done when somebody has waited for it; the lock is held, which no host function takes */
+static void finish_host_calls(void)
+{
+	while (g.n_host) {
+		HostCall *h = g.host[--g.n_host];
+		pthread_join(h->thread, NULL);
+		free(h);
+	}
+}
+
 static int32_t StreamSynchronize(TsCuHandle stream)
 {
 	BEGIN("cuStreamSynchronize", true);
 	NEED_CONTEXT;
+	finish_host_calls();
 	END(stream && ((Stream *)stream)->capturing ? misuse("waiting for a captured stream", CAPTURE_UNSUPPORTED) : 0);
 }
 static int32_t StreamIsCapturing(TsCuHandle stream, int32_t *status)
@@ -666,6 +739,7 @@ EXPORT int32_t cuGetProcAddress_v2(const char *name, void **out, int32_t version
 
 static void reset(void)
 {
+	finish_host_calls();
 	for (uint32_t i = 0; i < g.n_blocks; i++)
 		free(g.block[i].p);
 	free(g.log);

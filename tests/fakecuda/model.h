@@ -171,6 +171,12 @@ static void add_launch(Builder *m, const char *name, uint32_t kernel, uint32_t p
 	TsPlanStep s = { .kind = TS_STEP_LAUNCH, .name = ts_plan_add_str(m->b, name), .choice = ts_plan_next_choice(m->b), .n_choices = 2,
 	                 .arg = ts_plan_next_arg(m->b), .n_args = n_args, .num = ts_plan_add_words(m->b, nums, n_nums), .n_nums = n_nums };
 	uint32_t small = ts_plan_op(m->b, TS_EX_LE, m->e_n, ts_plan_const(m->b, 64));
+	uint32_t count = ts_plan_op(m->b, TS_EX_MUL, m->e_b, m->e_n), bytes = ts_plan_op(m->b, TS_EX_MUL, count, ts_plan_const(m->b, 4));
+	if (!strcmp(name, "layer")) { /* the others move bytes, and say nothing of it */
+		s.values = ts_plan_add_str(m->b, "t layer");
+		s.cost = ts_plan_add_words(m->b, (uint32_t[]){ ts_plan_op(m->b, TS_EX_MUL, count, ts_plan_const(m->b, 2)), bytes, bytes }, 3);
+		s.n_cost = 3;
+	}
 	for (int i = 0; i < 2; i++)
 		if (m->device)
 			ts_plan_add_device_choice(m->b, i ? TS_NONE : small, kernel, m->e_b, per_sm, i ? "large" : "small");

@@ -343,6 +343,70 @@ static void graphs(void)
 	clean("graphs-leave-nothing");
 }
 
+/* ---- profiles ---- */
+
+typedef struct { uint32_t n, layers; int64_t end; const char *wrong; } Seen;
+static void see(void *user, const TesseraLaunchTime *t)
+{
+	Seen *s = user;
+	bool layer = !strcmp(t->step, "layer");
+	if (t->size != sizeof *t || t->launch != s->n++ || t->launches != 5 || t->start_ns < s->end || t->duration_ns != 1000000) /* the fake driver's events lie a millisecond apart */
+		s->wrong = "a time is wrong";
+	if (layer ? strcmp(t->values, "t layer") || t->flops != 2 * 4 * 16 || t->bytes_read != 256 || t->bytes_written != 256 : *t->values || t->flops != -1 || t->bytes_read != -1)
+		s->wrong = "it does not say what it is";
+	if (strcmp(t->variant, "small") || !*t->kernel || t->cells != 4)
+		s->wrong = "another variant";
+	s->end = t->start_ns + t->duration_ns;
+	s->layers += layer;
+}
+
+static int32_t profile(Use *u, int32_t graph, float *x, float *y, int64_t b, int64_t n, void *stream, void (*each)(void *, const TesseraLaunchTime *), void *user)
+{
+	int64_t shape[2] = { b, n };
+	DLTensor in = on_gpu(x, f32, 2, shape, u->info.device.device_id), out = on_gpu(y, f32, 2, shape, u->info.device.device_id);
+	const DLTensor *ins[1] = { &in }, *outs[1] = { &out };
+	return u->rc = tessera_profile(u->s, graph, ins, 1, outs, 1, stream, each, user, &u->e);
+}
+
+static void profiles(void)
+{
+	fresh();
+	Use u = open_use(TESSERA_DEVICE_AUTO, 0, NULL);
+	void *stream = fake_cuda_p->new_stream(u.info.native);
+	fake_cuda_p->set_current(u.info.native);
+	float *x = memory(&u, 64), *y = memory(&u, 64);
+	int64_t dims[2] = { 4, 16 };
+	numbers(x, 64);
+	Seen seen = { 0 };
+	tessera_prepare(u.s, CHAIN, dims, 2, &u.e);
+	profile(&u, CHAIN, x, y, 4, 16, stream, see, &seen);
+	TesseraStats a = stats_of(&u);
+	check("profile", !u.rc && right(x, y, 4, 16) && seen.n == 5 && seen.layers == 3 && !seen.wrong, "%s, %u launches, %s", u.e.message, seen.n, seen.wrong ? seen.wrong : "");
+	check("profile-runs-plainly", a.plain_runs == 1 && !a.graph_runs && a.runs == 1 && fake_cuda_p->count("cuEventCreate") == 10 && fake_cuda_p->count("cuEventDestroy") == 10, "%llu plain", (unsigned long long)a.plain_runs);
+	memset(y, 0, 256);
+	uint64_t events = fake_cuda_p->count("cuEventRecord");
+	run_plain(&u, CHAIN, x, y, 4, 16, stream);
+	a = stats_of(&u);
+	check("run-after-profile-is-by-graph", !u.rc && right(x, y, 4, 16) && a.graph_runs == 1 && fake_cuda_p->count("cuEventRecord") == events, "%s", u.e.message);
+	fake_cuda_p->capture(stream, true);
+	profile(&u, CHAIN, x, y, 4, 16, stream, see, &seen);
+	check("profile-refuses-a-capture", u.rc == TESSERA_INVALID && strstr(u.e.message, "being captured") && seen.n == 5, "%s", u.e.message);
+	fake_cuda_p->capture(stream, false);
+	profile(&u, CHAIN, x, y, 4, 16, stream, NULL, NULL);
+	check("profile-wants-a-function", u.rc == TESSERA_INVALID && strstr(u.e.message, "argument 'each' is NULL"), "%s", u.e.message);
+	TesseraApi older = *u.s->api;
+	older.size = offsetof(TesseraApi, profile);
+	const TesseraApi *api = u.s->api;
+	u.s->api = &older;
+	profile(&u, CHAIN, x, y, 4, 16, stream, see, &seen);
+	u.s->api = api;
+	check("profile-of-an-older-artifact", u.rc == TESSERA_VERSION && seen.n == 5, "%s", u.e.message);
+	give(&u, x), give(&u, y);
+	fake_cuda_p->set_current(NULL);
+	close_use(&u);
+	clean("profiles-leave-nothing");
+}
+
 static void sizes(void)
 {
 	static const int64_t b[] = { 0, 1, 3, 17, 64, 1 }, n[] = { 8, 8, 64, 72, 4096, 80 };
@@ -525,7 +589,8 @@ static Use scenario(bool *computed)
 		run_plain(&u, CHAIN, px, py, 2, 16, stream);
 	DLTensor in = on_gpu(px, f32, 2, shape, 1), out = on_gpu(py, f32, 2, shape, 1);
 	in.strides = strides;
-	if (u.rc || run(&u, CHAIN, &in, &out, stream) || run_plain(&u, CHAIN, px, py, 4, 16, stream) || (u.rc = tessera_wait(u.cx, stream, &u.e)))
+	Seen seen = { 0 };
+	if (u.rc || profile(&u, CHAIN, px, py, 4, 16, stream, see, &seen) || run(&u, CHAIN, &in, &out, stream) || run_plain(&u, CHAIN, px, py, 4, 16, stream) || (u.rc = tessera_wait(u.cx, stream, &u.e)))
 		goto end;
 	*computed = right(px, py, 4, 16);
 end:
@@ -541,7 +606,7 @@ end:
 static bool may_be_silent(const char *call, int k)
 {
 	static const char *const always[] = { "cuCtxGetCurrent", "cuCtxPushCurrent", "cuCtxPopCurrent", "cuCtxSynchronize", "cuMemFree", "cuModuleUnload", "cuGraphDestroy",
-	                                      "cuGraphExecDestroy", "cuDevicePrimaryCtxRelease" };
+	                                      "cuGraphExecDestroy", "cuEventDestroy", "cuDevicePrimaryCtxRelease" };
 	for (size_t i = 0; i < sizeof always / sizeof *always; i++)
 		if (!strcmp(call, always[i]))
 			return true;
@@ -814,6 +879,7 @@ int main(int argc, char **argv)
 	no_device();
 	contexts();
 	graphs();
+	profiles();
 	sizes();
 	states();
 	strided();
