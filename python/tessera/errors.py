@@ -1,4 +1,5 @@
-"""The exceptions of the package. Each derives from the built-in class that Python code expects, so ``except TypeError`` works.
+"""The exceptions of the package. Each derives from the built-in class that Python code expects, so ``except
+TypeError`` works.
 
 ``code`` is the compiler's stable code (``E_SHAPE_MISMATCH``), empty where the compiler was not asked.
 """
@@ -7,8 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["ArgumentTypeError", "ArgumentValueError", "CompileError", "DeviceError", "GraphTypeError", "GraphValueError",
-           "NotInRelease", "TesseraError"]
+__all__ = [
+    "ArgumentTypeError",
+    "ArgumentValueError",
+    "CompileError",
+    "DeviceError",
+    "GraphTypeError",
+    "GraphValueError",
+    "NotInRelease",
+    "TesseraError",
+]
 
 
 class TesseraError(Exception):
@@ -45,7 +54,9 @@ class CompileError(TesseraError, RuntimeError):
     ``diagnostics`` holds what it said: tuples (severity, code, line, column, text).
     """
 
-    def __init__(self, text: str = "", code: str = "", diagnostics: Sequence[tuple[str, str, int, int, str]] = ()) -> None:
+    def __init__(
+        self, text: str = "", code: str = "", diagnostics: Sequence[tuple[str, str, int, int, str]] = ()
+    ) -> None:
         super().__init__(text, code)
         self.diagnostics = tuple(diagnostics)
 

@@ -1,0 +1,200 @@
+"""Operators on data: views without copying, everything else through a graph of that operator, compiled once for each
+pattern of types and sizes. In a pattern a size of 1 stands for itself, equal sizes share a name, so that one
+compilation serves all batches."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from . import _core, trace
+from .dtypes import as_dtype
+from .errors import ArgumentTypeError, DeviceError, GraphTypeError, GraphValueError, TesseraError
+from .interop import as_kind
+from .tree import flatten, is_tensor, unflatten
+from .views import VIEWS, can_view
+
+__all__ = ["run", "run_op"]
+
+_made: dict[Any, Any] = {}
+_lock = threading.Lock()
+_NUMBERS = (bool, int, float)
+
+
+def tensor_of(x: Any, what: str) -> Any:
+    """x as a tensor of ours, without copying."""
+    if isinstance(x, _core.TensorBase):
+        return x
+    if not is_tensor(x):
+        raise ArgumentTypeError(f"{what}: wanted a tensor or a number, found {type(x).__name__}", "E_ARGUMENTS")
+    return _core.as_tensor(x)
+
+
+class Pattern:
+    """The sizes of one call as names: equal ones share a name."""
+
+    def __init__(self, static: bool = False) -> None:
+        self.static = static
+        self.sizes: dict[int, str] = {}
+
+    def of(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        if self.static:
+            return tuple(shape)
+        return tuple(d if d < 2 else self.sizes.setdefault(d, f"n{len(self.sizes)}") for d in shape)
+
+
+def same_device(tensors: list[Any], what: str) -> str:
+    """The device that all lie on."""
+    devices = {t.device for t in tensors}
+    if len(devices) > 1:
+        raise DeviceError(f"{what}: the tensors lie on different devices: " + ", ".join(sorted(devices)))
+    return devices.pop() if devices else "cpu"
+
+
+def run_op(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], ...]) -> Any:
+    """The operator on data."""
+    view = VIEWS.get(name)
+    if view is not None and not isinstance(operands[0], _NUMBERS):
+        t = tensor_of(operands[0], name)
+        if can_view(t):
+            out = view(t, **dict(attrs))
+            if t is operands[0]:
+                return out
+            return tuple(as_kind(o, operands) for o in out) if isinstance(out, tuple) else as_kind(out, operands)
+    for key, value in attrs:
+        if isinstance(value, _core.Dim):
+            raise GraphTypeError(f"{name}: {key} is a symbolic size, which has no value outside of its graph", "E_ATTR")
+    if not any(x is not None and not isinstance(x, _NUMBERS) for x in operands):
+        # numbers alone: each becomes a tensor of rank 0
+        literal = trace._literal_type(name, operands)
+        fixed = tuple(None if x is None else trace_literal(x, literal) for x in operands)
+        return _call(name, fixed, attrs)
+    return _call(name, operands, attrs)
+
+
+def trace_literal(x: Any, literal: str) -> Any:
+    from .tensor import tensor
+
+    return tensor(x, dtype=literal)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(int(v) if hasattr(v, "__index__") else v for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def _call(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], ...]) -> Any:
+    attrs = tuple((k, _frozen(v)) for k, v in attrs)
+    policy = trace.current_numerics()
+    arrays: list[Any] = []
+    tensors: list[Any] = []
+    literal: str | None = None
+    for i, x in enumerate(operands):
+        if x is not None and not isinstance(x, _NUMBERS):
+            t = tensor_of(x, f"{name}: operand {i + 1}")
+            tensors.append(t)
+            if literal is None and not (name == "where" and i == 0):
+                literal = t.dtype
+        if x is not None:
+            arrays.append(x)
+    literal = literal or trace._literal_type(name, operands)
+    device = same_device(tensors, name)
+    for static in (False, True):
+        pattern = Pattern(static)
+        it = iter(tensors)
+        slots: list[Any] = []
+        for x in operands:
+            if x is None:
+                slots.append(None)
+            elif isinstance(x, _NUMBERS):
+                wants_float = isinstance(x, float) and not as_dtype(literal).is_float
+                slots.append(("baked", x) if wants_float or name == "pow" else "number")
+            else:
+                t = next(it)
+                slots.append((t.dtype, pattern.of(t.shape)))
+        try:
+            key = (name, tuple(slots), attrs, literal, device[:4], tuple(sorted(policy.items())) if policy else None)
+            made = _made.get(key)
+        except TypeError:
+            raise GraphTypeError(
+                f"{name}: attributes are numbers, strings, element types and lists of numbers, not {attrs!r}", "E_ATTR"
+            ) from None
+        if made is None:
+            try:
+                made = _compile_op(name, slots, attrs, literal, device)
+            except (GraphValueError, GraphTypeError):
+                if static:
+                    raise
+                continue
+            _made[key] = made
+        return made(
+            *[
+                x
+                for x, slot in zip(operands, slots, strict=True)
+                if x is not None and not (isinstance(slot, tuple) and slot[0] == "baked")
+            ]
+        )
+    raise AssertionError("not reached")
+
+
+def _compile_op(name: str, slots: list[Any], attrs: tuple[tuple[str, Any], ...], literal: str, device: str) -> Any:
+    from .backend import build
+
+    context = trace.Context("op_" + name)
+    values: list[Any] = []
+    with trace.entered(context):
+        for i, slot in enumerate(slots):
+            if slot is None:
+                values.append(None)
+            elif slot == "number":
+                values.append(context.param(f"x{i}", "int64" if name == "attention" and i == 5 else literal, ()))
+            elif slot[0] == "baked":
+                values.append(slot[1])
+            else:
+                values.append(context.param(f"x{i}", slot[0], slot[1]))
+        out = context.op(name, tuple(values), attrs)
+    results = [("y", out)] if not isinstance(out, tuple) else [(f"y{i}", o) for i, o in enumerate(out)]
+    return build(context, results, device)
+
+
+def run(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A function made of operators, on data, as one graph."""
+    leaves: list[tuple[str, Any]] = []
+    tree = flatten((args, kwargs), "", leaves)
+    tensors = [tensor_of(x, fn.__name__) for _, x in leaves]
+    device = same_device(tensors, fn.__name__)
+    policy = trace.current_numerics()
+    frozen = tuple(sorted(policy.items())) if policy else None
+    for static in (False, True):
+        pattern = Pattern(static)
+        specs = tuple((t.dtype, pattern.of(t.shape)) for t in tensors)
+        key = (fn, tree, specs, device[:4], frozen)
+        made = _made.get(key)
+        if made is None:
+            try:
+                made = _compile_fn(fn, tree, specs, device)
+            except (GraphValueError, GraphTypeError):
+                if static:
+                    raise
+                continue
+            _made[key] = made
+        call, out_tree, hidden = made
+        out = call(*[x for _, x in leaves], *[h() if callable(h) else h for h in hidden])
+        return unflatten(out_tree, iter(out if isinstance(out, tuple) else (out,)))
+    raise AssertionError("not reached")
+
+
+def _compile_fn(fn: Callable[..., Any], tree: Any, specs: tuple[Any, ...], device: str) -> Any:
+    from .backend import build
+
+    context = trace.Context("fn_" + fn.__name__.strip("_"))
+    with trace.entered(context):
+        values = [context.param(f"x{i}", dtype, dims) for i, (dtype, dims) in enumerate(specs)]
+        args, kwargs = unflatten(tree, iter(values))
+        out = fn(*args, **kwargs)
+        found: list[tuple[str, Any]] = []
+        out_tree = flatten(out, "y", found)
+        results = [(f"y{i}", context.use(v, "f32")) for i, (_, v) in enumerate(found)]
+    if not results:
+        raise TesseraError(f"{fn.__name__} gives no tensor")
+    return build(context, results, device), out_tree, tuple(context.captured)

@@ -1,0 +1,594 @@
+"""``@ts.function`` and ``ts.jit``: Python functions over tensors that are traced into graphs, compiled, and called as
+they are.
+
+Arguments with ``ts.Tensor[…]`` annotations keep their named sizes open: one compilation serves all. Those without an
+annotation are compiled for the shapes they come with; numbers, strings and other objects among them are constants of
+the trace; a number for a parameter annotated ``float`` is an input. Dicts, lists, tuples and modules of tensors become
+named inputs (``weights.w_qkv``).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+import types
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from . import _core, trace
+from ._apply import Symbolic, tracing
+from .annot import DictSpec, TensorSpec, hints_of
+from .dtypes import DType, as_dtype
+from .eager import same_device, tensor_of
+from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError
+from .numeric import NumericPolicy
+from .tree import any_leaf, flatten, is_tensor, unflatten
+
+__all__ = ["Compiled", "Function", "function", "jit"]
+
+
+class Leaf:
+    """One tensor argument of a trace: its name, type and sizes (ints, names, text)."""
+
+    __slots__ = ("dims", "dtype", "name")
+
+    def __init__(self, name: str, dtype: DType, dims: tuple[Any, ...]) -> None:
+        self.name, self.dtype, self.dims = name, dtype, dims
+
+    def key(self) -> tuple[Any, ...]:
+        return self.name, self.dtype, self.dims
+
+
+class Compiled:
+    """A traced function: its graph, and what is compiled of it for each kind of device."""
+
+    def __init__(self, owner: Function, leaves: Sequence[Leaf], tree: Any) -> None:
+        self.owner = owner
+        self.leaves = tuple(leaves)
+        self.context, results, self.out_tree = owner._trace(self.leaves, tree)
+        self.results = [name for name, _ in results]
+        self.text: str = self.context.text(results, owner.policy.keys() if owner.policy else None)
+        self.captured = tuple(self.context.captured)
+        self.names = tuple(self.context.names)
+        kind = self.out_tree[0]
+        flat = kind == "leaf" or (
+            kind == "list" and self.out_tree[1] is tuple and all(k[0] == "leaf" for k in self.out_tree[2])
+        )
+        self.as_it_is = flat and (kind == "leaf") == (len(results) == 1)
+        self._by_device: dict[str, Any] = {}
+        self._lock = threading.Lock()
+
+    def callable_for(self, device: str) -> Any:
+        """The compiled graph for a device, compiled when it is first asked for."""
+        kind = device.partition(":")[0]
+        made = self._by_device.get(kind)
+        if made is None:
+            with self._lock:
+                made = self._by_device.get(kind)
+                if made is None:
+                    made = self._by_device[kind] = self._build(device)
+        return made
+
+    def _build(self, device: str) -> Any:
+        from .backend import build_text
+
+        return build_text(
+            self.text, self.context.name, device, self.names, self.owner.options, where=self.context.builder.where
+        )
+
+    def hidden(self) -> list[Any]:
+        """The arguments that the caller does not give."""
+        return [c() if isinstance(c, types.FunctionType) else c for c in self.captured]
+
+    def call(self, leaves: Sequence[Any]) -> Any:
+        device = same_device(
+            [tensor_of(x, self.owner.__name__) for x in leaves if not isinstance(x, (bool, int, float))],
+            self.owner.__name__,
+        )
+        out = self.callable_for(device)(*leaves, *self.hidden())
+        return out if self.as_it_is else self.rebuild(out)
+
+    def rebuild(self, out: Any) -> Any:
+        return unflatten(self.out_tree, iter(out if isinstance(out, tuple) else (out,)))
+
+    @property
+    def program(self) -> Any:
+        """The loaded artifact of the first device it was compiled for."""
+        return next(iter(self._by_device.values())).program if self._by_device else None
+
+
+class _NotFast(Exception):
+    """The quick way does not do for this function."""
+
+
+class Function:
+    """A function over tensors that is compiled when it is called."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        policy: NumericPolicy | None = None,
+        options: Sequence[str] = (),
+        name: str | None = None,
+    ) -> None:
+        functools.update_wrapper(self, fn)
+        self.fn = fn
+        self.policy = policy
+        self.options = tuple(options)
+        self.__name__: str = name or str(getattr(fn, "__name__", type(fn).__name__))
+        self._plan: list[tuple[str, Any, inspect.Parameter]] | None = None
+        self._signature: inspect.Signature | None = None
+        self._returns: Any = None
+        self._variants: dict[Any, Compiled] = {}
+        self._lock = threading.RLock()
+        self._fast: Any = None
+        self._fast_kinds: tuple[str, ...] | None = None
+        self._rebuild: Callable[[Any], Any] | None = None
+        self._rebuild_key: Any = None
+
+    # ---- what the signature says ----
+
+    def _prepare(self) -> list[tuple[str, Any, inspect.Parameter]]:
+        if self._plan is None:
+            with self._lock:
+                signature = inspect.signature(self.fn)
+                hints = hints_of(self.fn)
+                plan = [(name, hints.get(name), p) for name, p in signature.parameters.items()]
+                self._returns = hints.get("return")
+                self._signature = signature
+                plain = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for _, _, p in plan)
+                kinds = tuple(
+                    (
+                        "tensor"
+                        if isinstance(h, TensorSpec)
+                        and h.dims is not None
+                        and h.dtype is not None
+                        and Ellipsis not in h.dims
+                        else "number"
+                        if h is float
+                        else "open"
+                        if h is None
+                        else "slow"
+                    )
+                    for _, h, _ in plan
+                )
+                if plain and plan and "slow" not in kinds:
+                    self._fast_kinds = kinds
+                    self._fast = _core.Dispatcher(self._miss)
+                self._plan = plan
+        return self._plan
+
+    @property
+    def signature(self) -> inspect.Signature:
+        self._prepare()
+        assert self._signature is not None
+        return self._signature
+
+    # ---- calls ----
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._plan is None:
+            self._prepare()
+        if tracing.depth or any_leaf(args, _symbolic) or (kwargs and any_leaf(kwargs, _symbolic)):
+            return self._inline(args, kwargs)
+        fast = self._fast
+        if fast is not None and not kwargs and len(args) == len(self._fast_kinds or ()) and self._is_fast(args):
+            try:
+                out = fast(*args)
+            except _NotFast:
+                self._fast = None
+            else:
+                return out if self._rebuild is None else self._rebuild(out)
+        compiled, leaves = self._resolve(args, kwargs)
+        return compiled.call(leaves)
+
+    def _is_fast(self, args: tuple[Any, ...]) -> bool:
+        for x, kind in zip(args, self._fast_kinds or (), strict=True):
+            if kind == "open" and not is_tensor(x):
+                return False
+        return True
+
+    def _miss(self, args: Any) -> Any:
+        """A call that the dispatcher has nothing for: what to call, from now on too."""
+        args = tuple(args)
+        compiled, leaves = self._resolve(args, {})
+        if compiled.captured or len(leaves) != len(args):
+            raise _NotFast
+        if not compiled.as_it_is:
+            if self._rebuild is not None and self._rebuild_key != compiled.out_tree:
+                raise _NotFast
+            self._rebuild_key = compiled.out_tree
+            self._rebuild = compiled.rebuild
+        elif self._rebuild is not None:
+            raise _NotFast
+        tensors = [tensor_of(x, self.__name__) for x in leaves if not isinstance(x, (bool, int, float))]
+        return compiled.callable_for(same_device(tensors, self.__name__))
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as e:
+            raise ArgumentTypeError(f"{self.__name__}: {e}", "E_ARGUMENTS") from None
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+    def _resolve(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled, list[Any]]:
+        """The trace for these arguments, and the tensors among them in its order."""
+        plan = self._prepare()
+        values = self._bind(args, kwargs)
+        leaves: list[Leaf] = []
+        tensors: list[Any] = []
+        parts = []
+        for name, hint, _ in plan:
+            parts.append((name, self._argument(name, hint, values[name], leaves, tensors)))
+        tree = tuple(parts)
+        key = (tree, tuple(leaf.key() for leaf in leaves))
+        try:
+            compiled = self._variants.get(key)
+        except TypeError:
+            raise GraphTypeError(f"{self.__name__}: an argument that is no tensor has to be hashable") from None
+        if compiled is None:
+            with self._lock:
+                compiled = self._variants.get(key)
+                if compiled is None:
+                    compiled = self._variants[key] = Compiled(self, leaves, tree)
+        return compiled, tensors
+
+    def _argument(self, name: str, hint: Any, value: Any, leaves: list[Leaf], tensors: list[Any]) -> Any:
+        """The structure of one argument; its tensors are appended."""
+        if isinstance(hint, TensorSpec) and hint.dims is not None:
+            return self._annotated(name, hint, value, leaves, tensors)
+        if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            leaves.append(Leaf(name, as_dtype("f32"), ()))
+            tensors.append(float(value))
+            return ("leaf",)
+        inner = hint.value if isinstance(hint, DictSpec) else None
+        if isinstance(hint, DictSpec) and not isinstance(value, dict):
+            raise ArgumentTypeError(
+                f"argument {name!r}: wanted a dict of tensors, found {type(value).__name__}", "E_ARGUMENTS"
+            )
+        if (isinstance(hint, TensorSpec) or hint is _tensor_class()) and not is_tensor(value):
+            raise ArgumentTypeError(f"argument {name!r}: wanted a tensor, found {type(value).__name__}", "E_ARGUMENTS")
+        found: list[tuple[str, Any]] = []
+        tree = flatten(value, name, found)
+        for path, x in found:
+            if inner is not None and inner.dims is not None:
+                self._annotated(path, inner, x, leaves, tensors)
+            else:
+                t = tensor_of(x, f"argument {path!r}")
+                leaves.append(Leaf(path, as_dtype(t.dtype), tuple(t.shape)))
+                tensors.append(x)
+        return tree
+
+    def _annotated(self, name: str, spec: TensorSpec, value: Any, leaves: list[Leaf], tensors: list[Any]) -> Any:
+        dims: tuple[Any, ...] = spec.dims or ()
+        dtype = spec.dtype
+        if isinstance(value, (bool, int, float)) and not dims:
+            leaves.append(Leaf(name, dtype or as_dtype(type(value)), ()))
+            tensors.append(value)
+            return ("leaf",)
+        if not is_tensor(value):
+            raise ArgumentTypeError(
+                f"argument {name!r}: wanted {_spec_text(spec)}, found {type(value).__name__}", "E_ARGUMENTS"
+            )
+        if dtype is None or Ellipsis in dims:
+            t = tensor_of(value, f"argument {name!r}")
+            dtype = dtype or as_dtype(t.dtype)
+            if Ellipsis in dims:
+                at = dims.index(Ellipsis)
+                rest = len(t.shape) - (len(dims) - 1)
+                if rest < 0:
+                    raise ArgumentValueError(
+                        f"argument {name!r}: wanted {_spec_text(spec)}, found"
+                        f" {t.dtype}[{', '.join(map(str, t.shape))}]",
+                        "E_RANK",
+                    )
+                dims = (*dims[:at], *t.shape[at : at + rest], *dims[at + 1 :])
+        leaves.append(Leaf(name, dtype, dims))
+        tensors.append(value)
+        return ("leaf",)
+
+    # ---- tracing ----
+
+    def _trace(self, leaves: Sequence[Leaf], tree: Any) -> tuple[trace.Context, list[tuple[str, trace.Value]], Any]:
+        """Traces the function; once more with what was found of its sizes, where it takes some apart evenly."""
+        multiples: dict[str, int] = {}
+        for _ in range(4):
+            context, results, out_tree = self._trace_once(leaves, tree, multiples)
+            found = {k: v for k, v in context.multiples.items() if multiples.get(k, 1) % v}
+            if not found:
+                break
+            multiples = {**multiples, **context.multiples}
+        return context, results, out_tree
+
+    def _trace_once(
+        self, leaves: Sequence[Leaf], tree: Any, multiples: dict[str, int]
+    ) -> tuple[trace.Context, list[tuple[str, trace.Value]], Any]:
+        taken = {leaf.name for leaf in leaves} | {str(d) for leaf in leaves for d in leaf.dims}
+        name = self.__name__ if self.__name__.isidentifier() else "f"
+        while name in taken:
+            name += "_"
+        context = trace.Context(name)
+        with trace.entered(context):
+            for size, k in multiples.items():
+                context.builder.declare(size, multiple_of=k)
+            values = iter([context.param(leaf.name, leaf.dtype, leaf.dims) for leaf in leaves])
+            args: list[Any] = []
+            kwargs: dict[str, Any] = {}
+            for (name, part), (_, _, p) in zip(tree, self._plan or (), strict=True):
+                value = unflatten(part, values)
+                if p.kind is p.VAR_POSITIONAL:
+                    args += value
+                elif p.kind is p.VAR_KEYWORD:
+                    kwargs |= value
+                elif p.kind is p.KEYWORD_ONLY:
+                    kwargs[name] = value
+                else:
+                    args.append(value)
+            out = self._result(context, self.fn(*args, **kwargs), {})
+            found: list[tuple[str, Any]] = []
+            out_tree = flatten(out, "", found)
+            if not found:
+                raise GraphTypeError(f"{self.__name__} gives {type(out).__name__}, and no tensor")
+            results = self._named(context, found, taken | {context.name})
+        return context, results, out_tree
+
+    def _named(
+        self, context: trace.Context, found: Sequence[tuple[str, Any]], taken: set[str]
+    ) -> list[tuple[str, trace.Value]]:
+        results = []
+        for i, (path, x) in enumerate(found):
+            name = (f"out.{path}" if path.isdigit() else path) or "out"
+            while name in taken:
+                name = name + "_" if not path.isdigit() else f"out_{i}"
+            taken = taken | {name}
+            results.append((name, context.use(x, "f32")))
+        return results
+
+    def _result(self, context: trace.Context, out: Any, sizes: dict[str, Any]) -> Any:
+        """The result as the annotation says: float types are converted, anything else that differs is an error."""
+        hint = self._returns
+        if isinstance(hint, TensorSpec) and is_tensor(out):
+            return self._checked(context, out, hint, "result", sizes)
+        if isinstance(hint, DictSpec) and not isinstance(out, dict):
+            raise GraphTypeError(f"{self.__name__} is to give {hint!r}, and gives {type(out).__name__}")
+        parts = getattr(hint, "__args__", None)
+        if isinstance(out, tuple) and getattr(hint, "__origin__", None) is tuple and parts and len(parts) == len(out):
+            return tuple(
+                self._checked(context, x, h, f"result {i}", sizes) if isinstance(h, TensorSpec) and is_tensor(x) else x
+                for i, (x, h) in enumerate(zip(out, parts, strict=True))
+            )
+        if isinstance(hint, TensorSpec) and not is_tensor(out):
+            raise GraphTypeError(f"{self.__name__} is to give {_spec_text(hint)}, and gives {type(out).__name__}")
+        return out
+
+    def _checked(self, context: trace.Context, out: Any, spec: TensorSpec, what: str, sizes: dict[str, Any]) -> Any:
+        v = context.use(out, "f32")
+        if spec.dims is not None and Ellipsis not in spec.dims:
+            wanted = [
+                (
+                    sizes[d]
+                    if isinstance(d, str) and d in sizes
+                    else context.size(d)
+                    if not sizes
+                    else trace.evaluate_size(str(d), lambda n: sizes.get(n, n))
+                )
+                for d in spec.dims
+            ]
+            if len(wanted) != len(v.shape) or any(_differ(a, b) for a, b in zip(wanted, v.shape, strict=True)):
+                raise GraphValueError(
+                    f"{self.__name__}: the {what} is {v._text()}, and its annotation says {_spec_text(spec)}",
+                    "E_SHAPE_MISMATCH",
+                )
+            if not sizes and tuple(wanted) != tuple(v.shape):  # what cannot be decided is checked at each call
+                v = context.op("reshape", (v,), (("shape", tuple(wanted)),))
+        if spec.dtype is not None and spec.dtype.name != v.dtype.name:
+            if not (spec.dtype.is_float and v.dtype.is_float):
+                raise GraphTypeError(
+                    f"{self.__name__}: the {what} is {v._text()}, and its annotation says {_spec_text(spec)}",
+                    "E_TYPE_MISMATCH",
+                )
+            v = context.op("cast", (v,), (("dtype", spec.dtype.name),))
+        return v
+
+    # ---- inside another trace ----
+
+    def _inline(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Inside a graph the function's operators are added to it; annotated arguments are held against what comes
+        in."""
+        plan = self._prepare()
+        context = trace.context_of(_leaves((args, kwargs)))
+        assert context is not None
+        sizes: dict[str, Any] = {}
+        bound = self._bind(args, kwargs)
+        for name, hint, _ in plan:
+            if isinstance(hint, TensorSpec) and hint.dims is not None:
+                bound[name] = self._matched(context, name, hint, bound[name], sizes)
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        for name, _, p in plan:
+            if p.kind is p.VAR_POSITIONAL:
+                positional += bound[name]
+            elif p.kind is p.VAR_KEYWORD:
+                named |= bound[name]
+            elif p.kind is p.KEYWORD_ONLY:
+                named[name] = bound[name]
+            else:
+                positional.append(bound[name])
+        if self.policy is None:
+            return self._result(context, self.fn(*positional, **named), sizes)
+        with self.policy:
+            return self._result(context, self.fn(*positional, **named), sizes)
+
+    def _matched(self, context: trace.Context, name: str, spec: TensorSpec, x: Any, sizes: dict[str, Any]) -> Any:
+        if not is_tensor(x) and not isinstance(x, (bool, int, float)):
+            raise GraphTypeError(
+                f"{self.__name__}: argument {name!r}: wanted {_spec_text(spec)}, found {type(x).__name__}",
+                "E_ARGUMENTS",
+            )
+        v = context.use(x, spec.dtype or "f32")
+        dims = spec.dims or ()
+        if Ellipsis in dims:
+            at, rest = dims.index(Ellipsis), len(v.shape) - (len(dims) - 1)
+            dims = (*dims[:at], *v.shape[at : at + max(rest, 0)], *dims[at + 1 :])
+        wrong = len(dims) != len(v.shape) or (spec.dtype is not None and spec.dtype.name != v.dtype.name)
+        if not wrong:
+            for d, have in zip(dims, v.shape, strict=True):
+                if isinstance(d, str) and d.isidentifier() and d not in sizes:
+                    sizes[d] = have
+            for d, have in zip(dims, v.shape, strict=True):
+                if isinstance(d, str) and all(n in sizes for n in _names_in(d)):
+                    wrong |= _differ(trace.evaluate_size(d, sizes.__getitem__), have)
+                elif isinstance(d, int):
+                    wrong |= _differ(d, have)
+        if wrong:
+            bound = ", ".join(f"{k} = {s}" for k, s in sizes.items())
+            raise GraphValueError(
+                f"{self.__name__}: argument {name!r}: wanted {_spec_text(spec)}, found {v._text()}"
+                + (f" ({bound})" if bound else ""),
+                "E_SHAPE_MISMATCH",
+            )
+        return v
+
+    # ---- looking inside ----
+
+    def lower(self, *args: Any, **kwargs: Any) -> Compiled:
+        """The trace for these arguments; with none, that of the annotations alone.
+
+        Raises:
+            TypeError: without arguments, where a parameter has no annotation with sizes and a type.
+        """
+        plan = self._prepare()
+        if args or kwargs or not plan:
+            return self._resolve(args, kwargs)[0]
+        leaves, parts = [], []
+        for name, hint, _ in plan:
+            if hint is float:
+                leaves.append(Leaf(name, as_dtype("f32"), ()))
+            elif (
+                isinstance(hint, TensorSpec)
+                and hint.dims is not None
+                and hint.dtype is not None
+                and Ellipsis not in hint.dims
+            ):
+                leaves.append(Leaf(name, hint.dtype, hint.dims))
+            else:
+                raise ArgumentTypeError(
+                    f"{self.__name__}: parameter {name!r} has no annotation that says its sizes and type; give example"
+                    " arguments",
+                    "E_ARGUMENTS",
+                )
+            parts.append((name, ("leaf",)))
+        tree = tuple(parts)
+        key = (tree, tuple(leaf.key() for leaf in leaves))
+        with self._lock:
+            if key not in self._variants:
+                self._variants[key] = Compiled(self, leaves, tree)
+            return self._variants[key]
+
+    def tg(self, *args: Any, **kwargs: Any) -> str:
+        """The graph as a ``.tg`` text, for these arguments, or for the annotations alone."""
+        return self.lower(*args, **kwargs).text
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<tessera.{type(self).__name__} {self.__name__}>"
+
+
+class JitFunction(Function):
+    """What ``ts.jit`` gives."""
+
+
+def _tensor_class() -> Any:
+    from .tensor import Tensor
+
+    return Tensor
+
+
+def _symbolic(x: Any) -> bool:
+    return isinstance(x, Symbolic)
+
+
+def _leaves(x: Any) -> Iterator[Any]:
+    if isinstance(x, (list, tuple)):
+        for v in x:
+            yield from _leaves(v)
+    elif isinstance(x, dict):
+        yield from _leaves(list(x.values()))
+    else:
+        yield x
+
+
+def _names_in(text: str) -> list[str]:
+    import re
+
+    return re.findall(r"[A-Za-z_]\w*", text)
+
+
+def _differ(a: Any, b: Any) -> bool:
+    """Whether two sizes cannot be equal: different numbers, or two names."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a != b
+    if a == b:
+        return False
+    return str(a).isidentifier() and str(b).isidentifier()
+
+
+def _spec_text(spec: TensorSpec) -> str:
+    return f"{spec.dtype or 'any'}[{', '.join('...' if d is Ellipsis else str(d) for d in spec.dims or ('...',))}]"
+
+
+def function(
+    fn: Callable[..., Any] | None = None, *, policy: NumericPolicy | None = None, options: Sequence[str] = ()
+) -> Any:
+    """Makes a Python function over tensors one that is traced, compiled and then called. It is called as it was before.
+
+    ::
+
+        @ts.function
+        def attention(q: ts.Tensor["B", "H", "S", "D", ts.bf16], …) -> ts.Tensor["B", "H", "S", "D", ts.bf16]:
+            return ts.nn.flash_attention(q, k, v, causal=True)
+
+    Args:
+        fn: the function.
+        policy: a numeric policy for all of it; see ``tessera.op.numeric``.
+        options: more options for the compiler.
+    """
+    if fn is None:
+        return lambda f: function(f, policy=policy, options=options)
+    if isinstance(fn, Function):
+        return fn
+    if not callable(fn):
+        raise GraphTypeError(f"function: wanted a function, found {type(fn).__name__}")
+    return Function(fn, policy=policy, options=options)
+
+
+def jit(fn: Any = None, *, policy: NumericPolicy | None = None, options: Sequence[str] = ()) -> Any:
+    """A compiled function of a function, a ``ts.function``, a ``ts.Module`` or a ``ts.kernel``; a decorator too.
+
+    Compilation happens at the first call, and again for arguments that what there is does not serve: other types,
+    other sizes of arguments without annotation, another kind of device. Artifacts are kept on disk, so another process
+    finds them.
+
+    Args:
+        fn: what to compile.
+        policy: a numeric policy for all of it; see ``tessera.op.numeric``.
+        options: more options for the compiler.
+    """
+    if fn is None:
+        return lambda f: jit(f, policy=policy, options=options)
+    special = getattr(type(fn), "__tessera_jit__", None)
+    if special is not None:
+        return special(fn, policy=policy, options=options)
+    if isinstance(fn, Function):
+        return JitFunction(fn.fn, policy=policy or fn.policy, options=options or fn.options, name=fn.__name__)
+    if isinstance(fn, type) or not callable(fn):
+        raise GraphTypeError(
+            "jit: wanted a function, a Module or a kernel, found"
+            f" {fn.__name__ if isinstance(fn, type) else type(fn).__name__}"
+        )
+    return JitFunction(fn, policy=policy, options=options)

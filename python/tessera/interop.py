@@ -1,0 +1,46 @@
+"""Tensors from elsewhere and back: DLPack, and results of the kind that the operands had."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from . import _core
+
+__all__ = ["as_kind", "from_dlpack", "kind_of", "to_dlpack"]
+
+
+def from_dlpack(x: Any, *, stream: Any = None) -> Any:
+    """A tensor over the same memory as x: a capsule, or an object with ``__dlpack__``. Nothing is copied.
+
+    Raises:
+        TypeError: x is neither.
+        BufferError: the producer cannot lend it.
+    """
+    return _core.from_dlpack(x, stream)
+
+
+def to_dlpack(x: Any) -> Any:
+    """x as a DLPack capsule, which one consumer takes once. Nothing is copied."""
+    return _core.to_dlpack(x if isinstance(x, _core.TensorBase) else _core.as_tensor(x))
+
+
+def kind_of(x: Any) -> str:
+    """The library of a tensor: "tessera", "torch", "jax", "numpy" or "other"."""
+    if isinstance(x, _core.TensorBase):
+        return "tessera"
+    root = type(x).__module__.partition(".")[0]
+    return {"torch": "torch", "jax": "jax", "jaxlib": "jax", "numpy": "numpy"}.get(root, "other")
+
+
+def as_kind(t: Any, operands: tuple[Any, ...]) -> Any:
+    """A result of the kind that its operands call for: torch before JAX before NumPy (where there is nothing else),
+    else ours."""
+    kinds = {kind_of(x) for x in operands if x is not None and not isinstance(x, (bool, int, float))}
+    if "torch" in kinds:
+        return sys.modules["torch"].from_dlpack(t)
+    if "jax" in kinds:
+        return sys.modules["jax"].dlpack.from_dlpack(t)
+    if kinds == {"numpy"}:
+        return t.numpy()
+    return t

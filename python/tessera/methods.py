@@ -1,0 +1,272 @@
+"""The operators and methods that tensors and symbolic values share. Each is a call of a function of ``tessera.ops``."""
+
+from __future__ import annotations
+
+import operator
+from typing import TYPE_CHECKING, Any
+
+from ._ops import OpMethods
+from .errors import GraphTypeError, GraphValueError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["TensorMethods", "index_plan"]
+
+_ops_module: ModuleType | None = None
+
+
+def _ops() -> Any:
+    global _ops_module
+    if _ops_module is None:
+        from . import ops
+
+        _ops_module = ops
+    return _ops_module
+
+
+def sizes_of(shape: tuple[Any, ...]) -> tuple[Any, ...]:
+    """``f(2, 3)`` and ``f((2, 3))`` mean the same."""
+    return tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (list, tuple)) else shape
+
+
+def index_plan(shape: tuple[Any, ...], index: Any) -> tuple[list[Any], list[Any], list[int], list[Any]]:
+    """An index as the operators' sizes: (start, stop, step) by axis of x, and the shape after integers have dropped
+    their axes and None has added some."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    rank = len(shape)
+    taken = sum(1 for i in items if i is not None and i is not Ellipsis)
+    if sum(1 for i in items if i is Ellipsis) > 1:
+        raise GraphValueError("an index has at most one ...", "E_INDEX")
+    if taken > rank:
+        raise GraphValueError(f"{taken} indices for a tensor of rank {rank}", "E_INDEX")
+    if not any(i is Ellipsis for i in items):
+        items.append(Ellipsis)
+    start: list[Any] = []
+    stop: list[Any] = []
+    step: list[int] = []
+    out: list[Any] = []
+    for item in items:
+        axis = len(start)
+        if item is None:
+            out.append(1)
+        elif item is Ellipsis:
+            for d in shape[axis : axis + rank - taken]:
+                start.append(0)
+                stop.append(d)
+                step.append(1)
+                out.append(d)
+        elif isinstance(item, slice):
+            a, b, s = _bounds(item, shape[axis], axis)
+            start.append(a)
+            stop.append(b)
+            step.append(s)
+            out.append((b - a + (s - 1)) // s if s > 1 else b - a)
+        elif hasattr(item, "__index__") or hasattr(item, "__floordiv__"):
+            if hasattr(item, "shape"):
+                raise GraphTypeError(
+                    "an index is an int, a slice, None or ...; to choose by a tensor use tessera.ops.gather", "E_INDEX"
+                )
+            i: Any = item
+            size = shape[axis]
+            if isinstance(i, int):
+                if isinstance(size, int) and not -size <= i < size:
+                    raise IndexError(f"index {i} is out of range for axis {axis} of size {size}")
+                i = size + i if i < 0 else i
+            start.append(i)
+            stop.append(i + 1)
+            step.append(1)
+        else:
+            raise GraphTypeError(f"an index is an int, a slice, None or ..., not {type(item).__name__}", "E_INDEX")
+    return start, stop, step, out
+
+
+def _bounds(s: slice, size: Any, axis: int) -> tuple[Any, Any, int]:
+    step = 1 if s.step is None else operator.index(s.step)
+    if step < 1:
+        raise GraphValueError(f"slices run forward; the step on axis {axis} is {step}", "E_INDEX")
+    try:
+        known = slice(*(None if x is None else operator.index(x) for x in (s.start, s.stop))).indices(
+            operator.index(size)
+        )
+        return known[0], max(known[0], known[1]), step
+    except TypeError:  # symbolic sizes
+        pass
+    a = 0 if s.start is None else s.start
+    b = size if s.stop is None else s.stop
+    return (size + a if isinstance(a, int) and a < 0 else a), (size + b if isinstance(b, int) and b < 0 else b), step
+
+
+class TensorMethods(OpMethods):
+    """Operators and methods. ``x.f(a)`` is ``tessera.ops.f(x, a)``."""
+
+    __slots__ = ()
+    __array_priority__ = 1000
+    __hash__ = object.__hash__
+
+    # ---- arithmetic ----
+
+    def __add__(self, other: Any) -> Any:
+        return _ops().add(self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return _ops().add(other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return _ops().sub(self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return _ops().sub(other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return _ops().mul(self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return _ops().mul(other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _ops().div(self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _ops().div(other, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return _ops().floordiv(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return _ops().floordiv(other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return _ops().mod(self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return _ops().mod(other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return _ops().power(self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return _ops().power(other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return _ops().matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return _ops().matmul(other, self)
+
+    def __neg__(self) -> Any:
+        return _ops().neg(self)
+
+    def __pos__(self) -> Any:
+        return self
+
+    def __abs__(self) -> Any:
+        return _ops().abs(self)
+
+    # ---- comparison and logic ----
+
+    def __eq__(self, other: object) -> Any:
+        return _ops().eq(self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return _ops().ne(self, other)
+
+    def __lt__(self, other: Any) -> Any:
+        return _ops().lt(self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return _ops().le(self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return _ops().gt(self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return _ops().ge(self, other)
+
+    def __and__(self, other: Any) -> Any:
+        return _ops().and_(self, other)
+
+    def __or__(self, other: Any) -> Any:
+        return _ops().or_(self, other)
+
+    def __invert__(self) -> Any:
+        return _ops().not_(self)
+
+    # ---- shape ----
+
+    def reshape(self, *shape: Any) -> Any:
+        """The same elements in row order under another shape; one size may be -1. Sizes come one by one or as a
+        list."""
+        return _ops().reshape(self, sizes_of(shape))
+
+    view = reshape
+
+    def transpose(self, *axes: Any) -> Any:
+        """Without axes the last two change places; two axes change places; as many as there are give their new
+        order."""
+        return _ops().transpose(self, *axes)
+
+    def permute(self, *axes: Any) -> Any:
+        """Axis i of the result is axis ``axes[i]``."""
+        return _ops().transpose(self, sizes_of(axes))
+
+    @property
+    def T(self) -> Any:
+        """The last two axes change places."""
+        return _ops().transpose(self)
+
+    mT = T
+
+    def swapaxes(self, a: int, b: int) -> Any:
+        """Axes a and b change places."""
+        return _ops().transpose(self, a, b)
+
+    def split(
+        self, n: int | None = None, axis: int | None = None, *, dim: int | None = None, sections: int | None = None
+    ) -> Any:
+        """Equal parts along an axis, as a tuple; see ``tessera.split``."""
+        return _ops().split(self, n, axis, dim=dim, sections=sections)
+
+    def flatten(self, start: int = 0, end: int = -1) -> Any:
+        """Axes start to end become one."""
+        return _ops().flatten(self, start, end)
+
+    def squeeze(self, axis: int | None = None) -> Any:
+        """Without axes of size 1, or without that one."""
+        return _ops().squeeze(self, axis)
+
+    def unsqueeze(self, axis: int) -> Any:
+        """With an axis of size 1 more, at that place of the result."""
+        return _ops().unsqueeze(self, axis)
+
+    def expand(self, *shape: Any) -> Any:
+        """Repeated along axes of size 1 and new leading ones."""
+        return _ops().broadcast(self, sizes_of(shape))
+
+    broadcast_to = expand
+
+    def __getitem__(self, index: Any) -> Any:
+        """``x[1, a:b, ..., None, ::2]``: integers drop their axis, None adds one; views, no copies."""
+        return _ops().getitem(self, index)
+
+    # ---- type ----
+
+    def astype(self, dtype: Any) -> Any:
+        """The elements in another type; see ``tessera.ops.cast``."""
+        return _ops().cast(self, dtype)
+
+    def float(self) -> Any:
+        return _ops().cast(self, "f32")
+
+    def bfloat16(self) -> Any:
+        return _ops().cast(self, "bf16")
+
+    def half(self) -> Any:
+        return _ops().cast(self, "f16")
+
+    def square(self) -> Any:
+        return _ops().square(self)
+
+    def var(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """The biased variance over the axes."""
+        return _ops().var(self, axis, keepdims)

@@ -1,0 +1,198 @@
+"""``ts.Module``: a model as an object. Tensors and modules among its attributes are its parameters and children."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from . import _core
+from .errors import ArgumentTypeError, ArgumentValueError, GraphValueError
+from .interop import kind_of
+from .tree import is_tensor
+
+__all__ = ["Module"]
+
+
+class Module:
+    """A model: derive from it, call ``super().__init__()``, make tensors and modules its attributes, and write
+    ``forward``.
+
+    Calling the module calls ``forward``, operator by operator; ``ts.jit(module)`` compiles it, with the parameters as
+    inputs. Assigning to the name of a child replaces the child.
+    """
+
+    training: bool
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_parameters", {})
+        object.__setattr__(self, "_children", {})
+        object.__setattr__(self, "training", True)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes; to be written by the class."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    # ---- attributes ----
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        parameters = self.__dict__.get("_parameters")
+        if parameters is None:
+            raise RuntimeError(f"{type(self).__name__}: call super().__init__() before attributes are set")
+        children = self.__dict__["_children"]
+        kind = children if isinstance(value, Module) else parameters if is_tensor(value) else None
+        for d in (parameters, children):
+            if d is not kind:
+                d.pop(name, None)
+        if kind is not None:
+            self.__dict__.pop(name, None)
+            kind[name] = value
+        else:
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        for d in ("_parameters", "_children"):
+            found = self.__dict__.get(d)
+            if found is not None and name in found:
+                return found[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        for d in ("_parameters", "_children"):
+            if name in self.__dict__[d]:
+                del self.__dict__[d][name]
+                return
+        object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self._parameters, *self._children})
+
+    # ---- what it holds ----
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules among the attributes."""
+        yield from self.__dict__["_children"].items()
+
+    def children(self) -> Iterator[Module]:
+        return (m for _, m in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all below, by dotted name."""
+        yield prefix, self
+        for name, m in self.named_children():
+            yield from m.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        return (m for _, m in self.named_modules())
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
+        """All tensors, by dotted name."""
+        for name, t in self.__dict__["_parameters"].items():
+            yield (f"{prefix}.{name}" if prefix else name), t
+        for name, m in self.named_children():
+            yield from m.named_parameters(f"{prefix}.{name}" if prefix else name)
+
+    def parameters(self) -> Iterator[Any]:
+        return (t for _, t in self.named_parameters())
+
+    def state_dict(self) -> dict[str, Any]:
+        """The tensors by dotted name."""
+        return dict(self.named_parameters())
+
+    def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
+        """Takes tensors (of any library) over by dotted name.
+
+        Raises:
+            ValueError: names that are missing or not known (if ``strict``), or other shapes.
+        """
+        own = self.state_dict()
+        missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+        if strict and (missing or unknown):
+            raise GraphValueError(f"load_state_dict: missing {missing}, unknown {unknown}", "E_WEIGHT_NAME")
+        places = dict(self.named_modules())
+        for name, value in state.items():
+            if name not in own:
+                continue
+            if not is_tensor(value):
+                raise ArgumentTypeError(f"load_state_dict: {name!r} is a {type(value).__name__} and no tensor")
+            if tuple(value.shape) != tuple(own[name].shape):
+                raise ArgumentValueError(
+                    f"load_state_dict: {name!r}: wanted {tuple(own[name].shape)}, found {tuple(value.shape)}"
+                )
+            place, _, last = name.rpartition(".")
+            new = value if kind_of(value) == kind_of(own[name]) else _core.as_tensor(value)
+            places[place].__dict__["_parameters"][last] = new
+
+    def to(self, *args: Any, **kwargs: Any) -> Module:
+        """All tensors on another device, or in another type; see ``Tensor.to``."""
+        for m in self.modules():
+            for name, t in m.__dict__["_parameters"].items():
+                m.__dict__["_parameters"][name] = t.to(*args, **kwargs)
+        return self
+
+    def train(self, mode: bool = True) -> Module:
+        """Sets ``training`` here and below, which ``dropout`` may ask for."""
+        for m in self.modules():
+            object.__setattr__(m, "training", bool(mode))
+        return self
+
+    def eval(self) -> Module:
+        return self.train(False)
+
+    def __repr__(self) -> str:
+        lines = [f"  ({name}): " + repr(m).replace("\n", "\n  ") for name, m in self.named_children()]
+        lines += [
+            f"  ({name}): {t.dtype}[{', '.join(map(str, t.shape))}]" for name, t in self.__dict__["_parameters"].items()
+        ]
+        return f"{type(self).__name__}(" + ("\n" + "\n".join(lines) + "\n" if lines else "") + ")"
+
+    # ---- as an argument of compiled functions ----
+
+    def __tessera_flatten__(self) -> dict[str, Any]:
+        return {"training": self.training, **self.__dict__["_parameters"], **self.__dict__["_children"]}
+
+    def __tessera_unflatten__(self, parts: dict[str, Any]) -> Module:
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__["_parameters"] = {k: parts[k] for k in self.__dict__["_parameters"]}
+        copy.__dict__["_children"] = {k: parts[k] for k in self.__dict__["_children"]}
+        return copy
+
+    def __tessera_jit__(self, policy: Any = None, options: Any = ()) -> Any:
+        from .function import JitFunction
+
+        return CompiledModule(
+            self, JitFunction(_call_forward, policy=policy, options=options, name=type(self).__name__)
+        )
+
+
+def _call_forward(module: Any, *args: Any, **kwargs: Any) -> Any:
+    return module.forward(*args, **kwargs)
+
+
+class CompiledModule:
+    """A module whose ``forward`` is compiled; attributes are those of the module."""
+
+    def __init__(self, module: Module, function: Any) -> None:
+        self.module, self.function = module, function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(self.module, *args, **kwargs)
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """The trace for these arguments."""
+        return self.function.lower(self.module, *args, **kwargs)
+
+    def tg(self, *args: Any, **kwargs: Any) -> str:
+        """The graph as a ``.tg`` text."""
+        return str(self.lower(*args, **kwargs).text)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.module, name)
+
+    def __repr__(self) -> str:
+        return f"jit({self.module!r})"

@@ -1,0 +1,733 @@
+"""All operators: those of the compiler's table (generated), and functions made of them. ``tessera.op`` is this module.
+
+Every function takes tensors of this package, of NumPy, PyTorch or JAX, Python numbers, and symbolic values of a graph.
+With a symbolic value, or inside a function that is being traced, it adds to the graph; else it runs at once, where the
+tensors lie, and gives a tensor of the kind it was given.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import _ops
+from ._apply import apply, has_symbolic, tracing
+from ._ops import *  # noqa: F403
+from ._ops import add, div, eq, exp, iota, log, matmul, maximum, mul, ne, slice, sqrt, sub, where
+from .errors import GraphTypeError, GraphValueError, NotInRelease
+from .methods import index_plan, sizes_of
+
+if TYPE_CHECKING:
+    from .mlp import MLP
+    from .numeric import NumericPolicy
+
+__all__ = [
+    *_ops.__all__,
+    "addmm",
+    "arange",
+    "bmm",
+    "broadcast_to",
+    "cat",
+    "cross_entropy",
+    "dropout",
+    "flash_attention",
+    "flatten",
+    "full",
+    "getitem",
+    "linear",
+    "log_softmax",
+    "logsumexp",
+    "mlp",
+    "mm",
+    "numeric",
+    "ones",
+    "placeholder",
+    "power",
+    "register",
+    "silu_mul",
+    "sine",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "tensor",
+    "transformer_layer",
+    "transformer_stack",
+    "unsqueeze",
+    "var",
+    "zeros",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def composite(fn: F) -> F:
+    """fn is made of operators: on data it runs as one graph, compiled once for each pattern of types and sizes."""
+
+    @functools.wraps(fn)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if tracing.depth or has_symbolic(args) or has_symbolic(kwargs.values()):
+            return fn(*args, **kwargs)
+        from . import eager
+
+        return eager.run(fn, args, kwargs)
+
+    return run  # type: ignore[return-value]
+
+
+def _axis_of(axis: Any, dim: Any) -> Any:
+    if axis is not None and dim is not None and axis != dim:
+        raise GraphTypeError("axis and dim are two words for the same; give one", "E_ARGUMENTS")
+    return axis if dim is None else dim
+
+
+def _rank(x: Any) -> int:
+    return len(x.shape)
+
+
+# ---- shape ----
+
+
+def reshape(x: Any, *shape: Any) -> Any:
+    """The same elements in row order under another shape; one size may be -1. A view where strides can say it.
+
+    Raises:
+        ValueError: the element counts differ.
+    """
+    return apply("reshape", (x,), (("shape", tuple(sizes_of(shape))),))
+
+
+def transpose(x: Any, *axes: Any, perm: Sequence[int] | None = None) -> Any:
+    """Axes change places; a view.
+
+    Without axes the last two change places; ``transpose(x, 1, 2)`` lets axes 1 and 2 change places; a list, or
+    ``perm``, is the new order of all axes.
+
+    Raises:
+        ValueError: an axis that x does not have, or a list that is no order of its axes.
+    """
+    if perm is None and len(axes) == 2 and all(hasattr(a, "__index__") for a in axes):
+        rank = _rank(x)
+        for a in axes:
+            if not -rank <= a < rank:
+                raise GraphValueError(f"transpose: axis {a} of a tensor of rank {rank}", "E_AXIS")
+        order = list(range(rank))
+        a, b = axes[0] % rank, axes[1] % rank
+        order[a], order[b] = order[b], order[a]
+        perm = order
+    elif perm is None and axes:
+        perm = sizes_of(axes)
+    return apply("transpose", (x,), (("perm", None if perm is None else tuple(perm)),))
+
+
+def split(
+    x: Any,
+    n: int | Sequence[int] | None = None,
+    axis: int | None = None,
+    *,
+    dim: int | None = None,
+    sections: int | Sequence[int] | None = None,
+) -> tuple[Any, ...]:
+    """Equal parts along an axis (the last one, if none is named), or parts of the sizes listed, as a tuple of views.
+
+    Args:
+        x: a tensor.
+        n: how many parts, or the size of each; ``sections`` is another name.
+        axis: which axis; ``dim`` is another name.
+
+    Raises:
+        ValueError: the axis is no multiple of the number of parts.
+    """
+    n = sections if n is None else n
+    axis = _axis_of(axis, dim)
+    axis = -1 if axis is None else axis
+    if n is None:
+        raise GraphTypeError("split: how many parts? split(x, sections=3, dim=-1)", "E_ARGUMENTS")
+    if hasattr(n, "__index__"):
+        return apply("split", (x,), (("n", n), ("axis", axis)))  # type: ignore[no-any-return]
+    rank = _rank(x)
+    start: Any = 0
+    parts = []
+    for size in n:
+        index: list[Any] = [builtins.slice(None)] * rank
+        index[axis] = builtins.slice(start, start + size)
+        parts.append(getitem(x, tuple(index)))
+        start = start + size
+    return tuple(parts)
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """``x[index]``: ints, slices, None and ``...``; a view."""
+    start, stop, step, out = index_plan(tuple(x.shape), index)
+    whole = (
+        all(isinstance(a, int) and a == 0 for a in start)
+        and all(b is d or b == d for b, d in zip(stop, x.shape, strict=True))
+        and all(s == 1 for s in step)
+    )
+    y = x if whole else slice(x, tuple(start), tuple(stop), None if all(s == 1 for s in step) else tuple(step))
+    return y if len(out) == len(start) and _rank(y) == len(out) and None not in _items(index) else reshape(y, out)
+
+
+def _items(index: Any) -> list[Any]:
+    return [i for i in (index if isinstance(index, tuple) else (index,)) if i is None or not hasattr(i, "shape")]
+
+
+def flatten(x: Any, start: int = 0, end: int = -1) -> Any:
+    """Axes start to end become one."""
+    rank = _rank(x)
+    a, b = start % rank if rank else 0, end % rank if rank else -1
+    n: Any = 1
+    for d in x.shape[a : b + 1]:
+        n = n * d
+    return reshape(x, (*x.shape[:a], n, *x.shape[b + 1 :]))
+
+
+def squeeze(x: Any, axis: int | None = None, *, dim: int | None = None) -> Any:
+    """Without axes of size 1, or without that one."""
+    axis = _axis_of(axis, dim)
+    rank = _rank(x)
+    if axis is None:
+        return reshape(x, tuple(d for d in x.shape if not (isinstance(d, int) and d == 1)))
+    if not -rank <= axis < rank or not (isinstance(x.shape[axis], int) and x.shape[axis] == 1):
+        raise GraphValueError(f"squeeze: axis {axis} of {tuple(x.shape)} has not size 1", "E_AXIS")
+    return reshape(x, tuple(d for i, d in enumerate(x.shape) if i != axis % rank))
+
+
+def unsqueeze(x: Any, axis: int) -> Any:
+    """With an axis of size 1 more, at that place of the result."""
+    rank = _rank(x)
+    if not -rank - 1 <= axis <= rank:
+        raise GraphValueError(f"unsqueeze: axis {axis} of a tensor of rank {rank}", "E_AXIS")
+    shape = list(x.shape)
+    shape.insert(axis % (rank + 1), 1)
+    return reshape(x, shape)
+
+
+def broadcast_to(x: Any, shape: Sequence[Any]) -> Any:
+    """x repeated along new leading axes and axes of size 1."""
+    return apply("broadcast", (x,), (("shape", tuple(shape)),))
+
+
+def concat(xs: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Any:
+    """The tensors one after the other along the axis; their other sizes agree."""
+    return apply("concat", tuple(xs), (("axis", axis if dim is None else dim),))
+
+
+def cat(xs: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Any:
+    """Another name of ``concat``."""
+    return concat(xs, axis, dim=dim)
+
+
+def stack(xs: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Any:
+    """The tensors, which have one shape, side by side along a new axis."""
+    axis = axis if dim is None else dim
+    return concat([unsqueeze(x, axis) for x in xs], axis)
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """x in another element type; x itself where that is its own.
+
+    Floats round to nearest even (past the largest: infinity, or the largest where the type has none); to integers
+    toward zero, saturating, NaN gives 0; to bool x != 0.
+    """
+    from .dtypes import as_dtype
+
+    t = as_dtype(dtype)
+    if getattr(x, "dtype", None) == t and hasattr(x, "_view"):
+        return x
+    return apply("cast", (x,), (("dtype", t.name),))
+
+
+# ---- reductions, with the names of both worlds for the axis ----
+
+
+def _reduction(name: str) -> Callable[..., Any]:
+    doc = getattr(_ops, name).__doc__
+
+    def reduce(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None) -> Any:
+        return apply(name, (x,), (("axis", _axis_of(axis, dim)), ("keepdims", keepdims)))
+
+    reduce.__name__ = reduce.__qualname__ = name
+    reduce.__doc__ = doc
+    return reduce
+
+
+sum = _reduction("sum")
+mean = _reduction("mean")
+max = _reduction("max")
+min = _reduction("min")
+argmax = _reduction("argmax")
+
+
+def softmax(x: Any, axis: Any = None, *, dim: Any = None) -> Any:
+    """exp(x - m) / sum(exp(x - m)) over the axes (the last, if none is named), with m their largest; NaN where all are
+    -inf.
+
+    The result has x's shape and type. Element types: f32 f64 f16 bf16.
+    """
+    axis = _axis_of(axis, dim)
+    return apply("softmax", (x,), (("axis", -1 if axis is None else axis),))
+
+
+@composite
+def logsumexp(x: Any, axis: Any = -1, keepdims: bool = False) -> Any:
+    """log(sum(exp(x))) over the axes, without overflow."""
+    # where all are -inf the differences stay finite, and the sum is 0
+    m = maximum(max(x, axis, True), -65504.0 if x.dtype.name == "f16" else -3e38)
+    y = add(log(sum(exp(sub(x, m)), axis, True)), m)
+    return y if keepdims else sum(y, axis)
+
+
+@composite
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """x - log(sum(exp(x))) over the axis."""
+    return sub(x, logsumexp(x, axis, True))
+
+
+@composite
+def var(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The biased variance over the axes (all, if none)."""
+    d = sub(x, mean(x, axis, True))
+    return mean(mul(d, d), axis, keepdims)
+
+
+@composite
+def std(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The root of the biased variance over the axes (all, if none)."""
+    return sqrt(var(x, axis, keepdims))
+
+
+# ---- arithmetic ----
+
+
+def square(x: Any) -> Any:
+    """x * x."""
+    return mul(x, x)
+
+
+def power(a: Any, b: Any) -> Any:
+    """a to the power b: a product where b is 1, 2 or 3, else as C's pow."""
+    if isinstance(b, (int, float)) and not isinstance(b, bool) and b in (1, 2, 3) and not isinstance(a, (int, float)):
+        return a if b == 1 else mul(a, a) if b == 2 else mul(mul(a, a), a)
+    if isinstance(b, float) and b == 0.5:
+        return sqrt(a)
+    return apply("pow", (a, b), ())
+
+
+def sine(x: Any) -> Any:
+    """sin(x), the activation of SIREN."""
+    return apply("sin", (x,), ())
+
+
+@composite
+def silu_mul(gate: Any, up: Any) -> Any:
+    """silu(gate) * up."""
+    return mul(apply("silu", (gate,), ()), up)
+
+
+# ---- products ----
+
+
+def mm(a: Any, b: Any) -> Any:
+    """The product of two matrices."""
+    return matmul(a, b)
+
+
+def bmm(a: Any, b: Any) -> Any:
+    """The products of two stacks of matrices."""
+    return matmul(a, b)
+
+
+@composite
+def addmm(c: Any, a: Any, b: Any, *, alpha: float = 1.0, beta: float = 1.0) -> Any:
+    """alpha * a @ b + beta * c."""
+    y = matmul(a, b)
+    y = y if alpha == 1 else mul(y, alpha)
+    return add(y, c if beta == 1 else mul(c, beta))
+
+
+def linear(x: Any, w: Any, b: Any = None) -> Any:
+    """x @ w + b, with w stored [in, out] and no bias unless it is given.
+
+    The element types of x and w may differ; the result has x's. Sums run in f32 (f64 if one operand is f64).
+
+    Raises:
+        ValueError: x's last axis and w's first one differ; for a weight stored [out, in] write ``w.T``.
+    """
+    if b is None:
+        return matmul(x, w)
+    return _linear_bias(x, w, b)
+
+
+@composite
+def _linear_bias(x: Any, w: Any, b: Any) -> Any:
+    return add(matmul(x, w), b)
+
+
+def flash_attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any = None,
+    bias: Any = None,
+    q_offset: Any = None,
+    *,
+    causal: bool = False,
+    scale: float | None = None,
+    window: int | None = None,
+    dropout_p: float = 0.0,
+) -> Any:
+    """softmax(scale * q @ k^T + bias) @ v on q[B, H, S, D], k[B, G, T, D], v[B, G, T, E], without the matrix of scores
+    in memory.
+
+    H is a multiple of G, and head h reads h // (H // G); ``scale`` is 1/sqrt(D) if none; ``causal`` lets row i see
+    columns up to i + q_offset, ``window`` only the last ``window`` of those; ``mask`` (bool) and ``bias`` broadcast to
+    [B, H, S, T].
+
+    Raises:
+        TypeError: the element types of q, k and v differ or are no floats.
+        ValueError: ranks or sizes that do not fit.
+    """
+    if dropout_p:
+        raise NotInRelease("flash_attention: dropout inside attention is not in this release; use dropout_p=0")
+    return apply(
+        "attention", (q, k, v, mask, bias, q_offset), (("scale", scale), ("causal", causal), ("window", window))
+    )
+
+
+@composite
+def cross_entropy(
+    logits: Any,
+    targets: Any,
+    reduction: str = "mean",
+    axis: int = -1,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> Any:
+    """-log softmax(logits) at the target classes, in f32.
+
+    Args:
+        logits: [..., C, ...] floats, the classes along ``axis``.
+        targets: integers of the shape of logits without that axis; where they are ``ignore_index`` nothing counts.
+        reduction: "mean" over what counts, "sum" or "none".
+        axis: the axis of the classes.
+        ignore_index: the target that does not count.
+        label_smoothing: the part of each target that is spread over all classes.
+
+    Raises:
+        TypeError: targets are no integers.
+        ValueError: sizes that do not fit, or another reduction.
+    """
+    if reduction not in ("mean", "sum", "none"):
+        raise GraphValueError(f"cross_entropy: reduction is 'mean', 'sum' or 'none', not {reduction!r}", "E_ATTR")
+    if not targets.dtype.is_integer:
+        raise GraphTypeError(f"cross_entropy: targets are integers, not {targets.dtype}", "E_TYPE")
+    rank = _rank(logits)
+    if not -rank <= axis < rank:
+        raise GraphValueError(f"cross_entropy: axis {axis} of a tensor of rank {rank}", "E_AXIS")
+    if axis % rank != rank - 1:
+        logits = transpose(logits, perm=[*(i for i in range(rank) if i != axis % rank), axis % rank])
+    x = logits if logits.dtype.name in ("f32", "f64") else cast(logits, "f32")
+    wide = x.dtype.name
+    ids = targets if targets.dtype.name in ("int32", "int64") else cast(targets, "int32")
+    lse = logsumexp(x, -1)
+    loss = sub(lse, sum(where(eq(unsqueeze(ids, -1), iota(x.shape[-1], ids.dtype.name)), x, 0.0), -1))
+    if label_smoothing:
+        loss = add(mul(loss, 1.0 - label_smoothing), mul(sub(lse, mean(x, -1)), label_smoothing))
+    counts = ne(ids, ignore_index)
+    loss = where(counts, loss, 0.0)
+    if reduction == "none":
+        return loss
+    total = sum(loss)
+    return total if reduction == "sum" else div(total, sum(cast(counts, wide)))
+
+
+def dropout(x: Any, p: float = 0.1, training: bool = True, *, key: Any = None) -> Any:
+    """Elements become 0 with probability p, the others are divided by 1 - p; x itself where ``training`` is false.
+
+    ``key``, an int64[2] of seed and step, says which; without it every call takes the next key of
+    ``tessera.manual_seed``'s sequence.
+    """
+    if not 0 <= p < 1:
+        raise GraphValueError(f"dropout: p is from 0 up to but not 1, not {p}", "E_ATTR")
+    if not training or p == 0:
+        return x
+    if key is None:
+        from . import random
+
+        key = random.key_here(x)
+    return _dropout(x, key, p)
+
+
+@composite
+def _dropout(x: Any, key: Any, p: float) -> Any:
+    u = apply("uniform", (key,), (("shape", tuple(x.shape)),))
+    return where(apply("ge", (u, p), ()), mul(x, 1.0 / (1.0 - p)), 0.0)
+
+
+# ---- transformer ----
+
+_LAYER = {
+    "w_qkv": 2,
+    "w_out": 2,
+    "w_mlp": 2,
+    "w_mlp2": 2,
+    "b_qkv": 1,
+    "b_out": 1,
+    "b_mlp": 1,
+    "b_mlp2": 1,
+    "ln_gamma": 1,
+    "ln_beta": 1,
+}
+
+
+def _layer_weights(weights: Any, what: str) -> dict[str, Any]:
+    if not isinstance(weights, dict):
+        raise GraphTypeError(
+            f"{what}: weights are a dict of tensors (w_qkv, w_out, w_mlp), not a {type(weights).__name__}",
+            "E_ARGUMENTS",
+        )
+    unknown = [k for k in weights if k not in _LAYER]
+    missing = [k for k in ("w_qkv", "w_out", "w_mlp") if k not in weights]
+    if unknown or missing:
+        raise GraphValueError(
+            f"{what}: weights are w_qkv, w_out, w_mlp and, if there are such, {', '.join(list(_LAYER)[3:])}; "
+            + (f"unknown: {', '.join(map(str, unknown))}" if unknown else f"missing: {', '.join(missing)}"),
+            "E_WEIGHT_NAME",
+        )
+    return weights
+
+
+def _layer(x: Any, w: dict[str, Any], num_heads: int, causal: bool, eps: float) -> Any:
+    batch, seq, width = x.shape
+    q, k, v = (
+        h.reshape(batch, seq, num_heads, width // num_heads).transpose(1, 2)
+        for h in split(linear(x, w["w_qkv"], w.get("b_qkv")), sections=3, dim=-1)
+    )
+    a = flash_attention(q, k, v, causal=causal).transpose(1, 2).reshape(batch, seq, width)
+    x = _ops.layer_norm(x + linear(a, w["w_out"], w.get("b_out")), w.get("ln_gamma"), w.get("ln_beta"), eps)
+    up = w.get("w_mlp2")
+    h = _ops.gelu(linear(x, w["w_mlp"], w.get("b_mlp")))
+    return x + linear(h, w["w_mlp"].transpose() if up is None else up, w.get("b_mlp2"))
+
+
+@composite
+def transformer_layer(
+    x: Any, weights: dict[str, Any], num_heads: int = 16, causal: bool = True, eps: float = 1e-5
+) -> Any:
+    """One transformer layer: attention with a residual, layer norm, and an MLP with gelu and a residual.
+
+    ::
+
+        x = layer_norm(x + attention(x @ w_qkv) @ w_out)
+        x + gelu(x @ w_mlp) @ w_mlp.T
+
+    Args:
+        x: [B, S, D] floats.
+        weights: a dict of ``w_qkv`` [D, 3*D], ``w_out`` [D, D], ``w_mlp`` [D, F] (F is often 4*D), and, where there
+        are such, ``w_mlp2``
+            [F, D] (else w_mlp transposed), the biases ``b_qkv b_out b_mlp b_mlp2``, and ``ln_gamma``, ``ln_beta``.
+        num_heads: heads, by which D is divided.
+        causal: each position sees itself and those before.
+        eps: of the layer norm.
+
+    Raises:
+        ValueError: a weight is missing or unknown, or sizes do not fit.
+    """
+    if _rank(x) != 3:
+        raise GraphValueError(f"transformer_layer: x is [B, S, D], not of rank {_rank(x)}", "E_RANK")
+    w = _layer_weights(weights, "transformer_layer")
+    for key, t in w.items():
+        if _rank(t) != _LAYER[key]:
+            raise GraphValueError(f"transformer_layer: {key} has rank {_LAYER[key]}, not {_rank(t)}", "E_RANK")
+    return _layer(x, w, num_heads, causal, eps)
+
+
+@composite
+def transformer_stack(
+    x: Any, weights: Any, num_layers: int | None = None, num_heads: int = 16, causal: bool = True, eps: float = 1e-5
+) -> Any:
+    """``num_layers`` layers (see ``transformer_layer``), one after the other, as one loop of the graph.
+
+    Args:
+        x: [B, S, D] floats.
+        weights: a dict as for one layer whose tensors have the layers stacked on a first axis (``w_qkv`` [L, D, 3*D],
+        …), or a list of
+            such dicts, one for each layer.
+        num_layers: how many; the size of the first axis, if not given.
+        num_heads: heads, by which D is divided.
+        causal: each position sees itself and those before.
+        eps: of the layer norm.
+
+    Raises:
+        ValueError: a weight is missing or unknown, sizes do not fit, or there are not ``num_layers`` layers of weights.
+    """
+    if _rank(x) != 3:
+        raise GraphValueError(f"transformer_stack: x is [B, S, D], not of rank {_rank(x)}", "E_RANK")
+    if isinstance(weights, (list, tuple)):
+        if num_layers is not None and num_layers != len(weights):
+            raise GraphValueError(
+                f"transformer_stack: weights for {len(weights)} layers, num_layers is {num_layers}", "E_SHAPE_MISMATCH"
+            )
+        for w in weights:
+            x = transformer_layer(x, w, num_heads, causal, eps)
+        return x
+    w = _layer_weights(weights, "transformer_stack")
+    for key, t in w.items():
+        if _rank(t) != _LAYER[key] + 1:
+            raise GraphValueError(
+                f"transformer_stack: {key} has the layers on a first axis and so rank {_LAYER[key] + 1}, not"
+                f" {_rank(t)}",
+                "E_RANK",
+            )
+    layers = w["w_qkv"].shape[0]
+    if num_layers is None:
+        if not isinstance(layers, int):
+            raise GraphTypeError(
+                f"transformer_stack: the number of layers is {layers}, which is not known; give num_layers", "E_LOOP"
+            )
+        num_layers = layers
+    for key, t in w.items():
+        if isinstance(t.shape[0], int) and t.shape[0] != num_layers:
+            raise GraphValueError(
+                f"transformer_stack: {key} has {t.shape[0]} layers, num_layers is {num_layers}", "E_SHAPE_MISMATCH"
+            )
+    if num_layers == 0:
+        return x
+    from . import trace
+
+    context = trace.context_of((x, *w.values()))
+    assert context is not None
+
+    def body(i: Any, h: Any) -> Any:
+        return _layer(h, {key: getitem(t, i) for key, t in w.items()}, num_heads, causal, eps)
+
+    return context.loop(num_layers, (x,), body, tuple(w.values()))[0]
+
+
+# ---- symbolic tensors, operators, policies ----
+
+
+def tensor(shape: Sequence[Any], dtype: Any = "f32", name: str | None = None) -> Any:
+    """A symbolic tensor: an input of the graph that is built from it. Sizes are ints, names, or ``ts.sym``."""
+    from . import graph
+
+    return graph.symbol(shape, dtype, name)
+
+
+def placeholder(shape: Sequence[Any], name: str | None = None, dtype: Any = "f32") -> Any:
+    """A symbolic tensor by name, an input of the graph module around it."""
+    from . import graph
+
+    return graph.symbol(shape, dtype, name)
+
+
+def numeric(dtype: Any = None, accum: Any = None, deterministic: bool = True, **more: Any) -> NumericPolicy:
+    """A numeric policy: how operators store, sum and round. See ``tessera.numeric.NumericPolicy``."""
+    from .numeric import NumericPolicy
+
+    return NumericPolicy(dtype, accum, deterministic, **more)
+
+
+def mlp(
+    inputs: Any = None,
+    layers: Sequence[int] | None = None,
+    activation: str = "gelu",
+    *,
+    in_dim: int | None = None,
+    hidden: Sequence[int] = (),
+    out_dim: int | None = None,
+    policy: NumericPolicy | None = None,
+    name: str | None = None,
+    seed: int = 0,
+) -> MLP | Any:
+    """A multi-layer perceptron.
+
+    ``mlp(in_dim=2, hidden=[64, 64], out_dim=1)`` gives an operator to be applied; ``mlp([x, t], layers=[64, 64, 1])``
+    applies one at once to the inputs, side by side on the last axis. All layers but the last have the activation.
+    Weights are drawn from ``seed``: Glorot's uniform distribution, for "sine" that of SIREN; biases start at 0.
+
+    Args:
+        inputs: a tensor, or a list of tensors for the last axis.
+        layers: the sizes of the hidden layers and of the result.
+        activation: "gelu", "relu", "tanh", "sigmoid", "silu" or "sine".
+        in_dim: the size of the input.
+        hidden: the sizes of the hidden layers.
+        out_dim: the size of the result.
+        policy: a numeric policy; its dtype is that of the weights.
+        name: the name of the operator, which its weights begin with.
+        seed: of the random numbers.
+    """
+    from .mlp import make
+
+    return make(inputs, layers, activation, in_dim, hidden, out_dim, policy, name, seed)
+
+
+# ---- made of nothing ----
+
+
+def full(shape: Sequence[Any], value: float, dtype: Any = None, device: Any = None) -> Any:
+    """A tensor of one number everywhere."""
+    from .dtypes import as_dtype
+
+    t = (
+        as_dtype(dtype)
+        if dtype is not None
+        else as_dtype("f32" if isinstance(value, float) else "bool" if isinstance(value, bool) else "int64")
+    )
+    if tracing.depth:
+        from . import trace
+
+        context = trace.current()
+        assert context is not None
+        return context.op("broadcast", (context.scalar(t, value),), (("shape", tuple(shape)),))
+    from .tensor import filled
+
+    return filled(tuple(shape), value, t, device)
+
+
+def zeros(*shape: Any, dtype: Any = "f32", device: Any = None) -> Any:
+    """A tensor of zeros."""
+    return full(sizes_of(shape), 0, dtype, device)
+
+
+def ones(*shape: Any, dtype: Any = "f32", device: Any = None) -> Any:
+    """A tensor of ones."""
+    return full(sizes_of(shape), 1, dtype, device)
+
+
+def arange(n: Any, dtype: Any = "int64") -> Any:
+    """0, 1, … n - 1."""
+    from .dtypes import as_dtype
+
+    return apply("iota", (), (("n", n), ("dtype", as_dtype(dtype).name)))
+
+
+# ---- more names ----
+
+
+def register(name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes ``fn`` reachable as ``tessera.ops.<name>``. A name of the package itself stays what it is.
+
+    Raises:
+        ValueError: the name is no identifier, or is taken by an operator.
+    """
+    if not name.isidentifier() or name in __all__:
+        raise GraphValueError(
+            f"register: {name!r} " + ("is an operator of the package" if name in __all__ else "is no name"),
+            "E_UNKNOWN_OP",
+        )
+    globals()[name] = fn
+    return fn
+
+
+def __getattr__(name: str) -> Any:
+    from .missing import OPERATORS, absent, nearest
+
+    if name in OPERATORS:
+        return absent(f"tessera.ops.{name}", OPERATORS[name])
+    if name.startswith("__"):
+        raise AttributeError(name)
+    raise AttributeError(f"no operator named {name!r}" + nearest(name, __all__))
