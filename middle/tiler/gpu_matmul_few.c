@@ -314,7 +314,7 @@ static void add_rings(TsMm *mm, TsDim mods)
 		if (!least(t, &need, mm->j->mm.k, share[i].ctas ? LONG : 1)) continue;
 		if ((share[i].columns < ANY && !most(t, &need, mm->j->mm.n, share[i].columns)) || (share[i].ctas && !most(t, &need, batches(mm), 1))) continue;
 		for (int r = 0; r < 3; r++) {
-			if (open && ring[r].rows == 32) continue;
+			if (open && ring[r].rows == 32 && !share[i].ctas) continue; /* where CTAs share k, rows that TMA fills with zeros take as long as others twice over */
 			bool tall = ring[r].rows == 64 && !share[i].ctas;
 			int groups = tall ? 2 : share[i].groups;
 			if (tall && share[i].groups == 1 && need != mods) continue; /* as in the next line, for any number of columns */
