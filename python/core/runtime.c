@@ -1,0 +1,9 @@
+/* The runtime half of the module, put together. */
+#include "python/core/runtime.h"
+
+int core_runtime_init(PyObject *module)
+{
+	if (core_tensor_init(module) || core_dlpack_init(module) || core_device_init(module))
+		return -1;
+	return 0;
+}
