@@ -36,6 +36,17 @@ $(PY_FILES:python/tessera/%=$(PY_OUT)/%): $(PY_OUT)/%: python/tessera/%
 	@mkdir -p $(@D)
 	@cp $< $@
 
-python: $(PY_OUT)/_core.abi3.so $(PY_FILES:python/tessera/%=$(PY_OUT)/%)
+# the compiler and its helper as they are here, and what C programs include; a wheel has copies
+PY_BIN := $(PY_OUT)/bin/tsc $(PY_OUT)/bin/tsc-load
+PY_HEADERS := $(patsubst %,$(PY_OUT)/%,$(sort $(wildcard include/tessera/*.h)))
+$(PY_BIN): $(PY_OUT)/bin/%: $(BUILD)/%
+	@mkdir -p $(@D)
+	@ln -sf $(abspath $<) $@
+$(PY_HEADERS): $(PY_OUT)/%: %
+	@mkdir -p $(@D)
+	@cp $< $@
+
+CHECK_PROGRAMS += python
+python: $(PY_OUT)/_core.abi3.so $(PY_BIN) $(PY_HEADERS) $(PY_FILES:python/tessera/%=$(PY_OUT)/%)
 	@cd $(PY_OUT) && find . -type f \( -name '*.py' -o -name '*.pyi' \) | while read -r f; do [ -e '$(CURDIR)/python/tessera/'"$$f" ] || rm -f "$$f"; done
 .PHONY: python
