@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from artifact import Artifact
-from layer import LAYER
+from layer import BLOCK, LAYER
 from measure import alternate, begin, failed, finish, report
 
 HOME = Path(__file__).resolve().parents[2]
@@ -239,6 +239,46 @@ def sums():
                     [(2 ** 20, 64), (2 ** 22, 8), (65536, 4096)], torch.float32, 1e-4)
 
 
+def peers(f):
+    """Eager PyTorch, and torch.compile for these very sizes in both of its ways."""
+    torch._dynamo.reset()
+    return [("eager", f)] + [(name, torch.compile(f, mode=mode, dynamic=False)) for name, mode in (("compile", None), ("max-autotune", "max-autotune"))]
+
+
+class Block(torch.nn.Module):
+    def __init__(self, d, heads):
+        super().__init__()
+        self.ln1, self.ln2 = torch.nn.LayerNorm(d), torch.nn.LayerNorm(d)
+        self.attn = torch.nn.MultiheadAttention(d, heads, batch_first=True)
+        self.ffn = torch.nn.Sequential(torch.nn.Linear(d, 4 * d), torch.nn.GELU(), torch.nn.Linear(4 * d, d))
+
+    def forward(self, x):
+        h = self.ln1(x)
+        x = x + self.attn(h, h, h, need_weights=False)[0]
+        return x + self.ffn(self.ln2(x))
+
+
+@torch.no_grad()
+def block():
+    module = Block(512, 8).cuda().eval().to(BF16)
+    for p in module.parameters():
+        if p.dim() == 1:
+            p.add_(rand(*p.shape, scale=0.1))
+    exact = Block(512, 8).cuda().eval().double()
+    exact.load_state_dict({k: v.double() for k, v in module.state_dict().items()})
+    attn, ffn = module.attn, module.ffn
+    weights = [module.ln1.weight, module.ln1.bias, attn.in_proj_weight, attn.in_proj_bias, attn.out_proj.weight, attn.out_proj.bias,
+               module.ln2.weight, module.ln2.bias, ffn[0].weight, ffn[0].bias, ffn[2].weight, ffn[2].bias]
+    b, s, d = 8, 1024, 512
+    for name, text in (("any width", BLOCK), ("width 512", BLOCK.replace("D multiple_of 64", "D = 512"))):
+        x, y = rand(b, s, d), empty(b, s, d)
+        run = compiled("block_" + name, text).bind([x] + [w.detach() for w in weights], [y])
+        run()
+        for peer_name, peer in peers(module):
+            report("block", "B%d S%d D%d %s against %s" % (b, s, d, name, peer_name), y[:2], exact(x[:2].double()), 2e-2, alternate(run, lambda: peer(x), SECONDS), "TFLOP/s",
+                   1e-9 * b * s * d * (24 * d + 4 * s))
+
+
 def layer():
     art = compiled("layer", LAYER)
 
@@ -249,7 +289,6 @@ def layer():
         h = F.layer_norm(x + o, (d,))
         return h + F.gelu(h @ w_mlp, approximate="tanh") @ w_mlp.T
 
-    default, tuned = torch.compile(plain), torch.compile(plain, mode="max-autotune")
     for b, s, d in [(4, 2048, 4096), (8, 1024, 512), (1, 128, 4096), (2, 100, 512)]:
         x = rand(b, s, d)
         ws = [rand(d, 3 * d, scale=d ** -0.5), rand(d, d, scale=d ** -0.5), rand(d, 4 * d, scale=d ** -0.5)]
@@ -257,14 +296,14 @@ def layer():
         run = art.bind([x] + ws, [y])
         run()
         want = plain(x[:1].float(), *[w.float() for w in ws])
-        for name, peer in (("eager", plain), ("compile", default), ("max-autotune", tuned)):
+        for name, peer in peers(plain):
             report("layer", "B%d S%d D%d against %s" % (b, s, d, name), y[:1], want, 2e-2, alternate(run, lambda: peer(x, *ws), SECONDS), "TFLOP/s",
                    2e-9 * b * s * d * d * 12 + 2e-9 * b * s * s * d)
     s = art.stats()
     print("layer: %d launches, %d graph runs, %d plain runs, workspace %d MB" % (s.launches, s.graph_runs, s.plain_runs, s.workspace_bytes >> 20))
 
 
-ALL = ("matmul", "matmul20", "gelu", "attention", "decode", "norm", "softmax", "chain", "sums", "layer")
+ALL = ("matmul", "matmul20", "gelu", "attention", "decode", "norm", "softmax", "chain", "sums", "layer", "block")
 unknown = set(CLASSES or ()) - set(ALL)
 if unknown:
     sys.exit("bench: no class %s; there are %s" % (", ".join(sorted(unknown)), ", ".join(ALL)))
