@@ -130,7 +130,7 @@ static void take_item(Sema *s, TsTree *t)
 }
 
 /* Names first, so that items may come in any order: dims, then consts, then what stands on them. */
-static void items(Sema *s)
+void ts_s_items(Sema *s)
 {
 	TsTree *f = s->file;
 	list_later(s);
@@ -299,7 +299,7 @@ TsModule *ts_s_module(Sema *s, TsCtx *cx, TsTree *file, const char *path, const 
 	s->g = scratch;
 	s->b = &scratch->body;
 	s->num = &s->m->numerics;
-	items(s);
+	ts_s_items(s);
 	for (uint32_t i = 0; i < file->n; i++) {
 		TsTree *t = file->kid[i];
 		if (t->kind != TS_TREE_GRAPH || (s->o->graph && strcmp(s->o->graph, t->name))) continue;

@@ -100,6 +100,7 @@ const TsNumerics *ts_s_numerics(Sema *s, TsTree *attrs, const TsNumerics *outer)
 Ent ts_s_for(Sema *s, TsTree *t);
 bool ts_s_weights_item(Sema *s, TsTree *t);
 
+void ts_s_items(Sema *s);                                       /* the names of s->file; dims, consts, weights worked out */
 /* ts_module_from_tree, its state left in *s. */
 TsModule *ts_s_module(Sema *s, TsCtx *cx, TsTree *file, const char *path, const TsSemaOptions *o);
 

@@ -6,6 +6,7 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 #include "frontend/graph_text/print_names.h"
+#include "ir/tree.h"
 
 /* ---- module.c ---- */
 
@@ -27,6 +28,8 @@ typedef struct { TsSym file; int line; uint32_t scope; } CorePlace;             
 typedef struct { TsNode *node; TsBlock *block; uint32_t scope; TsSym file; int line; } CoreLoop;   /* block: the one around it */
 typedef struct { TsNumerics *num; TsNumerics values; uint32_t set; } CorePolicy;   /* num: as nodes see it; set: bits of the keys that are given */
 
+typedef struct { uint32_t source; TsSym *files; int *lines; uint32_t n; TsTree *tree; } CoreKernel; /* a text of kernels: the Python place of each line */
+
 typedef struct CoreBuilder {
 	PyObject_HEAD
 	TsCtx *cx;
@@ -42,6 +45,8 @@ typedef struct CoreBuilder {
 	TS_VEC(CorePolicy) policies;
 	TsMap names;                    /* of params, dims, weight sets: taken */
 	TsMap weights;                  /* "scope set name" -> value */
+	struct TsKernels *kernels;      /* NULL until there is one */
+	TS_VEC(CoreKernel) texts;
 	TsGraph *printed;               /* what the last text() held */
 	TsNames *printed_names;         /* of it, once they were asked for */
 	TsMap by_name;                  /* name -> value, of it */
@@ -55,13 +60,14 @@ extern PyTypeObject *core_builder_type, *core_dim_type;
 extern PyType_Spec core_dim_spec;
 
 typedef PyObject *(*CoreBody)(CoreBuilder *b, PyObject *args, PyObject *kwargs);
-enum { CORE_NAME_DIM = 1, CORE_NAME_PARAM, CORE_NAME_WEIGHTS, CORE_NAME_LOOP, CORE_NAME_KERNEL };
+enum { CORE_NAME_DIM = 1, CORE_NAME_PARAM, CORE_NAME_WEIGHTS, CORE_NAME_LOOP, CORE_NAME_KERNEL, CORE_NAME_CONST };
 /* Runs body under the context's guard, nobody else being inside; errors reported to the context are raised. */
 PyObject *core_enter(CoreBuilder *b, CoreBody body, PyObject *args, PyObject *kwargs);
 
 /* A value's id as Python sees it, and back: 0 with an exception for what is no id, is of another builder, or of a loop that is over. */
 PyObject *core_id(CoreBuilder *b, TsVal v);
 TsVal core_val(CoreBuilder *b, PyObject *id, const char *what);
+PyObject *core_ids(CoreBuilder *b, const TsVal *v, uint32_t n);   /* a tuple */
 /* Notes the place of n values from v on, which were just made. */
 void core_set_place(CoreBuilder *b, TsVal v, uint32_t n, TsSym file, int line);
 /* Python text without NUL bytes, interned; NULL with an exception. what: for the message. */
@@ -82,6 +88,8 @@ PyObject *core_weights_file(CoreBuilder *b, PyObject *args, PyObject *kwargs);
 PyObject *core_loop_begin(CoreBuilder *b, PyObject *args, PyObject *kwargs);         /* graph_loop.c */
 PyObject *core_loop_end(CoreBuilder *b, PyObject *args, PyObject *kwargs);
 PyObject *core_loop_abort(CoreBuilder *b, PyObject *unused, PyObject *no_words);
+PyObject *core_kernel(CoreBuilder *b, PyObject *args, PyObject *kwargs);             /* graph_kernel.c */
+PyObject *core_call_kernel(CoreBuilder *b, PyObject *args, PyObject *kwargs);
 PyObject *core_print(CoreBuilder *b, PyObject *args, PyObject *kwargs);              /* graph_text.c */
 PyObject *core_where(CoreBuilder *b, PyObject *name, PyObject *unused);
 PyObject *core_value_name(CoreBuilder *b, PyObject *id, PyObject *unused);
@@ -90,12 +98,14 @@ PyObject *core_value_name(CoreBuilder *b, PyObject *id, PyObject *unused);
 
 PyObject *core_ops(PyObject *module, PyObject *unused);
 PyObject *core_dtypes(PyObject *module, PyObject *unused);
+TsCtx *core_check_text(const char *text, size_t size, const char *name, bool weights);   /* the context with what was reported; the caller frees it */
 PyObject *core_check(PyObject *module, PyObject *args, PyObject *kwargs);
 PyObject *core_format(PyObject *module, PyObject *text);
 
 bool core_file(CoreBuilder *b, PyObject *file, TsSym *out);               /* a path or None */
 /* A dict as a `numerics { … }` block: its values, and bits for the keys that are given, which is what core_fold_numerics takes over. */
 bool core_numerics(CoreBuilder *b, PyObject *dict, TsNumerics *n, uint32_t *set);
+const TsNumerics *core_policy(CoreBuilder *b, const TsNumerics *values, uint32_t set);   /* as nodes see it */
 void core_fold_numerics(TsNumerics *to, const TsNumerics *from, uint32_t set);
 
 /* ---- dim.c ---- */

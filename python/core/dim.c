@@ -42,9 +42,11 @@ bool core_declare(CoreBuilder *b, TsSym name, int64_t min, int64_t max, int64_t 
 	if (!ts_is_plain_name(name) || strchr(name, '.')) return core_raise("E_SYNTAX", "'%s' cannot be the name of a size: such names are letters, digits and _", name), false;
 	if (min < 0 || multiple < 1 || max < min || max / multiple * multiple < min)
 		return core_raise(min < 0 || multiple < 1 ? "E_SIZE" : "E_EMPTY_DIM", "no size satisfies the constraints on %s", name), false;
-	if (ts_dim_find_symbol(b->m->dims, name, &d) && ts_map_find(&b->names, name)) {
+	if (ts_dim_find_symbol(b->m->dims, name, &d)) {
+		uintptr_t *kind = ts_map_find(&b->names, name);
+		if (!kind || !*kind) return core_raise("E_ASSIGNED_TWICE", "'%s' is a variable of a kernel", name), false;
 		const TsDimSym *s = ts_dim_is_scaled_symbol(b->m->dims, d, &c, &k) ? ts_dim_symbol_info(b->m->dims, k) : NULL;
-		bool same = s && s->min == min && s->max == max && s->multiple == multiple && *ts_map_find(&b->names, name) == CORE_NAME_DIM;
+		bool same = s && s->min == min && s->max == max && s->multiple == multiple && *kind == CORE_NAME_DIM;
 		return same || (core_raise("E_ASSIGNED_TWICE", "'%s' is declared already, with other constraints", name), false);
 	}
 	if (!core_take_name(b, name, CORE_NAME_DIM)) return false;
@@ -107,7 +109,8 @@ static uint32_t note_leaf(void *user, TsDimKind k, int64_t v)
 	void **u = user;
 	CoreBuilder *b = u[0];
 	TsSym name = k == TS_DX_SYMBOL ? ts_dim_symbol_info(b->m->dims, (uint32_t)v)->name : NULL;
-	if (name && *ts_map_find(&b->names, name) == CORE_NAME_LOOP && !core_is_loop_name(b, name)) u[1] = (void *)(uintptr_t)name;
+	uintptr_t *kind = name ? ts_map_find(&b->names, name) : NULL;
+	if (kind && *kind == CORE_NAME_LOOP && !core_is_loop_name(b, name)) u[1] = (void *)(uintptr_t)name;
 	return 0;
 }
 

@@ -104,7 +104,7 @@ bool core_take_name(CoreBuilder *b, TsSym name, int kind)
 	bool fresh;
 	uintptr_t *have = ts_map_put(b->m->arena, &b->names, name, &fresh);
 	if (!fresh && *have) {
-		static const char *const words[] = { "", "a size", "an input", "a set of weights", "the variable of a loop", "a kernel" };
+		static const char *const words[] = { "", "a size", "an input", "a set of weights", "the variable of a loop", "a kernel", "a constant of a kernel" };
 		core_raise("E_ASSIGNED_TWICE", "'%s' names %s already", name, words[*have]);
 		return false;
 	}
@@ -115,6 +115,16 @@ bool core_take_name(CoreBuilder *b, TsSym name, int kind)
 /* ---- values ---- */
 
 PyObject *core_id(CoreBuilder *b, TsVal v) { return PyLong_FromUnsignedLongLong((uint64_t)b->serial << 32 | v); }
+
+PyObject *core_ids(CoreBuilder *b, const TsVal *v, uint32_t n)
+{
+	PyObject *t = PyTuple_New(n);
+	for (uint32_t i = 0; t && i < n; i++) {
+		PyObject *id = core_id(b, v[i]);
+		if (!id || PyTuple_SetItem(t, (Py_ssize_t)i, id) < 0) Py_CLEAR(t);
+	}
+	return t;
+}
 
 TsVal core_val(CoreBuilder *b, PyObject *id, const char *what)
 {
@@ -231,6 +241,8 @@ WITH_WORDS(weight, core_weight)
 WITH_WORDS(weights_file, core_weights_file)
 WITH_WORDS(loop_begin, core_loop_begin)
 WITH_WORDS(loop_end, core_loop_end)
+WITH_WORDS(kernel, core_kernel)
+WITH_WORDS(call_kernel, core_call_kernel)
 WITH_WORDS(text, core_print)
 WITH_WORDS(param, param_in)
 WITH_WORDS(declare, declare_in)
@@ -299,6 +311,9 @@ static PyMethodDef methods[] = {
 	{ "loop_end", METHOD(builder_loop_end), WORDS, "loop_end(yield_ids, emit_ids=())\n--\n\nEnds the innermost loop: ids of the carried values, then of the emitted ones "
 		"stacked. When it raises, the loop is still open." },
 	{ "loop_abort", builder_loop_abort, METH_NOARGS, "loop_abort()\n--\n\nDrops the innermost loop with all that is in it." },
+	{ "kernel", METHOD(builder_kernel), WORDS, "kernel(text, file_lines=None)\n--\n\nChecks `kernel` items, with the dims and consts that they name, and keeps them for calls; their names. "
+		"file_lines: (file, line) for each line of the text." },
+	{ "call_kernel", METHOD(builder_call_kernel), WORDS, "call_kernel(name, inputs, file=None, line=0, numerics=None)\n--\n\nCalls a kernel on values and numbers; the ids of its results." },
 	{ "type", builder_type, METH_O, "type(id)\n--\n\n(dtype, dims, accum) of a value." },
 	{ "name", builder_name, METH_O, "name(id)\n--\n\nAn input's name, or what the last text calls the value; '' when it has none." },
 	{ "where", builder_where, METH_O, "where(name)\n--\n\n(file, line) of what made the value of that name in the last text, or None." },

@@ -38,11 +38,12 @@ static bool loop_symbol(CoreBuilder *b, TsFor *f)
 	f->var = ts_intern(b->cx, "i");
 	for (uint32_t k = 2;; k++) {
 		uintptr_t *kind = ts_map_find(&b->names, f->var);
-		if (!kind || !*kind) break;
 		int64_t c;
 		uint32_t which;
 		TsDim d;
-		const TsDimSym *old = *kind == CORE_NAME_LOOP && ts_dim_find_symbol(b->m->dims, f->var, &d) && ts_dim_is_scaled_symbol(b->m->dims, d, &c, &which)
+		bool symbol = ts_dim_find_symbol(b->m->dims, f->var, &d);   /* of a kernel's, where it has no kind */
+		if (!symbol && (!kind || !*kind)) break;
+		const TsDimSym *old = symbol && kind && *kind == CORE_NAME_LOOP && ts_dim_is_scaled_symbol(b->m->dims, d, &c, &which)
 			? ts_dim_symbol_info(b->m->dims, which) : NULL;
 		if (old && old->min == f->lo && old->max == (f->hi ? f->hi - 1 : 0) && !core_is_loop_name(b, f->var)) {
 			f->symbol = d;
@@ -53,16 +54,6 @@ static bool loop_symbol(CoreBuilder *b, TsFor *f)
 	if (!core_take_name(b, f->var, CORE_NAME_LOOP)) return false;
 	f->symbol = ts_dim_symbol(b->m->dims, (TsDimSym){ .name = f->var, .min = f->lo, .max = f->hi ? f->hi - 1 : 0, .multiple = 1 });
 	return true;
-}
-
-static PyObject *id_tuple(CoreBuilder *b, const TsVal *v, uint32_t n)
-{
-	PyObject *t = PyTuple_New(n);
-	for (uint32_t i = 0; t && i < n; i++) {
-		PyObject *id = core_id(b, v[i]);
-		if (!id || PyTuple_SetItem(t, (Py_ssize_t)i, id) < 0) Py_CLEAR(t);
-	}
-	return t;
 }
 
 /* The values inside that stand for the carried ones. */
@@ -99,7 +90,7 @@ PyObject *core_loop_begin(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 	ts_push(b->m->arena, &b->loops, (CoreLoop){ node, b->block, ++b->scopes, where, line });
 	b->block = &f->body;
 	add_arguments(b, f, init);
-	PyObject *index = core_dim(b, f->symbol), *inside = id_tuple(b, f->body.args.p, f->ncarry);
+	PyObject *index = core_dim(b, f->symbol), *inside = core_ids(b, f->body.args.p, f->ncarry);
 	if (index && inside) return Py_BuildValue("NN", index, inside);
 	Py_XDECREF(index);
 	Py_XDECREF(inside);
@@ -137,7 +128,7 @@ PyObject *core_loop_end(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 	b->block = open.block;
 	ts_push(b->m->arena, &b->block->nodes, n);
 	core_set_place(b, first, n->nout, open.file, open.line);
-	return id_tuple(b, n->out, n->nout);
+	return core_ids(b, n->out, n->nout);
 }
 
 PyObject *core_loop_abort(CoreBuilder *b, PyObject *unused, PyObject *no_words)

@@ -233,7 +233,7 @@ static bool same_numerics(const TsNumerics *a, const TsNumerics *b)
 }
 
 /* What nodes of that policy point to: the file's numerics, with the keys that are given. */
-static const TsNumerics *policy(CoreBuilder *b, const TsNumerics *values, uint32_t set)
+const TsNumerics *core_policy(CoreBuilder *b, const TsNumerics *values, uint32_t set)
 {
 	if (!set) return &b->m->numerics;
 	for (uint32_t i = 0; i < b->policies.n; i++)
@@ -246,16 +246,6 @@ static const TsNumerics *policy(CoreBuilder *b, const TsNumerics *values, uint32
 }
 
 /* ---- the call ---- */
-
-static PyObject *ids_of(CoreBuilder *b, const TsNode *n)
-{
-	PyObject *t = PyTuple_New(n->nout);
-	for (uint32_t i = 0; t && i < n->nout; i++) {
-		PyObject *id = core_id(b, n->out[i]);
-		if (!id || PyTuple_SetItem(t, (Py_ssize_t)i, id) < 0) Py_CLEAR(t);
-	}
-	return t;
-}
 
 PyObject *core_op(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 {
@@ -275,9 +265,9 @@ PyObject *core_op(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 	if (!attr || !core_numerics(b, numerics, &values, &set)) return NULL;
 	if (b->g->vals.n > MOST_VALUES) return core_raise("E_LIMIT", "a graph has at most %d values", MOST_VALUES);
 	const int64_t *stream = op->cls == TS_CLS_RANDOM ? stream_of(b, op, attr) : NULL;
-	TsNode *node = ts_add_op(b->m, b->g, b->block, which, n, in, attr, policy(b, &values, set), (TsSpan){ 0 });
+	TsNode *node = ts_add_op(b->m, b->g, b->block, which, n, in, attr, core_policy(b, &values, set), (TsSpan){ 0 });
 	if (!node) return core_raise_reported(b->cx);
 	if (stream && *stream >= b->streams) b->streams = *stream + 1;
 	if (node->nout) core_set_place(b, node->out[0], node->nout, where, line);
-	return ids_of(b, node);
+	return core_ids(b, node->out, node->nout);
 }

@@ -155,6 +155,13 @@ static void format(void *user)
 	w->ok = ts_fmt(w->cx, ts_source_add(w->cx, "<text>", w->text, w->size), &w->out);
 }
 
+TsCtx *core_check_text(const char *text, size_t size, const char *name, bool weights)
+{
+	Work w = { .cx = ts_ctx_new(), .text = text, .size = size, .name = name, .weights = weights };
+	ts_guard(w.cx, check, &w);
+	return w.cx;
+}
+
 /* Runs fn without the GIL: it sees the context of *w and no Python object. */
 static void without_gil(Work *w, void (*fn)(void *))
 {

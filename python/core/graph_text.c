@@ -116,6 +116,20 @@ static TsSym graph_name(CoreBuilder *b, const TsGraph *g)
 	return name;
 }
 
+/* Names inside of kernels are the only ones that were not told apart when they were made: the text is read back. */
+static bool reads_back(const TsBuf *text)
+{
+	TsDiag d = { 0 };
+	uint32_t line = 0, col = 0, i = 0;
+	TsCtx *cx = core_check_text(text->p, text->n, "<text>", false);
+	while (ts_diag_get(cx, i, &d) && d.kind != TS_DIAG_ERROR) i++;
+	bool ok = !ts_exit_code(cx);
+	if (!ok && d.at.file) ts_source_line_col(cx, d.at.file, d.at.begin, &line, &col);
+	if (!ok) core_raise(d.code ? d.code : "E_MEMORY", "the graph with its kernels, in line %u of its text: %s", line, d.text ? d.text : "out of memory");
+	ts_ctx_free(cx);
+	return ok;
+}
+
 static PyObject *print(CoreBuilder *b, TsGraph *g)
 {
 	TsBuf text = { 0 };
@@ -124,7 +138,7 @@ static PyObject *print(CoreBuilder *b, TsGraph *g)
 	ts_print_module(b->m, &text);
 	b->printed = g;
 	b->printed_names = NULL;
-	PyObject *s = PyUnicode_DecodeUTF8(text.p ? text.p : "", (Py_ssize_t)text.n, NULL);
+	PyObject *s = !b->kernels || reads_back(&text) ? PyUnicode_DecodeUTF8(text.p ? text.p : "", (Py_ssize_t)text.n, NULL) : NULL;
 	ts_buf_free(&text);
 	return s;
 }

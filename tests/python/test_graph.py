@@ -8,6 +8,7 @@ import gc
 import math
 import random
 import struct
+import sys
 import threading
 
 import pytest
@@ -641,3 +642,180 @@ def test_texts_that_do_not_parse(text):
     with pytest.raises(ValueError) as e:
         _core.format(text)
     assert e.value.code in ("E_SYNTAX", "E_VERSION", "E_LIMIT", "E_NO_GRAPH")
+
+
+# ---- kernels ----
+
+KERNEL = """tessera 1
+dims N, M
+const half = 0.5
+kernel NAME(X: f32[N, M], scale: f32[]) -> (Y: f32[N, M]) {
+  grid i in 0..N step 16
+  x = load(X[i:i + 16, :])
+  store(Y[i:i + 16, :], x * scale * half)
+}
+"""
+
+
+def kernel(name, **changes):
+    text = KERNEL.replace("NAME", name)
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    return text
+
+
+def test_kernel(b):
+    x = b.param("x", "f32", ["B", 64])
+    assert b.kernel(kernel("scaled")) == ("scaled",)
+    assert b.kernel(kernel("scaled")) == ("scaled",)             # a second time is none
+    (y,) = b.call_kernel("scaled", [x, 2.0], file="k.py", line=3)
+    assert b.type(y) == b.type(x)
+    _, (h,) = b.loop_begin(3, [y])
+    (h,) = b.call_kernel("scaled", [h, b.scalar("f32", 3.0)])
+    (z,) = b.loop_end([h])
+    text = text_of(b, [("y", y), ("z", z)])
+    assert text.count("kernel scaled(X: f32[N, M]") == 1 and "const half = 0.5" in text and "y: f32[B, 64] = scaled(x, 2.0)" in text
+    assert b.where("y") == ("k.py", 3)
+    assert "kernel" not in text_of(b, [("w", b.op("exp", [x])[0])])
+
+
+def test_kernel_mistakes(b):
+    x = b.param("x", "f32", ["B", 64])
+    lines = [("k.py", n) for n in range(10, 20)]
+    with pytest.raises(GraphTypeError, match="line 7, column 25") as e:
+        b.kernel(kernel("k").replace("x * scale", "nope(x)"), lines)
+    assert e.value.where == ("k.py", 16) and e.value.code == "E_UNKNOWN_OP"
+    for text in ("", "tessera 1\nkernel k(", "tessera 1\ngraph k(x: f32[3]) -> (y: f32[3]) {\n  y = x\n}\n", kernel("softmax"), kernel("x"), kernel("k", half="x"),
+                 kernel("k") + kernel("k").split("half = 0.5")[1], kernel("k").replace("-> (Y: f32[N, M])", ""), kernel("k", store="load"), "\0", "x" * (1 << 21)):
+        with pytest.raises((TypeError, ValueError)):
+            b.kernel(text)
+    for bad in (3, [3], [("a",)], [("a", "b")], [(3, 4)]):
+        with pytest.raises(TypeError):
+            b.kernel(kernel("k"), bad)
+    b.kernel(kernel("k"))                                      # what failed left nothing behind
+    for inputs in ([x], [x, x], [x, 1.0, 2.0], [b.scalar("f32", 1.0), x], [None, 1.0], [x, 7], [x, 1.0] * 40):
+        with pytest.raises((TypeError, ValueError)):
+            b.call_kernel("k", inputs)
+    with pytest.raises(GraphValueError):
+        b.call_kernel("nope", [x])
+    (y,) = b.call_kernel("k", [x, 1.0])
+    text_of(b, [("y", y)])
+    with pytest.raises(GraphValueError, match="variable of a kernel"):
+        b.dim("i")
+    (z,) = b.call_kernel("k", [b.param("z", "f32", ["X", 4]), 1.0])
+    with pytest.raises(GraphValueError, match="already assigned"):
+        b.text([("w", z)])                                     # the kernel's X beside the size X
+
+
+# ---- whatever comes ----
+
+
+def random_value(r, b, values):
+    size = r.choice([0, 1, 2, 3, 8, -1, 64, 2**31, 2**63 - 1, -(2**63), 2**70])
+    return r.choice([None, True, False, size, 0.5, -1e300, math.nan, "f32", "int64", "bool", "fp8_e4m3", "complex64", "tanh", "B", "2*B", "B//3", "C - B", b.dim("B"), b.dim("C") * 2, b"x", [], [0],
+                     [1, 0], [0, 1, 2], ["B", 4], [2, 3], [b.dim("B"), -1], [r.randrange(-3, 70) for _ in range(r.randrange(5))], {}, r.choice(values), object()])
+
+
+def same_type(r, b, values, like):
+    fits = [like]
+    for v in values:
+        try:
+            fits += [v] * (b.type(v) == b.type(like))
+        except GraphValueError:                                # of a loop that is over
+            pass
+    return r.choice(fits)
+
+
+def random_step(r, b, values, ops, loops):
+    what = r.randrange(12)
+    if what == 0:
+        values.append(b.param(f"p{len(values)}", r.choice(["f32", "bf16", "int64", "bool", "int8", "complex64"]), [r.choice(["B", "C", 4, 1, 0, 64, "B*C", "B - 1"]) for _ in range(r.randrange(5))]))
+    elif what == 1:
+        values.append(b.scalar(r.choice(["f32", "bf16", "int64", "bool", "fp4_e2m1"]), random_value(r, b, values)))
+    elif what == 2:
+        values.append(b.const("int64", [2], struct.pack("2q", 1, 2)))
+    elif what == 3:
+        values.append(b.dim_value(random_value(r, b, values)))
+    elif what == 4 and r.random() < 0.3:
+        i, inside = b.loop_begin(r.choice([0, 1, 3, 5000]), r.sample(values, min(len(values), r.randrange(4))))
+        values.extend(inside)
+        loops.append(inside)
+    elif what == 5 and loops and r.random() < 0.5:
+        carried = [same_type(r, b, values[-20:], v) for v in loops[-1]]
+        values.extend(b.loop_end(carried if r.random() < 0.9 else values[-2:], r.sample(values, r.randrange(2))))
+        loops.pop()
+    else:
+        op = r.choice(ops)
+        attrs = {a[0]: (r.choice(a[4]) if a[4] else random_value(r, b, values)) for a in op["attrs"] if a[2] or r.random() < 0.3}
+        n = r.randrange(1, 4) if op["variadic"] else len(op["operands"])
+        values.extend(b.op(op["name"], [r.choice(values) if r.random() < 0.97 else None for _ in range(n)], attrs))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_comes(seed):
+    """Random calls, most of them wrong: nothing but TypeError and ValueError, and what was built reads back."""
+    r = random.Random(seed)
+    b = _core.Builder()
+    values = [b.param("x", "f32", ["B", 4]), b.param("y", "int64", [2]), b.param("m", "bool", ["B", "C"])]
+    ops = [o for o in _core.ops() if o["cls"] not in ("leaf", "control")]
+    done, loops = 0, []
+    for _ in range(400):
+        try:
+            random_step(r, b, values, ops, loops)
+            done += 1
+        except (TypeError, ValueError, NotInRelease):
+            pass
+    while True:
+        try:
+            b.loop_abort()
+        except GraphValueError:
+            break
+    visible = []
+    for v in values:
+        try:
+            b.type(v)
+            visible.append(v)
+        except GraphValueError:
+            pass
+    assert done > 50
+    text = b.text([(f"r{i}", v) for i, v in enumerate(visible)])
+    found = [d for d in _core.check(text) if d[1] not in ("E_UNSOLVED_DIM", "")]
+    assert found == [], text
+
+
+def test_nothing_leaks():
+    """Python blocks and resident memory stay where they are, errors or not."""
+    def one(seed):
+        r = random.Random(seed)
+        b = _core.Builder()
+        values, ops, loops = [b.param("x", "f32", ["B", 4])], table, []
+        for _ in range(60):
+            try:
+                random_step(r, b, values, ops, loops)
+            except (TypeError, ValueError, NotInRelease):
+                pass
+        try:
+            b.kernel(kernel("k"), [("k.py", 1)])
+            b.kernel(kernel("l").replace("x * scale", "nope(x)").replace("half", "other"), [("k.py", n) for n in range(12)])
+        except ValueError:
+            pass
+        except TypeError:
+            pass
+        try:
+            values = b.text([("y", values[-1])])
+            b.where("y.1")
+        except ValueError:
+            pass
+        _core.check("tessera 1\ngraph f(")
+        with pytest.raises(ValueError):
+            _core.format("tessera 1\ngraph f(")
+        str(b.dim("B") * 3 + 1)
+
+    table = [o for o in _core.ops() if o["cls"] not in ("leaf", "control")]
+    counts = []
+    for round_ in range(6):
+        for seed in range(40):
+            one(seed)
+        gc.collect()
+        counts.append(sys.getallocatedblocks())
+    assert counts[-1] - counts[2] < 50, counts
