@@ -32,6 +32,7 @@ all: $(BUILD)/tsc $(HELPER)
 help:
 	@echo 'make               build $(BUILD)/tsc'
 	@echo 'make python        build the Python package in $(BUILD)/python, for PYTHONPATH'
+	@echo 'make wheel         dist/tessera_ml-*.whl of it, for pip install'
 	@echo 'make quickstart    set up, build, and run the MiniLM example (TEXT="..." embeds that text)'
 	@echo 'make check         set up, build, and run every test (SUITES="unit tree" MATCH=name for some of them)'
 	@echo 'make bless         rewrite the golden answers; read the diff'

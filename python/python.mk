@@ -49,4 +49,8 @@ $(PY_HEADERS): $(PY_OUT)/%: %
 CHECK_PROGRAMS += python
 python: $(PY_OUT)/_core.abi3.so $(PY_BIN) $(PY_HEADERS) $(PY_FILES:python/tessera/%=$(PY_OUT)/%)
 	@cd $(PY_OUT) && find . -type f \( -name '*.py' -o -name '*.pyi' \) | while read -r f; do [ -e '$(CURDIR)/python/tessera/'"$$f" ] || rm -f "$$f"; done
-.PHONY: python
+
+# dist/tessera_ml-VERSION-cp311-abi3-manylinux_…_x86_64.whl: the same tree gives the same bytes
+wheel: python
+	@$(firstword $(wildcard $(PY)) python3) python/tools/make_wheel.py $(BUILD) $(or $(DIST_DIR),dist)
+.PHONY: python wheel

@@ -53,7 +53,7 @@ def folder() -> Path:
     """The folder that ``$TESSERA_CACHE`` names, else ``tessera`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     named = os.environ.get("TESSERA_CACHE")
     if named:
-        return Path(named)
+        return Path(named).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()) / "tessera"
 
