@@ -221,7 +221,6 @@ def _own_folder(why: str) -> Path:
     global _fallback
     with _state_lock:
         if _fallback is None:
-            own = os.getpid()
             made = Path(tempfile.mkdtemp(prefix="tessera-"))
             text = (
                 f"the cache folder cannot be written ({why}): what is compiled goes into {made} and is gone when this "
@@ -229,8 +228,13 @@ def _own_folder(why: str) -> Path:
             )
             warnings.warn(text, CacheWarning, stacklevel=3)
             _fallback = made
-            atexit.register(lambda: os.getpid() == own and shutil.rmtree(made, ignore_errors=True))
+            atexit.register(_remove, made, os.getpid())
         return _fallback
+
+
+def _remove(made: Path, own: int) -> None:
+    if os.getpid() == own:  # and not a child that was forked
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _tidy(root: Path) -> None:

@@ -162,7 +162,8 @@ def _failure(said: str, status: int, text: str, where: Where | None) -> CompileE
     errors = [d for d in diagnostics if d[0] == "error"] or diagnostics
     if not errors:
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        return CompileError(f"the compiler {how}" + (f": {said.strip()[-2000:]}" if said.strip() else ""), "E_INTERNAL")
+        last = "".join(c if c.isprintable() or c == "\n" else "?" for c in said.strip()[-2000:])
+        return CompileError(f"the compiler {how}" + (f": {last}" if last else ""), "E_INTERNAL")
     shown = []
     for _, _, line, _, words in errors:
         places = [p for n in _names_on(text, line) if where and (p := where(n))]
@@ -173,12 +174,12 @@ def _failure(said: str, status: int, text: str, where: Where | None) -> CompileE
 # ---- running it -----------------------------------------------------------------------------------------------------
 
 
-def run_tsc(words: Sequence[str | os.PathLike[str]], *, name: str, text: str = "", where: Where | None = None) -> str:
+def run_tsc(words: Sequence[str | Path], *, name: str, text: str = "", where: Where | None = None) -> str:
     """Run the compiler to its end; what it said beside errors. CompileError with its words when it fails.
 
     ``name`` is shown while it runs; ``where`` tells the Python line of a value of ``text``.
     """
-    argv = [os.fspath(tsc_path()), *map(os.fspath, words)]
+    argv = [str(tsc_path()), *map(str, words)]
     reader, writer = os.pipe()
     try:
         child = subprocess.Popen(
@@ -311,7 +312,7 @@ def build(
         for s, arrays in sets.items():
             write_safetensors(folder / f"{s}.safetensors", arrays)
             more += ["--weights-file", f"{s}={folder / s}.safetensors"]
-        argv = [source, "-o", folder / f"{name}.so", "--name", name, *words, *more, *options]
+        argv: list[str | Path] = [source, "-o", folder / f"{name}.so", "--name", name, *words, *more, *options]
         try:
             run_tsc(argv, name=name, text=text, where=where)
         except CompileError as error:

@@ -203,13 +203,12 @@ def test_errors_of_the_disk(cache_folder, monkeypatch, error):
 
     real = cache.tempfile.mkdtemp
 
-    def refuse(*args, dir=None, **more):
+    def refuse(dir=None, **more):
         if dir is not None:
             raise OSError(getattr(errno, error), os.strerror(getattr(errno, error)), os.fspath(dir))
-        return real(*args, **more)
+        return real(**more)
 
-    monkeypatch.setattr(cache, "_get_in", lambda root, key, make, get=cache._get_in: get(root, key, make))
-    monkeypatch.setattr(cache.tempfile, "mkdtemp", lambda *a, **k: refuse(*a, **k) if cache._fallback is None else real(*a, **k))
+    monkeypatch.setattr(cache.tempfile, "mkdtemp", lambda **k: (refuse if cache._fallback is None else real)(**k))
     with pytest.warns(cache.CacheWarning, match=re.escape(os.strerror(getattr(errno, error)))):
         path = compile.build(TEXT, name="f")
     assert whole(path) and not path.is_relative_to(cache_folder)

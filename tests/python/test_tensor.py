@@ -5,6 +5,7 @@ import gc
 import sys
 
 import pytest
+
 from tessera import _core
 
 np = pytest.importorskip("numpy")
