@@ -19,7 +19,8 @@ static const char intro[] =
 	"  result is open between two values: `attention` with a v that is not finite in a column that does not count.\n"
 	"- *Error* is the largest difference between compiled code and the exact value of the operator on the operands it was given: `exact`;\n"
 	"  `rounded`, one rounding to the result's type; `ulpN`, N units in the last place; `sum`, for K terms (K + 8) 2^-24 times the sum of the terms'\n"
-	"  magnitudes, then one rounding for 16 bit types; `row`, sums and ulp4 steps along a row. f16 and bf16 compute in f32 and round once.\n"
+	"  magnitudes, then one rounding for 16 bit types (on GPUs 8-bit floats multiplied by matrix instructions lose more, [gpu.md](gpu.md));\n"
+	"  `row`, sums and ulp4 steps along a row. f16 and bf16 compute in f32 and round once.\n"
 	"- The reference interpreter (`tsc eval`) has every operator in f64, or rounded to the declared types.\n";
 
 static const char random_text[] =

@@ -96,6 +96,12 @@ def rand(*shape, dtype=BF16):
     return torch.randn(*shape, device="cuda").to(dtype)
 
 
+def eights(kind, *shape):
+    """8-bit floats of both signs, of one, or whole numbers up to 8."""
+    x = torch.randint(0, 9, shape, device="cuda").float() if kind == 2 else torch.randn(*shape, device="cuda")
+    return (x.abs() if kind else x).to(FP8)
+
+
 def unit(dtype):
     return {BF16: 2.0 ** -8, torch.float16: 2.0 ** -10, F32: 2.0 ** -23}[dtype]
 
@@ -113,15 +119,16 @@ def product(name, a, b, expr, dtype, ta, tb, bias=False, batch=False, tf32=False
     def make(d):
         m, n, k = d["M"], d["N"], d["K"]
         p = [d["P"]] if batch else []
-        x, y = rand(*p, *((k, m) if ta else (m, k)), dtype=dtype), rand(*p, *((n, k) if tb else (k, n)), dtype=dtype)
+        kind = (m + n + k) % 3 if dtype == FP8 else 0
+        x, y = (eights(kind, *s) if dtype == FP8 else rand(*s, dtype=dtype) for s in ((*p, *((k, m) if ta else (m, k))), (*p, *((n, k) if tb else (k, n)))))
         x64, y64 = (x.mT if ta else x).double(), (y.mT if tb else y).double()
         want, terms = x64 @ y64, x64.abs() @ y64.abs()
         # sums of K products in f32, in any order and by tensor cores; then what the rest does
         bound = (8 * k ** 0.5 + 16) * 2.0 ** -24 * terms
         if tf32:  # both operands to 11 bits
             bound = bound + 2.0 ** -10 * terms
-        if dtype == FP8:  # 14 bits inside 128 of k, then f32: steps of 32, their errors at random
-            bound = bound + 2.0 ** -8 * terms / k ** 0.5 + 2.0 ** -11 * want.abs()
+        if dtype == FP8:  # what is cut off, as docs/gpu.md derives it: losses of both signs, of one, none
+            bound = (bound + 2.0 ** -8 * terms / k ** 0.5 + 2.0 ** -11 * want.abs(), bound + 2.0 ** -8 * terms, 0)[kind]
         inputs = [x, y]
         if bias:
             inputs.append(rand(n, dtype=dtype))

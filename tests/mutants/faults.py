@@ -9,6 +9,7 @@ GRAPHS = "test_graphs 1 330"
 SOME = "test_graphs 1 80"
 ROWS = "test_invariance"
 SM80 = "test_gpu_sched 1 shapes sm_80"  # schedules of GPUs in the simulator
+SM89 = "test_gpu_sched 1 shapes sm_89"
 SM90 = "test_gpu_sched 1 shapes sm_90a"
 WORDS = "suite golden gpu/words"  # what the lowering makes of small kernels
 LAUNCH = "suite gpu_gates launches"  # what the plan says of kernels
@@ -21,7 +22,7 @@ def diff(op):
 
 MATMUL, ATTENTION, ROW, KERNEL, SCHEDULE, REGION = ("middle/tiler/%s.c" % n for n in ("matmul", "attention", "row", "kernel", "schedule", "region"))
 
-GPU = {n: "middle/tiler/gpu_%s.c" % n for n in ("attention", "attention_mma", "attention_one", "attention_wgmma", "matmul", "mma", "pointwise", "row", "wgmma")}
+GPU = {n: "middle/tiler/gpu_%s.c" % n for n in ("attention", "attention_mma", "attention_one", "attention_wgmma", "fp8", "matmul", "mma", "pointwise", "row", "wgmma")}
 NV = {n: "backend/llvm/lower_gpu%s.c" % n for n in ("", "_async", "_mem", "_mma", "_shared", "_sum")}
 
 FAULTS = [
@@ -120,11 +121,14 @@ FAULTS = [
     ("gpu-stage-overwritten", GPU["mma"], 's1: idx = (i + %d) %% %d', 's1: idx = (i + %d + 1) %% %d', [SM80]),
     ("gpu-stage-not-shared", GPU["mma"], 'ts_kb_line(k, "wait_copy(%d)", ahead - 1);\n\tts_kb_line(k, "sync(\\"cta\\")");', 'ts_kb_line(k, "wait_copy(%d)", ahead - 1);', [SM80]),
     ("gpu-k-tail", GPU["mma"], '*kl = ts_kb_fmt(k, "%s - %s", ts_kb_dim(k, mm->j->mm.k), k0);', '*kl = ts_kb_fmt(k, "%s - %s + 8", ts_kb_dim(k, mm->j->mm.k), k0);', [SM80]),
+    ("gpu-8-bit-sums-go-on", GPU["mma"], ('v->fp8 ? "zero" : "c");', 'add(c, part)'), ('"c");', 'add(zero, part)'), [SM89]),
     ("gpu-guard-of-wide-accesses", GPU["matmul"], "mm->v[mm->n++].guard = ts_dim_add(t->d, mods, over[i]);", "mm->v[mm->n++].guard = over[i];", [SM80]),
     ("gpu-fma-sync", GPU["matmul"], 'ts_kb_line(k, "sync(\\"cta\\")");\n\tts_kb_line(k, "k1: idx = k0 + %d", v->bk);\n\tconst char *a1 = load_side', 'ts_kb_line(k, "k1: idx = k0 + %d", v->bk);\n\tconst char *a1 = load_side', [SM80]),
     ("gpu-slot-released-early", GPU["wgmma"], 'ts_kb_line(k, "release(R[prev])");', 'ts_kb_line(k, "release(R[q])");', [SM90]),
     ("gpu-results-without-fence", GPU["wgmma"], 'ts_kb_line(k, "fence_async()");', "", [SM90]),
     ("gpu-results-overwritten", GPU["wgmma"], 'ts_kb_line(k, "wait_store(%d, read = true)", ', 'ts_kb_line(k, "wait_store(%d, read = true)", 1 + ', [SM90]),
+    ("gpu-8-bit-ring-sums-go-on", GPU["fp8"], ('mma(%s, R[q].a', 'zero_if = true)", i, E, i ? ts_kb_fmt(k, "y%d", i - 1) : "fresh", i', 'add(c%d, y%d)", i, E, i, i);'),
+     ('mma(c%d, R[q].a', 'zero_if = false)", i, E, i, i', 'add(start, y%d)", i, E, i);'), [SM90 + " matmul"]),
     ("gpu-causal-off-by-one", GPU["attention"], '"le(%s, %s)", ci,', '"lt(%s, %s)", ci,', [SM80]),
     ("gpu-hides-too-few-blocks", GPU["attention"], '"%s%s + %d > qb + off", edge.n ? " or " : "", w->j0, bn - 1', '"%s%s + %d > qb + %d + off", edge.n ? " or " : "", w->j0, bn - 1, w->now->bm - 1', [SM80]),
     ("gpu-group-head", GPU["attention"], '"b%u // %s", i', '"b%u %% %s", i', [SM80]),

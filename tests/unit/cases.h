@@ -238,6 +238,11 @@ static TsVal make_case(Build *b, Case *c)
  * sum|terms| is the operator on the inputs' absolute values for sums and contractions. A softmax, a norm or an attention row is a few
  * sums over at most K elements and a few functions of 4 ulp each, relative to the largest result: (K + 32) u max|result|. */
 static double per_product; /* what a product of a sum may be off by, beside the rounding of f32: TF32 rounds both operands to 2^-11 */
+static inline bool is_fp8(TsDtype t) { return t == TS_FP8_E4M3 || t == TS_FP8_E5M2; }
+
+/* A share of sum|a b|: what GPUs cut off 8-bit products whose sums begin anew every 128 of k (docs/gpu.md derives it). Losses have the signs
+ * of their products and add up where these are one. Of whole numbers up to 8 nothing is cut off: 128 products are 8192 at most. */
+static const double fp8_slack[] = { [FILL_NORMAL] = 0x1p-12, [FILL_POSITIVE] = 0x1p-8, [FILL_WHOLE] = 0 };
 
 static inline double sum_slack(Build *b, const TsOpInfo *info, TsDtype elem, const TsTensor *in, uint32_t ni, const TsTensor *f64)
 {
@@ -247,6 +252,7 @@ static inline double sum_slack(Build *b, const TsOpInfo *info, TsDtype elem, con
 	if (!sum && !row) return 0;
 	for (uint32_t i = 0; i < ni; i++)
 		if (in[i].count > k) k = (double)in[i].count;
+	if (!strcmp(info->name, "matmul")) k = f64->count ? sqrt((double)in[0].count * (double)in[1].count / (double)f64->count) : 0; /* M K * K N / (M N) is K^2, more where both have a batch */
 	for (uint32_t i = 0; sum && i < ni; i++) {
 		ts_tensor_new(b->cx, "abs", in[i].elem, in[i].rank, in[i].dim, &abs[i]);
 		for (int64_t j = 0; j < in[i].count && ts_dtype_is_float(in[i].elem); j++) ts_elem_set(in[i].elem, abs[i].data, j, fabs(ts_elem_get(in[i].elem, in[i].data, j)));

@@ -100,7 +100,7 @@ static inline void build_result(Build *b, TsVal v)
 
 /* ---- inputs ---- */
 
-typedef enum { FILL_NORMAL, FILL_POSITIVE, FILL_INDEX } Fill;
+typedef enum { FILL_NORMAL, FILL_POSITIVE, FILL_WHOLE /* 0 to 8 */, FILL_INDEX } Fill;
 
 /* Random elements: normal floats with some special values when `special`, small integers of both signs, bools; never all equal. */
 static inline void fill_tensor(Rng *r, TsTensor *t, Fill fill, int64_t below, bool special)
@@ -110,6 +110,7 @@ static inline void fill_tensor(Rng *r, TsTensor *t, Fill fill, int64_t below, bo
 		if (ts_dtype_is_float(t->elem)) {
 			double v = rng_normal(r) * (rng_below(r, 4) ? 1 : 4);
 			if (fill == FILL_POSITIVE) v = fabs(v) + 0.01;
+			else if (fill == FILL_WHOLE) v = rng_below(r, 9);
 			else if (special && !rng_below(r, 8)) v = odd[rng_below(r, sizeof odd / sizeof *odd)];
 			ts_elem_set(t->elem, t->data, i, v);
 		} else if (t->elem == TS_COMPLEX64) {

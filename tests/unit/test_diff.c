@@ -54,6 +54,7 @@ static int run_case(Rng *rng, TsOp op, TsDtype elem, int turn, char *why, size_t
 	if (!wrong) wrong = artifact_run(&art, ni, in, no, out, &e);
 	if (wrong) { snprintf(why, room, "%s", wrong); goto done; }
 	verdict = 1;
+	per_product = device_arch() && is_fp8(elem) ? fp8_slack[FILL_NORMAL] : 0;
 	double slack = sum_slack(&b, info, elem, in, ni, f64);
 	for (uint32_t i = 0; i < no; i++) {
 		Verdict q = compare(&out[i], &f64[i], &dec[i], c.ulps, slack);
