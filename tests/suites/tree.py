@@ -1,6 +1,7 @@
 """Gates on the repository itself: rules of the house that a compiler does not check."""
 import os
 import re
+import runpy
 import subprocess
 
 PARALLEL = True
@@ -109,6 +110,19 @@ def missing_files(texts):
             if path.split("/")[0] in tops and "/" in path and "NAME" not in path and path not in texts]
 
 
+def lost_faults(faults, texts):
+    """Planted faults whose text is not there once, or whose tests are not there: `make mutants` is run too rarely to notice in time."""
+    found = []
+    for name, file, old, _, tests in faults:
+        for text in old if isinstance(old, tuple) else (old,):
+            if texts.get(file, "").count(text) != 1:
+                found.append("%s: its text occurs %d times in %s" % (name, texts.get(file, "").count(text), file))
+        for words in (t.split() for t in tests):
+            where = "tests/suites/%s.py" % words[1] if words[0] == "suite" else "tests/unit/%s.c" % words[0]
+            found += ["%s: there is no %s" % (name, where)] if where not in texts else []
+    return found
+
+
 def test(name, found):
     return name, not found, "\n".join(found)
 
@@ -140,6 +154,10 @@ def run(ctx):
     yield test("no-links-tracked", links(ctx.root))
     yield test("links-of-pages-resolve", broken_links(texts, set(tracked(ctx.root))))
     yield test("files-that-pages-name-are-there", missing_files(texts))
+    faults = runpy.run_path(str(ctx.root / "tests/mutants/faults.py"))["FAULTS"]
+    yield test("faults-have-their-places", lost_faults(faults, texts) + (["names are not unique"] if len({f[0] for f in faults}) < len(faults) else []))
+    lost = [("once", "a.c", "x", "y", ["test_a"]), ("never", "a.c", ("x", "no"), ("y", "y"), []), ("no-test", "a.c", "x", "y", ["suite no x"])]
+    yield "faults-gate-sees-lost-ones", len(lost_faults(lost, {"a.c": "x", "tests/unit/test_a.c": ""})) == 2, str(lost)
     bad = {"docs/a.md": "# One thing\n[x](b.md) [y](#one-thing) [z](#two) [w](../c.c#l) `docs/no.md`\n", "docs/b.c": "", "c.c": ""}
     yield "links-gate-sees-broken-ones", len(broken_links(bad, set(bad))) == 3 and len(missing_files(bad)) == 1, str(broken_links(bad, set(bad)))
     yield test("licence-and-guides-are-there", [
