@@ -146,6 +146,7 @@ $(BUILD)/rtlib.o: $(filter-out $(RT_CUDA),$(RT_OBJ)) $(BUILD)/obj/rtlib_empty.o 
 $(BUILD)/rtlib_cuda.o: $(RT_CUDA) $(BUILD)/obj/rtlib_empty.o $(BUILD)/obj/rtlib.list
 	$(Q)$(BUILD)/ld/ld.lld -r -o $@ $(filter %.o,$^)
 $(BUILD)/obj/emit/rtlib_blob.S.o: $(BUILD)/rtlib.o $(BUILD)/rtlib_cuda.o
+$(BUILD)/obj/emit/report_blob.S.o: emit/report.html
 $(BUILD)/obj/middle/tiler/db_blob.S.o: $(wildcard autotune_db/*.yaml)
 
 # one program without any shared library, the same for developers and for release

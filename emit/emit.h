@@ -61,5 +61,8 @@ const char *ts_plan_type_text(uint32_t dtype); /* "f32" */
  * its workspace. False after reporting. */
 bool ts_explain_plan(TsCtx *cx, const TsPlanHeader *plan, uint32_t entry, const int64_t *dims, FILE *to);
 
+/* `tsc explain --html`: a page by itself that shows the same, and the graph, the memory over time and the roofline. False after reporting. */
+bool ts_explain_page(TsCtx *cx, const TsPlanHeader *plan, uint32_t entry, const int64_t *dims, TsBuf *to);
+
 /* The runtime objects carried inside tsc; the second one goes into artifacts with code for GPUs alone. */
 extern const unsigned char ts_rtlib_begin[], ts_rtlib_end[], ts_rtlib_cuda_begin[], ts_rtlib_cuda_end[];

@@ -1,15 +1,14 @@
-/* What a device's plan does for given sizes, without the device: its expressions are evaluated as the runtime does it. */
-#include "emit/emit.h"
+/* What a plan does for given sizes, without its device: its expressions are evaluated as the runtime does it. */
+#include "emit/explain.h"
 #include "rtlib/expr.c"
 #include <inttypes.h>
 
 enum { MOST_LINES = 100000 };
-typedef struct { TsCtx *cx; const TsPlanHeader *p; TsEval v; FILE *to; uint32_t lines; } Explain;
+typedef struct TsExplain { TsCtx *cx; const TsPlanHeader *p; TsEval v; FILE *to; uint32_t lines; } Explain;
 
 static bool value(Explain *x, uint32_t e, const char *step, const char *what, int64_t *out)
 {
-	*out = e == TS_NONE ? 1 : x->v.value[e];
-	if (e == TS_NONE || x->v.ok[e]) return true;
+	if (ts_explain_value(x, e, out)) return true;
 	ts_error(x->cx, (TsSpan){ 0 }, "E_NO_DIM", "%s: %s depends on a dim that --dims does not give, or is beyond 2^63", step, what);
 	return false;
 }
@@ -49,14 +48,11 @@ static bool steps(Explain *x, uint32_t i, uint32_t end)
 			continue;
 		}
 		if (!value(x, st[i].lo, "a loop", "its first turn", &lo) || !value(x, st[i].hi, "a loop", "its last turn", &hi)) return false;
-		x->v.set |= 1u << st[i].var;
 		for (int64_t turn = lo; turn < hi && st[i].match > i + 1; turn++) {
-			x->v.loop[st[i].var] = turn;
-			ts_eval_loop(&x->v, st[i].var);
+			ts_explain_turn(x, st[i].var, &turn);
 			if (!steps(x, i + 1, st[i].match)) return false;
 		}
-		x->v.set &= ~(1u << st[i].var);
-		ts_eval_loop(&x->v, st[i].var);
+		ts_explain_turn(x, st[i].var, NULL);
 		i = st[i].match;
 	}
 	return true;
@@ -73,21 +69,43 @@ static bool dims_fit(TsCtx *cx, const TsPlanHeader *p, const int64_t *dims)
 	return true;
 }
 
-bool ts_explain_plan(TsCtx *cx, const TsPlanHeader *p, uint32_t entry, const int64_t *dims, FILE *to)
+Explain *ts_explain_new(TsCtx *cx, const TsPlanHeader *p, const int64_t *dims)
 {
 	TsArena *a = ts_arena(cx);
-	const TsPlanEntry *en = TS_PLAN_TABLE(p, TsPlanEntry, entries) + entry;
-	Explain x = { .cx = cx, .p = p, .to = to, .v = { .ex = TS_PLAN_TABLE(p, TsPlanExpr, exprs), .n = p->exprs.n, .dims = dims, .value = TS_NEW_N(a, int64_t, p->exprs.n + 1),
+	Explain *x = TS_NEW(a, Explain);
+	*x = (Explain){ .cx = cx, .p = p, .v = { .ex = TS_PLAN_TABLE(p, TsPlanExpr, exprs), .n = p->exprs.n, .dims = dims, .value = TS_NEW_N(a, int64_t, p->exprs.n + 1),
 		.ok = TS_NEW_N(a, uint8_t, p->exprs.n + 1), .deps = TS_NEW_N(a, uint8_t, p->exprs.n + 1) } };
+	if (!dims_fit(cx, p, dims)) return NULL;
+	ts_eval_deps(&x->v);
+	ts_eval_dims(&x->v);
+	return x;
+}
+
+bool ts_explain_value(const Explain *x, uint32_t expr, int64_t *out)
+{
+	*out = expr == TS_NONE ? 1 : x->v.value[expr];
+	return expr == TS_NONE || x->v.ok[expr];
+}
+
+void ts_explain_turn(Explain *x, uint32_t var, const int64_t *turn)
+{
+	x->v.set = turn ? x->v.set | 1u << var : x->v.set & ~(1u << var);
+	x->v.loop[var] = turn ? *turn : 0;
+	ts_eval_loop(&x->v, var);
+}
+
+bool ts_explain_plan(TsCtx *cx, const TsPlanHeader *p, uint32_t entry, const int64_t *dims, FILE *to)
+{
+	const TsPlanEntry *en = TS_PLAN_TABLE(p, TsPlanEntry, entries) + entry;
+	Explain *x = ts_explain_new(cx, p, dims);
 	int64_t bytes;
-	if (!dims_fit(cx, p, dims)) return false;
-	ts_eval_deps(&x.v);
-	ts_eval_dims(&x.v);
-	if (!steps(&x, en->step, en->step + en->n_steps)) {
-		if (x.lines >= MOST_LINES) fprintf(to, "and more launches\n");
-		return x.lines >= MOST_LINES;
+	if (!x) return false;
+	x->to = to;
+	if (!steps(x, en->step, en->step + en->n_steps)) {
+		if (x->lines >= MOST_LINES) fprintf(to, "and more launches\n");
+		return x->lines >= MOST_LINES;
 	}
-	if (!value(&x, en->workspace, "the workspace", "its size", &bytes)) return false;
+	if (!value(x, en->workspace, "the workspace", "its size", &bytes)) return false;
 	fprintf(to, "workspace: %" PRId64 " bytes on %s; weights: %" PRIu64 " bytes\n", bytes, ts_plan_str(p, p->target), p->device_bytes);
 	return true;
 }

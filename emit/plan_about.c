@@ -58,16 +58,25 @@ static TsDim least(About *x, TsDim a, TsDim b)
 	return ts_dim_le(x->d, b, a) == TS_YES ? b : ts_dim_min(x->d, a, b);
 }
 
+/* What a value is another name of: a loop's result is its last turn's. */
+static TsVal source_of(About *x, TsVal v)
+{
+	const TsNode *n = ts_val(x->g, v)->def;
+	for (uint32_t i = 0; n && n->loop && i < n->nout && i < n->loop->body.results.n; i++)
+		if (n->out[i] == v) return n->loop->body.results.p[i];
+	return is_view(x, n) ? n->in[0] : 0;
+}
+
 /* v, of which at most `most` elements are read, through its views to what lies in memory. */
 static void add_operand(About *x, TsVal v, TsDim most)
 {
-	const TsNode *n = ts_val(x->g, v)->def;
 	TsDim count = least(x, most, count_of(x, v));
-	for (int i = 0; !is_inside(x, v) && is_view(x, n) && i < 64; i++) {
-		v = n->in[0];
-		n = ts_val(x->g, v)->def;
-		count = least(x, count, count_of(x, v));
+	for (TsVal from; !is_inside(x, v) && (from = source_of(x, v));) {
+		bool view = is_view(x, ts_val(x->g, v)->def);
+		v = from;
+		if (view) count = least(x, count, count_of(x, v)); /* an emitted value is one turn's of many */
 	}
+	const TsNode *n = ts_val(x->g, v)->def;
 	if (is_inside(x, v) || (n && (n->op == TS_OP_dim || n->op == TS_OP_iota || (n->op == TS_OP_const && !ts_val(x->g, v)->type.rank)))) return;
 	for (uint32_t i = 0; i < x->operands.n; i++)
 		if (x->operands.p[i].v == v) {
@@ -243,6 +252,17 @@ static const TsStep *whole_of(const TsEntry *e, uint32_t step)
 	return before;
 }
 
+/* A copy gives what it copies, under the name that a loop carries it by. */
+static uint32_t copied(About *x, const TsEntry *e, const TsStep *st)
+{
+	TsSym name = ts_val(x->g, st->root)->name, to = NULL;
+	for (uint32_t i = 0; i < st->ptr.n; i++) {
+		TsVal v = e->bufs.p[st->ptr.p[i].buf].value;
+		if (v && !ts_val(x->g, v)->def) to = ts_val(x->g, v)->name;
+	}
+	return ts_plan_add_str(x->w->b, !name || !to || name == to ? name ? name : to : ts_printf(x->w->a, "%s %s", name, to));
+}
+
 void ts_plan_describe(TsPlanWriter *w, TsPlanAbout *about, const TsEntry *e, uint32_t step, TsPlanStep *out)
 {
 	const TsStep *st = whole_of(e, step);
@@ -253,10 +273,7 @@ void ts_plan_describe(TsPlanWriter *w, TsPlanAbout *about, const TsEntry *e, uin
 	find_operands(&x, st->root);
 	out->values = names(&x);
 	if (st != &e->steps.p[step]) return;
-	if (!x.values.n) { /* a copy */
-		TsSym name = ts_val(x.g, st->root)->name;
-		out->values = ts_plan_add_str(w->b, name);
-	}
+	if (!x.values.n) out->values = copied(&x, e, st);
 	out->text = texts(&x);
 	out->operands = sources(&x);
 	cost(&x, st->root, out);

@@ -235,14 +235,21 @@ uint32_t ts_plan_add_kernel(TsPlanBuild *b, const char *name)
 
 uint32_t ts_plan_add_choice(TsPlanBuild *b, uint32_t guard, uint32_t kernel, uint32_t cells, uint32_t scratch, const char *label)
 {
-	TsPlanChoice c = { guard, kernel, cells, scratch, ts_plan_add_str(b, label), 0 };
+	TsPlanChoice c = { guard, kernel, cells, scratch, ts_plan_add_str(b, label), 0, { 0 } };
 	return append(b, CHOICES, &c, 1);
 }
 
 uint32_t ts_plan_add_device_choice(TsPlanBuild *b, uint32_t guard, uint32_t kernel, uint32_t cells, uint32_t per_sm, const char *label)
 {
-	TsPlanChoice c = { guard, kernel, cells, TS_NONE, ts_plan_add_str(b, label), per_sm };
+	TsPlanChoice c = { guard, kernel, cells, TS_NONE, ts_plan_add_str(b, label), per_sm, { 0 } };
 	return append(b, CHOICES, &c, 1);
+}
+
+void ts_plan_choice_tile(TsPlanBuild *b, uint32_t choice, const int32_t tile[3])
+{
+	TsPlanChoice *c = (TsPlanChoice *)(void *)b->table[CHOICES].p + choice;
+	for (int i = 0; i < 3; i++)
+		c->tile[i] = tile[i] > 0 ? (uint32_t)tile[i] : 0;
 }
 
 uint32_t ts_plan_add_arg(TsPlanBuild *b, TsPlanArg arg) { return append(b, ARGS, &arg, 1); }

@@ -34,6 +34,7 @@ uint32_t ts_plan_add_check(TsPlanBuild *b, uint32_t expr, const char *message, u
 uint32_t ts_plan_add_kernel(TsPlanBuild *b, const char *name);
 uint32_t ts_plan_add_choice(TsPlanBuild *b, uint32_t guard, uint32_t kernel, uint32_t cells, uint32_t scratch, const char *label);
 uint32_t ts_plan_add_device_choice(TsPlanBuild *b, uint32_t guard, uint32_t kernel, uint32_t cells, uint32_t per_sm, const char *label);
+void ts_plan_choice_tile(TsPlanBuild *b, uint32_t choice, const int32_t tile[3]);
 uint32_t ts_plan_add_arg(TsPlanBuild *b, TsPlanArg arg);
 uint32_t ts_plan_add_step(TsPlanBuild *b, TsPlanStep step);           /* name etc. filled by the caller */
 uint32_t ts_plan_loop_begin(TsPlanBuild *b, uint32_t var, uint32_t lo, uint32_t hi); /* the step's number, for ts_plan_loop_end */

@@ -128,8 +128,10 @@ static void launch(Writer *w, const TsEntry *e, uint32_t step, TsPlanAbout *abou
 		const TsChoice *c = &st->choices.p[i];
 		bool always = !c->guard_lhs && !c->guard_rhs;
 		uint32_t guard = always ? TS_NONE : ts_plan_op(w->b, TS_EX_LE, ts_plan_size(w, c->guard_lhs), ts_plan_size(w, c->guard_rhs));
+		uint32_t id = ts_plan_next_choice(w->b);
 		if (w->device) ts_plan_add_device_choice(w->b, guard, c->kernel, ts_plan_size(w, c->cells), (uint32_t)c->per_sm, c->label);
 		else ts_plan_add_choice(w->b, guard, c->kernel, ts_plan_size(w, c->cells), ts_plan_const(w->b, w->o->scratch[c->kernel]), c->label);
+		ts_plan_choice_tile(w->b, id, c->tile);
 	}
 	ps.arg = ts_plan_next_arg(w->b);
 	for (uint32_t i = 0; i < st->ptr.n; i++) ts_plan_add_arg(w->b, args[i]);

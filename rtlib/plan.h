@@ -128,8 +128,9 @@ typedef struct {
 typedef struct { uint32_t name, first, last, offset, bytes; } TsPlanBuffer;
 
 /* guard: expr or TS_NONE (always). cells: expr, how many grid cells. scratch: expr, bytes each worker gets (TS_NONE: 0, always so on a
- * device). per_sm: of persistent kernels, CTAs (clusters) started for each multiprocessor, at most `cells` in all; else 0. */
-typedef struct { uint32_t guard, kernel, cells, scratch, label, per_sm; } TsPlanChoice;
+ * device). per_sm: of persistent kernels, CTAs (clusters) started for each multiprocessor, at most `cells` in all; else 0.
+ * tile: elements of a cell by axis, for people; 0: none further. */
+typedef struct { uint32_t guard, kernel, cells, scratch, label, per_sm, tile[3]; } TsPlanChoice;
 
 /* A pointer argument: base + offset bytes (expr or TS_NONE for 0). INPUT, OUTPUT: tensor `index` of its side. STATE: state `index`.
  * WEIGHT: weight words[table + i] with i the value of `index_expr` (TS_NONE: 0), 0 <= i < n_table, so that the layers of a loop

@@ -3,7 +3,8 @@
 #   scripts/setup.sh build        Debian packages: C and C++ compiler, LLVM 22, lld 22, libyaml, lz4, zlib, zstd
 #   scripts/setup.sh python       the same, and the headers of Python, for the extension of the Python package
 #   scripts/setup.sh quickstart   what build needs, and .venv/ with what the MiniLM example needs
-#   scripts/setup.sh test         the same, and what the tests compare with (PyTorch, ONNX Runtime, scikit-learn), musl, ptxas and nvdisasm
+#   scripts/setup.sh test         the same, and what the tests compare with (PyTorch, ONNX Runtime, scikit-learn), musl, ptxas and nvdisasm,
+#                                 and a browser without a window for the pages of tsc explain (96 MB of packages)
 #   scripts/setup.sh fuzz         build, and clang 22 with libFuzzer
 # Installing Debian packages takes root or sudo. Nothing is downloaded except through apt and pip. SETUP=check only looks.
 set -euo pipefail
@@ -40,7 +41,7 @@ needs() {
 		/usr/include/lz4hc.h liblz4-dev
 	LIST
 	[ "$level" = build ] || [ "$level" = fuzz ] || printf '%s\n' "python3 python3" "import:ensurepip python3-venv"
-	[ "$level" != test ] || echo "musl-gcc musl-tools"
+	[ "$level" != test ] || printf '%s\n' "musl-gcc musl-tools" "chromium-headless-shell chromium-headless-shell"
 	[ "$level" != test ] && [ "$level" != python ] || echo "header:Python.h python3-dev"
 	[ "$level" != fuzz ] || printf '%s\n' "$llvm/bin/clang clang-22" "$llvm/lib/clang/22/lib/linux/libclang_rt.fuzzer-x86_64.a libclang-rt-22-dev"
 }

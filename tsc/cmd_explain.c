@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIMS = 1, THREADS, DEVICE, ARCH, CPU, HELP };
+enum { DIMS = 1, THREADS, DEVICE, ARCH, CPU, HTML, HELP };
 
 static const TsArgSpec spec[] = {
 	{ DIMS, "--dims", NULL, "B=1,S=128", "the sizes (repeatable); those of the graph's symbolic dims" },
@@ -15,6 +15,7 @@ static const TsArgSpec spec[] = {
 	{ DEVICE, "--device", NULL, "NAME", "auto (the first GPU that the model has code for, else the CPU), cpu, cuda or cuda:N" },
 	{ ARCH, "--arch", NULL, "NAME", "what a GPU of this architecture (sm_90) would do; none is needed" },
 	{ CPU, "--cpu", NULL, "LEVEL", "code for v2, v3 or v4 of x86-64 (the best that the machine has)" },
+	{ HTML, "--html", NULL, "FILE", "write a page about it: graph, kernels, memory over time, roofline" },
 	TS_OPTIONS_SHARED,
 	{ HELP, "--help", "-h", NULL, "this" },
 };
@@ -26,7 +27,7 @@ static const char usage[] =
 typedef struct { TsSym name; int64_t size; } Size;
 typedef struct {
 	TsCtx *cx;
-	const char *model, *weights;
+	const char *model, *weights, *html;
 	TS_VEC(Size) sizes;
 	int64_t threads;
 	int cpu, device, device_id;
@@ -79,6 +80,7 @@ static bool take(Explain *x, TsArgs *a, int id)
 	case THREADS: return ts_args_int(a, 1, 4096, &x->threads);
 	case DEVICE: return ts_args_device(a, &x->device, &x->device_id);
 	case CPU: return (x->cpu = 1 + ts_args_word(a, "level of x86-64", a->value, levels, 3)) != 0;
+	case HTML: x->html = a->value; return true;
 	case HELP: x->help = true; return true;
 	}
 	return ts_options_take(&x->compile, a, id, &known);
@@ -126,7 +128,9 @@ static void explain_graph(Explain *x, TsLoader *l, const char *path, uint32_t gr
 	TsLoadRequest q = { .graph = graph, .runs = 1, .threads = (int)x->threads, .cpu = x->cpu, .device = x->device, .device_id = x->device_id, .dims = dims, .weights = x->weights };
 	TsLoadReply reply;
 	if (!bind_dims(x, l, dims)) return;
-	if (x->compile.n_gpus) {
+	if (x->html) {
+		ts_explain_html(x->cx, path, x->model, x->compile.n_gpus ? x->compile.gpus[0] : NULL, graph, dims, x->html);
+	} else if (x->compile.n_gpus) {
 		print_sizes(x, l->graph[graph].name);
 		ts_explain_arch(x->cx, path, x->model, x->compile.gpus[0], graph, dims);
 	} else if (ts_loader_explain(l, &q, &reply)) print_reply(x, l->graph[graph].name, &reply);

@@ -17,24 +17,40 @@ static const char *others(TsCtx *cx, const TsElfFile *e)
 	return text;
 }
 
-bool ts_explain_arch(TsCtx *cx, const char *path, const char *model, const char *arch, uint32_t graph, const int64_t *dims)
+/* The checked plan of arch (NULL: the CPU) in the file; NULL after reporting. */
+static const TsPlanHeader *read_plan(TsCtx *cx, const char *path, const char *model, const char *arch, uint32_t graph)
 {
 	TsFile f;
 	TsElfFile e;
 	TsElfSection s;
-	bool ok = false;
-	if (!ts_file_map(cx, path, &f)) return false;
+	const TsPlanHeader *p = NULL;
+	if (!ts_file_map(cx, path, &f)) return NULL;
 	const char *wrong = ts_elf_open(&e, f.p, f.size);
-	if (!wrong && !ts_elf_find(&e, ts_printf(ts_arena(cx), ".tessera.plan.%s", arch), &s)) {
-		ts_error(cx, (TsSpan){ 0 }, "E_ARCH", "'%s' has no code for %s", model, arch);
+	if (!wrong && !ts_elf_find(&e, arch ? ts_printf(ts_arena(cx), ".tessera.plan.%s", arch) : ".tessera.plan", &s)) {
+		ts_error(cx, (TsSpan){ 0 }, "E_ARCH", "'%s' has no code for %s", model, arch ? arch : "the CPU");
 		ts_hint(cx, "%s", others(cx, &e));
 	} else {
-		const TsPlanHeader *p = wrong ? NULL : ts_memdup(ts_arena(cx), f.p + s.offset, s.size); /* aligned */
+		p = wrong ? NULL : ts_memdup(ts_arena(cx), f.p + s.offset, s.size); /* aligned */
 		if (!wrong) wrong = ts_plan_check(p, s.size);
 		if (!wrong && graph >= p->entries.n) wrong = "it is the plan of another model";
 		if (wrong) ts_error(cx, (TsSpan){ 0 }, "E_PACK_BAD", "cannot read '%s' as an artifact: %s", model, wrong);
-		else ok = ts_explain_plan(cx, p, graph, dims, stdout);
+		if (wrong) p = NULL;
 	}
 	ts_file_unmap(&f);
+	return p;
+}
+
+bool ts_explain_arch(TsCtx *cx, const char *path, const char *model, const char *arch, uint32_t graph, const int64_t *dims)
+{
+	const TsPlanHeader *p = read_plan(cx, path, model, arch, graph);
+	return p && ts_explain_plan(cx, p, graph, dims, stdout);
+}
+
+bool ts_explain_html(TsCtx *cx, const char *path, const char *model, const char *arch, uint32_t graph, const int64_t *dims, const char *page)
+{
+	const TsPlanHeader *p = read_plan(cx, path, model, arch, graph);
+	TsBuf b = { 0 };
+	bool ok = p && ts_explain_page(cx, p, graph, dims, &b) && ts_write_file(cx, page, b.p, b.n);
+	ts_buf_free(&b);
 	return ok;
 }
