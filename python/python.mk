@@ -46,8 +46,13 @@ $(PY_HEADERS): $(PY_OUT)/%: %
 	@mkdir -p $(@D)
 	@cp $< $@
 
+# PTX alone: any driver compiles so little in no time, and the file is the same wherever it is made
+$(PY_OUT)/_boot.so: python/boot.tg $(BUILD)/tsc
+	@mkdir -p $(@D)
+	$(Q)$(BUILD)/tsc $< -o $(BUILD)/obj/boot.so --name tessera_boot --arch sm_80 --ptxas none && cp $(BUILD)/obj/boot.so $@
+
 CHECK_PROGRAMS += python
-python: $(PY_OUT)/_core.abi3.so $(PY_BIN) $(PY_HEADERS) $(PY_FILES:python/tessera/%=$(PY_OUT)/%)
+python: $(PY_OUT)/_core.abi3.so $(PY_OUT)/_boot.so $(PY_BIN) $(PY_HEADERS) $(PY_FILES:python/tessera/%=$(PY_OUT)/%)
 	@cd $(PY_OUT) && find . -type f \( -name '*.py' -o -name '*.pyi' \) | while read -r f; do [ -e '$(CURDIR)/python/tessera/'"$$f" ] || rm -f "$$f"; done
 
 # dist/tessera_ml-VERSION-cp311-abi3-manylinux_…_x86_64.whl: the same tree gives the same bytes

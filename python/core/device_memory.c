@@ -201,20 +201,27 @@ static PyObject *memory_reset_peak(PyObject *module, PyObject *device)
 	Py_RETURN_NONE;
 }
 
-static PyObject *empty_cache(PyObject *module, PyObject *device)
+static PyObject *empty_cache(PyObject *module, PyObject *args)
 {
+	PyObject *device = NULL;
 	DLDevice d;
 	(void)module;
-	if (core_device_from(device, &d))
+	if (!PyArg_ParseTuple(args, "|O:empty_cache", &device) || (device && core_device_from(device, &d)))
 		return NULL;
-	empty(d);
+	if (device) {
+		empty(d);
+		Py_RETURN_NONE;
+	}
+	empty((DLDevice){ kDLCPU, 0 });
+	for (int i = 0; i < CORE_GPUS; i++)
+		empty((DLDevice){ kDLCUDA, i });
 	Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
 	{ "memory_stats", memory_stats, METH_O, "memory_stats(device) -> dict: bytes of tensors now (current), at most so far (peak), and held from the system (reserved)." },
 	{ "memory_reset_peak", memory_reset_peak, METH_O, "memory_reset_peak(device): the peak is what is in use now." },
-	{ "empty_cache", empty_cache, METH_O, "empty_cache(device): gives memory that no tensor uses back to the system." },
+	{ "empty_cache", empty_cache, METH_VARARGS, "empty_cache(device): gives memory that no tensor uses back to the system; without a device, that of all." },
 	{ NULL, NULL, 0, NULL },
 };
 
