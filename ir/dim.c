@@ -573,7 +573,10 @@ static uint32_t visit_term(const TsDims *t, const Term *x, const TsDimVisitor *v
 
 uint32_t ts_dim_visit(const TsDims *t, TsDim d, const TsDimVisitor *v)
 {
-	if (d == TS_DIM_BAD) ts_bug(t->cx, (TsSpan){ 0 }, "a size out of range reached code generation");
+	if (d == TS_DIM_BAD) { /* of a value, or of what a schedule counts */
+		if (!ts_error_count(t->cx)) ts_error(t->cx, (TsSpan){ 0 }, "E_SIZE", "a number of elements or bytes of this graph passes 2^63");
+		return v->leaf(v->user, TS_DX_CONST, 0);
+	}
 	const Poly *p = &t->polys.p[d];
 	if (!p->n) return v->leaf(v->user, TS_DX_CONST, 0);
 	uint32_t sum = visit_term(t, &p->t[0], v);

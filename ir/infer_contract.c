@@ -83,6 +83,8 @@ bool infer_attention(TsInfer *in)
 		if (!to_scores(in, 4, scores)) return false;
 	}
 	if (ti_has(in, 5) && (!ti_accepts(in, 5, TS_T_INT) || ti_type(in, 5)->rank)) return ti_error(in, "E_RANK", "attention: q_offset is one integer, %s is %s", ti_name(in, 5), ti_type_text(in, 5));
+	int64_t width;
+	if (ts_dim_is_const(in->m->dims, q->dim[3], &width) && !width) return ti_error(in, "E_SIZE", "attention: %s is %s, heads have at least one element", ti_name(in, 0), ti_type_text(in, 0));
 	const TsAttr *w = ti_attr(in, "window");
 	if (!w->none && w->i < 1) return ti_error(in, "E_ATTR", "attention: window is at least 1, found %lld", (long long)w->i);
 	TsType *r = ti_result(in, 0);

@@ -223,7 +223,7 @@ bool ts_device_cubin(TsCtx *cx, const TsOptions *o, const char *arch, const TsBu
 	TsPtxModule m = { .name = "kernels", .arch = arch, .ptx = ptx->p, .n = ptx->n, .places = places, .n_places = n_places };
 	if (!ts_find_ptxas(cx, o, &po.path)) return false;
 	if (!po.path) {
-		ts_env_error(cx, "E_PTXAS", "a cubin takes ptxas, which is not in PATH, CUDA_HOME or VIRTUAL_ENV");
+		ts_env_error(cx, "E_PTXAS", o->ptxas ? "a cubin takes ptxas, which --ptxas none leaves out" : "a cubin takes ptxas, which is not in PATH, CUDA_HOME or VIRTUAL_ENV");
 		ts_hint(cx, "give it with --ptxas PATH");
 		return false;
 	}

@@ -5,16 +5,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { EMIT = 1, OUTPUT, ARCH, NO_CPU, WEIGHTS, NAME, SAVE_TEMPS, ONLY, PRINT_AFTER, SKIP, PTXAS, PROGRESS, DETECT, HELP, VERSION, LIST_OPS };
+enum { EMIT = 1, OUTPUT, ARCH, WEIGHTS, NAME, SAVE_TEMPS, ONLY, PRINT_AFTER, SKIP, PTXAS, PROGRESS, DETECT, HELP, VERSION, LIST_OPS };
 
 static const TsArgSpec spec[] = {
 	{ 0, NULL, NULL, NULL, "What comes out:" },
-	{ OUTPUT, "-o", "--output", "FILE", "write FILE; its ending chooses the kind: .so .o .tsr .h .tg .tile .ll .s .ptx .cubin" },
+	{ OUTPUT, "-o", "--output", "FILE", "write FILE; its ending is the kind: .so .o .tsr .h .tg .tile .ll .s .ptx .cubin .fatbin" },
 	{ EMIT, "--emit", NULL, "KIND", "text: graph schedule tile llvm asm ptx header; files: obj so exe tsr cubin fatbin (so)" },
 	{ NAME, "--name", NULL, "NAME", "the model's name, a C identifier (default: from the input's name)" },
 	{ WEIGHTS, "--weights", NULL, "embedded|external", "inside the file, or the published files beside it (embedded)" },
 	{ ARCH, "--arch", NULL, "LIST", "GPUs: sm_80 sm_86 sm_89 sm_90 sm_100 sm_120; CPUs: x86-64-v2, -v3, -v4 (all three)" },
-	{ NO_CPU, "--no-cpu", NULL, NULL, "leave CPU code out" },
 	{ PTXAS, "--ptxas", NULL, "PATH", "assembles for GPUs (PATH, CUDA_HOME, VIRTUAL_ENV); none: the driver does" },
 	{ 0, NULL, NULL, NULL, "How:" },
 	TS_OPTIONS_SHARED,
@@ -195,9 +194,6 @@ static bool take(TsOptions *o, TsArgs *a, int id, TsAsk *ask)
 		o->external_weights = i == 1;
 		return true;
 	case ARCH: return ts_options_arch(o, a);
-	case NO_CPU:
-		ts_usage_error(a->cx, "--no-cpu: the CPU's code is a part of every artifact in this release");
-		return false;
 	case PTXAS: o->ptxas = a->value; return true;
 	case SAVE_TEMPS: o->save_temps = a->value; return true;
 	case ONLY: o->only = a->value; return true;

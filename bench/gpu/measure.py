@@ -144,14 +144,12 @@ def standing(key, seconds):
 
 
 def error_of(got, want):
-    if want is None:
-        return 0.0
     got, want = got.double(), want.double()
     return ((got - want).norm() / want.norm().clamp_min(1e-300)).item()
 
 
 def report(cls, what, got, want, bound, timed=None, unit="TFLOP/s", amount=0.0):
-    """amount: 1e-9 operations or 1e-6 bytes. want None: this size is too large to compute in float64 here."""
+    """amount: 1e-9 operations or 1e-6 bytes. want: what got should be, in float64."""
     s = State
     s.code = "+".join(sorted(artifact.BOUND)) or s.code
     artifact.BOUND.clear()

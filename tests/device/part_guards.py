@@ -3,8 +3,9 @@ result is right against float64, element by element.
 
 The guards are read off `tsc inspect`. From some sizes to begin with, one dim at a time is walked and the sizes where the choice changes are kept;
 a variant that no walk meets is looked for at random, and one that is never met is a failure."""
-import re
+import math
 import random
+import re
 
 import lab as kit
 import torch
@@ -153,14 +154,18 @@ def heads(name, causal, group, queries="S", dtype=BF16):
     def make(d):
         b, h, s, t, e = d["B"], d["H"], d.get("S", 1), d["T"], d["D"]
         q, k, v = rand(b, group * h, s, e), rand(b, h, t, e), rand(b, h, t, e)
+        # some keys, the first and the last among them, get a good part of all weight: one that is lost shows
+        q[..., 0] = e ** 0.5
+        k[..., 0] = 0
+        k[:, :, [0, t - 1, t // 2, *random.sample(range(t), min(t, 5))], 0] = math.log(max(t, 8) / 8)
         kk, vv = (x.double().repeat_interleave(group, 1) for x in (k, v))
         scores = q.double() @ kk.mT * e ** -0.5
         if causal:
             scores = scores.masked_fill(torch.ones(s, t, device="cuda", dtype=torch.bool).triu(1), float("-inf"))
         p = scores.softmax(-1)
         want = p @ vv
-        # the weights in bf16, scores and sums in f32
-        return [q, k, v], want, 2.0 ** -7 * (p @ vv.abs()) + unit(BF16) * want.abs() + 1e-30, BF16
+        # a weight is rounded to bf16, 2^-9 of it at most; scores and sums are f32
+        return [q, k, v], want, (2.0 ** -9 + 2.0 ** -12) * (p @ vv.abs()) + unit(BF16) * want.abs() + 1e-30, BF16
 
     bases = [dict(B=1, H=2, T=t, D=d, **({} if one else {"S": s})) for s, t, d in ((200, 200, 64), (17, 300, 128), (130, 130, 256), (65, 130, 40))]
     limits = dict(B=4, H=8, T=17000, D=256, **({} if one else {"S": 2200}))
