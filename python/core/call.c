@@ -2,6 +2,7 @@
  * their kind, and a session that nobody uses runs it without the GIL. Sessions are kept, as many as ever ran at once; on a GPU each belongs
  * to a stream. */
 #include "python/core/call.h"
+#include "python/core/profile.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -335,9 +336,13 @@ static int run(CoreCallable *c, CoreSession *s, const DLTensor *const *in, const
 	if (core_push_context(s->device, &pushed))
 		return -1;
 	e.message[0] = 0;
-	Py_BEGIN_ALLOW_THREADS
-	rc = tessera_run(s->head, c->graph, in, c->n_in, out, c->n_out, s->stream, &e);
-	Py_END_ALLOW_THREADS
+	if (atomic_load_explicit(&core_profiling, memory_order_relaxed)) {
+		rc = core_profile_run((PyObject *)c, s->head, c->graph, in, c->n_in, out, c->n_out, s->stream, &e);
+	} else {
+		Py_BEGIN_ALLOW_THREADS
+		rc = tessera_run(s->head, c->graph, in, c->n_in, out, c->n_out, s->stream, &e);
+		Py_END_ALLOW_THREADS
+	}
 	core_pop_context(pushed);
 	if (rc)
 		core_raise_tessera(rc, e.message);
