@@ -8,7 +8,9 @@ from typing import Any
 from . import _core
 from .trace import Context, Value
 
-__all__ = ["build", "build_text"]
+__all__ = ["build", "build_text", "places"]
+
+places: dict[str, Any] = {}  # of a compiled file: what gives the Python line of a name in its text; for profiles
 
 
 def build_text(
@@ -27,6 +29,8 @@ def build_text(
     archs = tuple(compiler.native_archs()) if device.startswith("cuda") else ()
     path = compiler.build(text, name=name, archs=archs, weights=weights or {}, options=tuple(options), where=where)
     program = _core.load(str(path), name)
+    if where is not None:
+        places[str(path)] = where
     return _core.Callable(program, 0, list(names))
 
 
