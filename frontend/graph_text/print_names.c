@@ -39,6 +39,7 @@ bool ts_names_in_place(const TsNames *s, const TsNode *n, uint32_t i)
 	if (!lit->def || !is_literal(lit->def)) return false;
 	if (n->op == TS_OP_kernel) return !lit->type.rank; /* the parameter's type decides */
 	if (is_size(s, lit->def)) return true;
+	if (n->op == TS_OP_for) return !lit->type.rank && (lit->type.elem == TS_F32 || lit->type.elem == TS_INT64 || lit->type.elem == TS_BOOL); /* each by itself */
 	if (lit->type.rank || (info->cls != TS_CLS_POINTWISE && n->op != TS_OP_matmul && !info->variadic)) return false;
 	if (i < from) return lit->type.elem == TS_BOOL;
 	for (uint32_t k = from; k < n->nin; k++) {

@@ -22,6 +22,9 @@ PyObject *core_raise(const char *code, const char *fmt, ...) __attribute__((form
 /* The same for the first error that was reported to cx, with its notes and hints, and forgets what was reported. */
 PyObject *core_raise_reported(TsCtx *cx);
 
+/* Gives the exception that is set a `where`, (file, line), unless file is NULL. Returns NULL. */
+PyObject *core_raise_where(const char *file, int line);
+
 /* ---- graph.c ---- */
 
 typedef struct { TsSym file; int line; uint32_t scope; } CorePlace;                /* of a value: the Python line that made it, the loop it lies in */
@@ -37,6 +40,7 @@ typedef struct CoreBuilder {
 	TsGraph *g;
 	TsBlock *block;                 /* where operators go now */
 	uint32_t serial;                /* in the upper half of this builder's value ids */
+	unsigned long owner;            /* the thread that is inside, while busy */
 	bool busy, broken;              /* broken: out of memory or a bug of the compiler cut something short */
 	TS_VEC(CorePlace) places;       /* by value */
 	TS_VEC(CoreLoop) loops;         /* open ones, the innermost last */
@@ -63,6 +67,8 @@ typedef PyObject *(*CoreBody)(CoreBuilder *b, PyObject *args, PyObject *kwargs);
 enum { CORE_NAME_DIM = 1, CORE_NAME_PARAM, CORE_NAME_WEIGHTS, CORE_NAME_LOOP, CORE_NAME_KERNEL, CORE_NAME_CONST };
 /* Runs body under the context's guard, nobody else being inside; errors reported to the context are raised. */
 PyObject *core_enter(CoreBuilder *b, CoreBody body, PyObject *args, PyObject *kwargs);
+/* The same for what works on sizes alone, which an argument's own code (__index__, __iter__) may do while a call reads it. */
+PyObject *core_enter_size(CoreBuilder *b, CoreBody body, PyObject *args, PyObject *kwargs);
 
 /* A value's id as Python sees it, and back: 0 with an exception for what is no id, is of another builder, or of a loop that is over. */
 PyObject *core_id(CoreBuilder *b, TsVal v);

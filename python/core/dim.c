@@ -202,7 +202,7 @@ static PyObject *binary(PyObject *x, PyObject *y, TsInfix op)
 	CoreBuilder *b = builder_of(x, y);
 	if (!b) return PyErr_Occurred() ? NULL : Py_NewRef(Py_NotImplemented);
 	PyObject *both = PyTuple_Pack(2, x, y), *which = PyLong_FromLong(op);
-	PyObject *r = both && which ? core_enter(b, binary_in, both, which) : NULL;
+	PyObject *r = both && which ? core_enter_size(b, binary_in, both, which) : NULL;
 	Py_XDECREF(both);
 	Py_XDECREF(which);
 	return r;
@@ -292,7 +292,7 @@ static PyObject *dim_compare(PyObject *x, PyObject *y, int op)
 	int overflow = 0;              /* by an int that no size reaches */
 	if (equality && PyLong_Check(y) && (PyLong_AsLongLongAndOverflow(y, &overflow), overflow)) return PyBool_FromLong(op == Py_NE);
 	PyObject *both = PyTuple_Pack(2, x, y), *which = PyLong_FromLong(op);
-	PyObject *r = both && which ? core_enter(b, compare_in, both, which) : NULL;
+	PyObject *r = both && which ? core_enter_size(b, compare_in, both, which) : NULL;
 	Py_XDECREF(both);
 	Py_XDECREF(which);
 	return r;

@@ -88,3 +88,16 @@ PyObject *core_raise_reported(TsCtx *cx)
 	ts_diag_reset(cx);
 	return NULL;
 }
+
+PyObject *core_raise_where(const char *file, int line)
+{
+	PyObject *type, *value, *trace, *where = file ? PyUnicode_FromString(file) : NULL;
+	if (!where) return NULL;
+	PyErr_Fetch(&type, &value, &trace);
+	PyErr_NormalizeException(&type, &value, &trace);
+	where = Py_BuildValue("Ni", where, line);
+	if (!where || (value && PyObject_SetAttrString(value, "where", where) < 0)) PyErr_Clear();
+	PyErr_Restore(type, value, trace);
+	Py_XDECREF(where);
+	return NULL;
+}

@@ -16,12 +16,10 @@ static void enter_guarded(void *user)
 	e->result = e->body(e->b, e->args, e->kwargs);
 }
 
-PyObject *core_enter(CoreBuilder *b, CoreBody body, PyObject *args, PyObject *kwargs)
+/* nested: a call from inside of another one of the same thread, by an argument's own code. The guards then lie within each other. */
+static PyObject *enter(CoreBuilder *b, CoreBody body, PyObject *args, PyObject *kwargs, bool nested)
 {
 	Enter e = { b, body, args, kwargs, NULL };
-	if (!b->cx || b->broken) return PyErr_Format(PyExc_RuntimeError, "this graph failed before and is of no use any more");
-	if (b->busy) return PyErr_Format(PyExc_RuntimeError, "this graph is in use by another call");
-	b->busy = true;
 	Py_INCREF((PyObject *)b);
 	bool done = ts_guard(b->cx, enter_guarded, &e);
 	if (!done) {
@@ -33,9 +31,28 @@ PyObject *core_enter(CoreBuilder *b, CoreBody body, PyObject *args, PyObject *kw
 		core_raise_reported(b->cx);
 	}
 	ts_diag_reset(b->cx);
-	b->busy = false;
+	b->busy = nested;
 	Py_DECREF((PyObject *)b);
 	return e.result;
+}
+
+static PyObject *refuse(const CoreBuilder *b)
+{
+	return PyErr_Format(PyExc_RuntimeError, b->busy ? "this graph is in use by another call" : "this graph failed before and is of no use any more"), NULL;
+}
+
+PyObject *core_enter(CoreBuilder *b, CoreBody body, PyObject *args, PyObject *kwargs)
+{
+	if (b->broken || b->busy) return refuse(b);
+	b->busy = true;
+	b->owner = PyThread_get_thread_ident();
+	return enter(b, body, args, kwargs, false);
+}
+
+PyObject *core_enter_size(CoreBuilder *b, CoreBody body, PyObject *args, PyObject *kwargs)
+{
+	if (!b->broken && b->busy && b->owner == PyThread_get_thread_ident()) return enter(b, body, args, kwargs, true);
+	return core_enter(b, body, args, kwargs);
 }
 
 /* ---- arguments ---- */
@@ -246,7 +263,7 @@ WITH_WORDS(call_kernel, core_call_kernel)
 WITH_WORDS(text, core_print)
 WITH_WORDS(param, param_in)
 WITH_WORDS(declare, declare_in)
-WITH_ONE(dim, dim_in)
+static PyObject *builder_dim(PyObject *self, PyObject *size) { return core_enter_size((CoreBuilder *)self, dim_in, size, NULL); }
 WITH_ONE(dim_value, core_dim_value)
 WITH_ONE(type, type_in)
 WITH_ONE(where, core_where)

@@ -32,23 +32,20 @@ static bool take_lines(CoreBuilder *b, PyObject *lines, CoreKernel *k)
 static PyObject *raise_at_line(CoreBuilder *b)
 {
 	TsDiag d = { 0 };
-	PyObject *where = NULL, *type, *value, *trace;
+	const char *file = NULL;
 	uint32_t line, col, i = 0;
+	int python_line = 0;
 	while (ts_diag_get(b->cx, i, &d) && d.kind != TS_DIAG_ERROR) i++;
 	for (i = 0; d.at.file && i < b->texts.n; i++) {
 		const CoreKernel *k = &b->texts.p[i];
 		if (k->source != d.at.file) continue;
 		ts_source_line_col(b->cx, d.at.file, d.at.begin, &line, &col);
-		if (line <= k->n && k->files[line - 1]) where = Py_BuildValue("si", k->files[line - 1], k->lines[line - 1]);
+		if (line > k->n) continue;
+		file = k->files[line - 1];
+		python_line = k->lines[line - 1];
 	}
 	core_raise_reported(b->cx);
-	if (!where) return NULL;
-	PyErr_Fetch(&type, &value, &trace);
-	PyErr_NormalizeException(&type, &value, &trace);
-	if (value && PyObject_SetAttrString(value, "where", where) < 0) PyErr_Clear();
-	PyErr_Restore(type, value, trace);
-	Py_DECREF(where);
-	return NULL;
+	return core_raise_where(file, python_line);
 }
 
 static bool take_names(CoreBuilder *b, const TsTree *file)

@@ -47,6 +47,61 @@ static void copy_block(CoreBuilder *b, const TsBlock *from, const uint8_t *need,
 	}
 }
 
+/* ---- sizes that a call can find ---- */
+
+typedef struct { CoreBuilder *b; uint8_t *found; TsSym missing; CorePlace at; } Solve;
+
+static uint32_t see_leaf(void *user, TsDimKind k, int64_t v)
+{
+	Solve *s = user;
+	if (k != TS_DX_SYMBOL || s->found[v] || s->missing) return 0;
+	TsSym name = ts_dim_symbol_info(s->b->m->dims, (uint32_t)v)->name;
+	uintptr_t *kind = ts_map_find(&s->b->names, name);
+	if (kind && *kind == CORE_NAME_DIM) s->missing = name;
+	return 0;
+}
+
+static uint32_t see_node(void *user, TsDimKind k, uint32_t a, uint32_t b) { (void)user; (void)k; (void)a; (void)b; return 0; }
+
+static void see(Solve *s, const TsNode *n, TsDim d)
+{
+	bool before = s->missing != NULL;
+	ts_dim_visit(s->b->m->dims, d, &(TsDimVisitor){ s, see_leaf, see_node });
+	if (!before && s->missing && n->nout) s->at = s->b->places.p[n->out[0]];
+}
+
+static void see_block(Solve *s, const TsBlock *block)
+{
+	for (uint32_t i = 0; i < block->nodes.n; i++) {
+		const TsNode *n = block->nodes.p[i];
+		const TsOpInfo *op = ts_op_info(s->b->cx, n->op);
+		const TsType *t = n->op == TS_OP_param ? &ts_val(s->b->g, n->out[0])->type : NULL;
+		for (int k = 0; t && k < t->rank; k++) see(s, n, t->dim[k]);
+		if (n->op == TS_OP_dim) see(s, n, n->dim);
+		for (uint32_t k = 0; n->attr && k < op->nattr; k++)
+			for (uint32_t j = 0; !n->attr[k].none && (op->attr[k].kind == TS_A_DIM || op->attr[k].kind == TS_A_DIMS) && j < n->attr[k].n; j++) see(s, n, n->attr[k].dims[j]);
+		if (n->loop) see_block(s, &n->loop->body);
+	}
+}
+
+/* A call finds a size where it stands alone, or with a constant factor, in some input. */
+static bool is_solved(CoreBuilder *b, const TsGraph *g)
+{
+	Solve s = { .b = b, .found = ts_alloc(b->m->arena, ts_dim_symbol_count(b->m->dims) + 1) };
+	int64_t c;
+	uint32_t k;
+	for (uint32_t i = 0; i < g->params.n; i++) {
+		const TsType *t = &ts_val(b->g, g->params.p[i])->type;
+		for (int a = 0; a < t->rank; a++)
+			if (ts_dim_is_scaled_symbol(b->m->dims, t->dim[a], &c, &k)) s.found[k] = 1;
+	}
+	see_block(&s, &g->body);
+	if (!s.missing) return true;
+	core_raise("E_UNSOLVED_DIM", "the size %s cannot be found from the inputs\n  hint: %s must stand alone, or with a constant factor, in the shape of one", s.missing, s.missing);
+	core_raise_where(s.at.file, s.at.line);
+	return false;
+}
+
 /* ---- arguments ---- */
 
 static bool take_params(CoreBuilder *b, PyObject *params, TsGraph *g)
@@ -176,7 +231,7 @@ PyObject *core_print(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 	TsBlock rest = { 0 };
 	copy_block(b, &b->g->body, need, &rest);
 	for (uint32_t i = 0; i < rest.nodes.n; i++) ts_push(b->m->arena, &g->body.nodes, rest.nodes.p[i]);
-	return print(b, g);
+	return is_solved(b, g) ? print(b, g) : NULL;
 }
 
 /* ---- names in what was printed last ---- */
