@@ -246,7 +246,7 @@ def host_array(array: Any) -> Host:
     t = _core.as_tensor(array)
     if t.device != "cpu":
         t = t._copy_to("cpu")
-    return t.dtype, tuple(t.shape), memoryview(t.tobytes())
+    return str(t.dtype), tuple(t.shape), memoryview(t.tobytes())
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, Host]) -> None:
@@ -271,7 +271,7 @@ def write_safetensors(path: Path, arrays: Mapping[str, Host]) -> None:
 # ---- what others call -----------------------------------------------------------------------------------------------
 
 
-def _gpu_words(archs: Sequence[str]) -> tuple[list[str], str]:
+def gpu_words(archs: Sequence[str]) -> tuple[list[str], str]:
     """The options for GPUs, and what of this machine they bring into the artifact."""
     if not archs:
         return [], ""
@@ -298,7 +298,7 @@ def build(
     compiler. CompileError with the compiler's diagnostics when it refuses.
     """
     archs = check_archs(archs)
-    words, tool = _gpu_words(archs)
+    words, tool = gpu_words(archs)
     sets = {s: {n: host_array(a) for n, a in arrays.items()} for s, arrays in (weights or {}).items()}
     parts: list[str | bytes] = [tsc_identity(), name, text, ",".join(archs), tool, "\0".join(options)]
     for s, arrays in sets.items():

@@ -310,7 +310,7 @@ class Function:
         name = self.__name__ if self.__name__.isidentifier() else "f"
         while name in taken:
             name += "_"
-        context = trace.Context(name)
+        context = self._context(name)
         with trace.entered(context):
             for size, k in multiples.items():
                 context.builder.declare(size, multiple_of=k)
@@ -334,6 +334,10 @@ class Function:
                 raise GraphTypeError(f"{self.__name__} gives {type(out).__name__}, and no tensor")
             results = self._named(context, found, taken | {context.name})
         return context, results, out_tree
+
+    def _context(self, name: str) -> trace.Context:
+        """The graph to trace into."""
+        return trace.Context(name)
 
     def _named(
         self, context: trace.Context, found: Sequence[tuple[str, Any]], taken: set[str]

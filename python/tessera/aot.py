@@ -1,0 +1,475 @@
+"""Ahead of time: a function as a folder that runs with no Python, no library and no compiler.
+
+    ts.aot.compile(layer, example_inputs=[x, weights], output_path="deployment/", target_archs=["sm_80", "sm_90"],
+                   embed=["weights"])
+    model = ts.aot.load("deployment/")
+
+The folder holds the shared object (code for every x86-64 and for the GPUs named; it needs nothing), its C header and
+``tessera/*.h``, the model as text and as a pack for other targets, the weights, a manifest, and a C program with a
+Makefile. Sizes that annotations name stay open; the others are those of the examples.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import _core, trace
+from . import compile as compiler
+from .dtypes import as_dtype
+from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError
+from .tree import flatten, unflatten
+
+__all__ = ["Deployed", "compile", "load"]
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+WEIGHTS = "W"  # what the text calls them
+WEIGHTS_FILE = "weights.safetensors"
+
+
+def compile(
+    fn: Any,
+    example_inputs: Sequence[Any] | Mapping[str, Any] = (),
+    output_path: str | os.PathLike[str] = "",
+    target_archs: Iterable[str] | None = None,
+    *,
+    embed: Iterable[str] = (),
+    name: str | None = None,
+    options: Sequence[str] = (),
+    quiet: bool = False,
+) -> Deployed:
+    """Compiles a function into the folder ``output_path``, and gives what ``ts.aot.load`` gives of it.
+
+    Args:
+        fn: a ``@ts.function``, what ``ts.jit`` gives, a ``ts.Module``, or a plain function.
+        example_inputs: arguments, in order or by name. Their types count, and the sizes that no annotation leaves
+            open. Of embedded arguments the elements count too.
+        output_path: a folder, made if need be. Files of an earlier compile are replaced.
+        target_archs: GPUs, such as ``["sm_80", "sm_90"]``; code for CPUs is always there. None: the GPUs of this
+            machine.
+        embed: names of arguments whose examples go into the file as weights. Others stay inputs. The parameters of a
+            module and arrays that the function takes from outside always go in.
+        name: of the model, a C identifier; the function's where none is given.
+        options: more options for the compiler.
+        quiet: do not say which inputs there are.
+
+    Raises:
+        TypeError: an argument is missing or of another kind than the annotation wants.
+        ValueError: sizes that do not fit, an unknown architecture, a name in ``embed`` that is no argument.
+        CompileError: the compiler refuses the graph.
+    """
+    archs = compiler.native_archs() if target_archs is None else compiler.check_archs(target_archs)
+    if not os.fspath(output_path):
+        raise ArgumentValueError("aot.compile: output_path names no folder")
+    if name is not None and not (name.isidentifier() and name.isascii() and len(name) <= 100):
+        raise ArgumentValueError(f"aot.compile: the name is a C identifier, not '{name}'")
+    model = _traced(fn, example_inputs, (embed,) if isinstance(embed, str) else tuple(embed), name)
+    out = Path(output_path)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".tessera-", dir=out) as tmp:
+        folder = Path(tmp)
+        _write(folder, model, archs, options)
+        _move(folder, out)
+    if not quiet:
+        for line in model.notes():
+            print(f"tessera: {line}", file=sys.stderr)
+    return load(out)
+
+
+# ---- tracing --------------------------------------------------------------------------------------------------------
+
+
+class _Context(trace.Context):
+    """A graph in which the embedded arguments, parameters and captured arrays are tensors of a weight file."""
+
+    def __init__(self, name: str, given: dict[str, Any]) -> None:
+        super().__init__(name)
+        self.given = given  # name of an embedded argument's tensor -> the tensor
+        self.weights: dict[str, Any] = {}
+        self.result_types: list[tuple[str, tuple[Any, ...]]] = []
+
+    def param(self, name: str, dtype: Any, dims: Sequence[Any]) -> trace.Value:
+        if name in self.given:
+            return self._weight(name, as_dtype(dtype), self.given[name])
+        return super().param(name, dtype, dims)
+
+    def hidden(self, name: str, dtype: Any, dims: Sequence[Any], source: Any) -> trace.Value:
+        if callable(source):
+            raise GraphTypeError(f"'{name}' is made anew at each call, which no file can do: make it an input")
+        name = self.fresh_name(name)
+        while name in self.weights:
+            name += "_"
+        return self._weight(name, as_dtype(dtype), source)
+
+    def _weight(self, name: str, dtype: Any, tensor: Any) -> trace.Value:
+        if not self.weights:
+            self.builder.weights_file(WEIGHTS, WEIGHTS_FILE)
+        self.weights[name] = tensor
+        ident = self.builder.weight(WEIGHTS, name, dtype.name, tuple(_core.as_tensor(tensor).shape))
+        return trace.Value(self, ident, trace.Record("parameter", name, (), tensor, None, ("", 0)))
+
+    def text(self, results: Sequence[tuple[str, trace.Value]], policy: dict[str, Any] | None = None) -> str:
+        self.result_types = [(v.dtype.name, v.shape) for _, v in results]
+        return super().text(results, policy)
+
+
+class _Model:
+    """A traced function, and all that goes into the folder."""
+
+    def __init__(self, compiled: Any, tree: Any, embedded: set[str], examples: Mapping[str, Any]) -> None:
+        self.name = compiled.context.name
+        self.context, self.text = compiled.context, compiled.text
+        self.results: list[str] = list(compiled.results)
+        self.arguments = [(n, part) for n, part in tree if n not in embedded]
+        self.out_tree = compiled.out_tree
+        self.inputs = [
+            (v.record.name, v.dtype.name, [d if isinstance(d, int) else str(d) for d in v.shape])
+            for v in self.context.params
+        ]
+        self.example_shapes = {n: _shape(examples[n]) for n, _, _ in self.inputs}
+        self.weights: dict[str, Any] = self.context.weights
+
+    def notes(self) -> Iterator[str]:
+        """What may surprise: which arguments of tensors stay inputs."""
+        for argument, part in self.arguments:
+            if part[0] in ("dict", "list", "object"):
+                n = sum(1 for i, _, _ in self.inputs if i.startswith(argument + "."))
+                yield (
+                    f"{self.name}: the {n} tensors of '{argument}' are inputs of the compiled model; "
+                    f'embed=["{argument}"] puts the examples into the file as weights'
+                )
+
+
+def _shape(example: Any) -> list[int]:
+    return [] if isinstance(example, (int, float)) else list(_core.as_tensor(example).shape)
+
+
+def _function(fn: Any) -> tuple[Any, tuple[Any, ...]]:
+    """The traceable function, and the arguments that go before the examples: a module is its own first one."""
+    from .function import Function
+    from .module import CompiledModule, Module
+
+    if isinstance(fn, (Module, CompiledModule)):
+        module = fn if isinstance(fn, Module) else fn.module
+        own = None if isinstance(fn, Module) else fn.function
+        forward = Function(
+            type(module).forward,
+            policy=own.policy if own else None,
+            options=own.options if own else (),
+            name=type(module).__name__,
+        )
+        return forward, (module,)
+    if isinstance(fn, Function):
+        return fn, ()
+    if callable(fn):
+        return Function(fn), ()
+    raise ArgumentTypeError(f"aot.compile: wanted a function, found {type(fn).__name__}", "E_ARGUMENTS")
+
+
+def _traced(fn: Any, examples: Any, embed: Sequence[str], name: str | None) -> _Model:
+    from .function import Compiled
+
+    function, before = _function(fn)
+    args, kwargs = ((), dict(examples)) if isinstance(examples, Mapping) else (tuple(examples), {})
+    function = copy.copy(function)
+    function._variants, function._fast = {}, None
+    plan = function._prepare()
+    names = [n for n, _, _ in plan]
+    unknown = [e for e in embed if e not in names]
+    if unknown:
+        raise ArgumentValueError(
+            f"aot.compile: embed names '{unknown[0]}', which is no argument of {function.__name__}: there are "
+            + ", ".join(names)
+        )
+    embedded = {*embed, *(names[: len(before)])}
+    values = function._bind((*before, *args), kwargs)
+    leaves: list[Any] = []
+    tensors: list[Any] = []
+    tree: list[tuple[str, Any]] = []
+    given: dict[str, Any] = {}
+    for i, (argument, hint, _) in enumerate(plan):
+        at = len(leaves)
+        tree.append((argument, function._argument(argument, hint, values[argument], leaves, tensors)))
+        if before and i == 0:  # the module: its parameters have the names of its state
+            for leaf in leaves:
+                own = leaf.name.partition(".")[2]
+                leaf.name = leaf.name if own.partition(".")[0] in names else own
+        if argument in embedded:
+            given |= {leaf.name: t for leaf, t in zip(leaves[at:], tensors[at:], strict=True)}
+    _close_sizes(leaves, given)
+    function._context = lambda title: _Context(title, given)
+    if name is not None:
+        function.__name__ = name
+    compiled = Compiled(function, leaves, tuple(tree))
+    return _Model(compiled, tree, embedded, {leaf.name: t for leaf, t in zip(leaves, tensors, strict=True)})
+
+
+def _close_sizes(leaves: Sequence[Any], given: Mapping[str, Any]) -> None:
+    """A size that an embedded tensor has is known, wherever it is named."""
+    known: dict[str, int] = {}
+    for leaf in leaves:
+        if leaf.name not in given:
+            continue
+        shape = tuple(_core.as_tensor(given[leaf.name]).shape)
+        if len(shape) != len(leaf.dims):
+            text = f"argument '{leaf.name}': wanted rank {len(leaf.dims)}, found {list(shape)}"
+            raise ArgumentValueError(text, "E_RANK")
+        for d, n in zip(leaf.dims, shape, strict=True):
+            if isinstance(d, str) and str(d).isidentifier() and known.setdefault(str(d), n) != n:
+                raise ArgumentValueError(f"argument '{leaf.name}': '{d}' is {known[str(d)]}, found {n}", "E_SIZE")
+    for leaf in leaves:
+        leaf.dims = tuple(_closed(d, known) for d in leaf.dims)
+        if leaf.name in given:
+            shape = tuple(_core.as_tensor(given[leaf.name]).shape)
+            for d, n in zip(leaf.dims, shape, strict=True):
+                if isinstance(d, int) and d != n:
+                    raise ArgumentValueError(f"argument '{leaf.name}': wanted a size of {d}, found {n}", "E_SIZE")
+
+
+def _closed(d: Any, known: Mapping[str, int]) -> Any:
+    if not isinstance(d, str) or not known:
+        return d
+    if str(d) in known:
+        return known[str(d)]
+    if str(d).isidentifier():
+        return d
+    free: list[str] = []
+
+    def size(n: str) -> int:
+        if n not in known:
+            free.append(n)
+        return known.get(n, 1)
+
+    value = trace.evaluate_size(str(d), size)
+    if not free:
+        return int(value)
+    import re
+
+    return re.sub(r"[A-Za-z_]\w*", lambda m: str(known.get(m[0], m[0])), str(d))
+
+
+# ---- the folder -----------------------------------------------------------------------------------------------------
+
+
+def _write(folder: Path, model: _Model, archs: Sequence[str], options: Sequence[str]) -> None:
+    from ._aot_c import example_c, makefile
+
+    name = model.name
+    source = folder / f"{name}.tg"
+    source.write_text(model.text)
+    if model.weights:
+        compiler.write_safetensors(
+            folder / WEIGHTS_FILE, {n: compiler.host_array(t) for n, t in model.weights.items()}
+        )
+    gpu, _ = compiler.gpu_words(archs)
+    compiler.run_tsc([source, "-o", folder / f"{name}.so", "--name", name, *gpu, *options], name=name, text=model.text)
+    outside = ["--weights", "external"] if model.weights else []
+    compiler.run_tsc([source, "-o", folder / f"{name}.tsr", "--name", name, *outside], name=name, text=model.text)
+    shutil.copytree(compiler.headers() / "tessera", folder / "tessera")
+    program = _core.load(os.fspath(folder / f"{name}.so"), name)
+    manifest = _manifest(model, archs, program)
+    (folder / "example.c").write_text(example_c(name, manifest))
+    (folder / "Makefile").write_text(makefile(name))
+    (folder / "load.py").write_text(_LOADER.format(name=name))
+    manifest["files"] = {
+        p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": _sha256(p)}
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+_LOADER = '''"""The model in Python: `from load import model`. C and C++ programs take {name}.h; example.c is one."""
+
+from pathlib import Path
+
+import tessera as ts
+
+model = ts.aot.load(Path(__file__).parent)
+
+if __name__ == "__main__":
+    print(model)
+'''
+
+
+def _manifest(model: _Model, archs: Sequence[str], program: Any) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "name": model.name,
+        "producer": f"tessera {_core.version}",
+        "architectures": ["x86-64", *archs],
+        "dims": {n: {"min": low, "max": high, "multiple_of": m} for n, low, high, m in program.dims},
+        "inputs": [
+            {"name": n, "dtype": t, "shape": dims, "example": model.example_shapes[n]} for n, t, dims in model.inputs
+        ],
+        "outputs": [
+            {"name": n, "dtype": t, "shape": dims}
+            for n, (t, dims) in zip(model.results, _outputs(model), strict=True)
+        ],
+        "arguments": [{"name": n, "tree": _to_json(part)} for n, part in model.arguments],
+        "results": _to_json(model.out_tree),
+        "weights": [
+            {"name": n, "dtype": str(t.dtype), "shape": list(t.shape)}
+            for n, t in ((n, _core.as_tensor(w)) for n, w in model.weights.items())
+        ],
+    }
+
+
+def _outputs(model: _Model) -> list[tuple[str, list[Any]]]:
+    found = model.context.result_types
+    return [(t, [d if isinstance(d, int) else str(d) for d in dims]) for t, dims in found]
+
+
+def _sha256(path: Path) -> str:
+    h = hashlib.sha256()
+    with open(path, "rb") as f:
+        while part := f.read(1 << 20):
+            h.update(part)
+    return h.hexdigest()
+
+
+def _move(folder: Path, out: Path) -> None:
+    """Everything into its place, the manifest last; what an earlier compile left of files that are no more goes."""
+    old = _read_manifest(out, missing=True)
+    names = [p.relative_to(folder) for p in sorted(folder.rglob("*")) if p.is_file()]
+    (out / MANIFEST).unlink(missing_ok=True)
+    for name in sorted(names, key=lambda n: n.name == MANIFEST):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(folder / name, out / name)
+    for gone in set(old.get("files", {})) - {n.as_posix() for n in names}:
+        path = (out / gone).resolve()
+        if path.is_relative_to(out.resolve()):
+            path.unlink(missing_ok=True)
+
+
+# ---- trees as JSON --------------------------------------------------------------------------------------------------
+
+
+def _to_json(key: Any) -> Any:
+    """The structure of an argument or result: null for what is not in the file, a module as a dict of its parts."""
+    kind = key[0]
+    if kind == "leaf":
+        return "tensor"
+    if kind == "static":
+        return {"static": key[2] if isinstance(key[2], (bool, int, float, str, type(None))) else repr(key[2])}
+    if kind == "dict":
+        return {"dict": {str(k): _to_json(sub) for k, sub in key[2]}}
+    if kind == "list":
+        return {"tuple" if issubclass(key[1], tuple) else "list": [_to_json(sub) for sub in key[2]]}
+    return _to_json(key[2])
+
+
+def _to_key(tree: Any) -> Any:
+    if tree == "tensor":
+        return ("leaf",)
+    ((kind, parts),) = tree.items()
+    if kind == "static":
+        return ("static", type(parts), parts)
+    if kind == "dict":
+        return ("dict", dict, tuple((k, _to_key(sub)) for k, sub in parts.items()))
+    return ("list", tuple if kind == "tuple" else list, tuple(_to_key(sub) for sub in parts))
+
+
+def _names(key: Any, name: str) -> Iterator[str]:
+    if key[0] == "leaf":
+        yield name
+    elif key[0] == "dict":
+        for k, sub in key[2]:
+            yield from _names(sub, f"{name}.{k}")
+    elif key[0] == "list":
+        for i, sub in enumerate(key[2]):
+            yield from _names(sub, f"{name}.{i}")
+
+
+# ---- running it from Python -----------------------------------------------------------------------------------------
+
+
+class Deployed:
+    """A compiled folder, called like the function that it was made of, without the arguments that are embedded."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.path, self.manifest = folder, manifest
+        self.name: str = manifest["name"]
+        self.inputs: list[str] = [i["name"] for i in manifest["inputs"]]
+        self.outputs: list[str] = [o["name"] for o in manifest["outputs"]]
+        self._arguments = [(a["name"], _to_key(a["tree"])) for a in manifest["arguments"]]
+        self._results = _to_key(manifest["results"])
+        self.program = _core.load(os.fspath(folder / f"{self.name}.so"), self.name)
+        self._call = _core.Callable(self.program, 0, self.inputs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        wanted = [(n, key) for n, key in self._arguments if key[0] != "static"]
+        if len(args) > len(wanted):
+            raise ArgumentTypeError(f"{self.name}: wanted {len(wanted)} arguments, found {len(args)}", "E_ARGUMENTS")
+        values = dict(zip((n for n, _ in wanted), args))
+        twice = [k for k in kwargs if k in values or k not in dict(wanted)]
+        if twice:
+            what = "is given twice" if twice[0] in values else "is no argument"
+            raise ArgumentTypeError(f"{self.name}: '{twice[0]}' {what}", "E_ARGUMENTS")
+        values |= kwargs
+        tensors: dict[str, Any] = {}
+        for n, key in wanted:
+            if n not in values:
+                raise ArgumentTypeError(f"{self.name}: argument '{n}' is missing", "E_ARGUMENTS")
+            tensors |= self._take(n, key, values[n])
+        out = self._call(*(tensors[n] for n in self.inputs))
+        return unflatten(self._results, iter(out if isinstance(out, tuple) else (out,)))
+
+    def _take(self, name: str, key: Any, value: Any) -> dict[str, Any]:
+        if key[0] == "leaf":
+            return {name: value}
+        found: list[tuple[str, Any]] = []
+        flatten(value, name, found)
+        tensors = dict(found)
+        missing = [n for n in _names(key, name) if n not in tensors]
+        if missing:
+            raise ArgumentTypeError(f"{self.name}: argument '{missing[0]}' is missing", "E_ARGUMENTS")
+        return tensors
+
+    def __repr__(self) -> str:
+        def text(t: dict[str, Any]) -> str:
+            return f"{t['name']}: {t['dtype']}[{', '.join(map(str, t['shape']))}]"
+
+        m = self.manifest
+        return f"{self.name}({', '.join(map(text, m['inputs']))}) -> ({', '.join(map(text, m['outputs']))})"
+
+
+def _read_manifest(folder: Path, missing: bool = False) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise ValueError(f"format {manifest.get('format') if isinstance(manifest, dict) else None}")
+    except FileNotFoundError:
+        if missing:
+            return {}
+        raise
+    except ValueError as error:
+        if missing:
+            return {}
+        raise GraphValueError(f"aot.load: '{folder / MANIFEST}' is no manifest of this version: {error}") from None
+    return manifest
+
+
+def load(path: str | os.PathLike[str]) -> Deployed:
+    """The model of a folder that ``ts.aot.compile`` wrote.
+
+    Raises:
+        OSError: there is no such folder.
+        ValueError: the folder is of another version, or a file is not the one that was written.
+    """
+    folder = Path(path).absolute()
+    manifest = _read_manifest(folder)
+    so = f"{manifest['name']}.so"
+    recorded = manifest["files"][so]
+    if (folder / so).stat().st_size != recorded["bytes"]:
+        raise GraphValueError(f"aot.load: '{folder / so}' is not the file that was written: its size differs")
+    return Deployed(folder, manifest)
