@@ -124,6 +124,8 @@ uint8_t *core_alloc(DLDevice d, uint64_t bytes)
 		PyErr_Format(PyExc_MemoryError, "no memory for %llu bytes", (unsigned long long)bytes);
 		return NULL;
 	}
+	if (!core_on_host(d) && !core_cuda())
+		return NULL; /* in a forked child what is kept is of no use */
 	pthread_mutex_lock(&p->lock);
 	uint8_t *memory = take_kept(p, class, held);
 	if (memory)

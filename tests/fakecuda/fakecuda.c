@@ -462,7 +462,7 @@ static int32_t EventCreate(TsCuHandle *event, uint32_t flags)
 	e->context = current;
 	g.live++;
 	*event = e;
-	END(flags ? TS_CU_INVALID_VALUE : 0);
+	END(flags & ~2u ? TS_CU_INVALID_VALUE : 0); /* 2: without a time */
 }
 static int32_t EventDestroy(TsCuHandle event)
 {
@@ -717,12 +717,40 @@ static int32_t GraphDestroy(TsCuHandle graph)
 	END(rc);
 }
 
+/* ---- what the Python package calls beside the runtime ---- */
+
+static int32_t DeviceTotalMem(size_t *bytes, int32_t device)
+{
+	BEGIN("cuDeviceTotalMem", false);
+	*bytes = (size_t)1 << 30;
+	END(device < 0 || device >= g.n_devices ? TS_CU_INVALID_DEVICE : 0);
+}
+static int32_t StreamWaitEvent(TsCuHandle stream, TsCuHandle event, uint32_t flags)
+{
+	BEGIN("cuStreamWaitEvent", true);
+	NEED_CONTEXT;
+	if (stream && ((Stream *)stream)->capturing)
+		END(misuse("a stream that is captured waits for one that is not", CAPTURE_UNSUPPORTED));
+	END(!((Event *)event)->at || flags ? TS_CU_INVALID_VALUE : 0);
+}
+static int32_t MemcpyHtoDAsync(TsCuPtr to, const void *from, size_t bytes, TsCuHandle stream)
+{
+	(void)stream;
+	BEGIN("cuMemcpyHtoDAsync", true);
+	NEED_CONTEXT;
+	if (!inside(to, bytes))
+		END(misuse("a copy to no device memory", TS_CU_INVALID_VALUE));
+	memcpy((void *)(uintptr_t)to, from, bytes);
+	END(0);
+}
+
 EXPORT int32_t cuGetProcAddress_v2(const char *name, void **out, int32_t version, uint64_t flags, int32_t *found)
 {
 	static const struct { const char *name; void *function; } all[] = {
 #define F(name, args) { "cu" #name, (void *)name },
 		TS_CUDA_FUNCTIONS(F)
 #undef F
+		{ "cuDeviceTotalMem", (void *)DeviceTotalMem }, { "cuStreamWaitEvent", (void *)StreamWaitEvent }, { "cuMemcpyHtoDAsync", (void *)MemcpyHtoDAsync },
 	};
 	BEGIN("cuGetProcAddress", false);
 	*out = NULL;
