@@ -76,11 +76,11 @@ class Row:
     name: str
     count: int = 0
     ns: int = 0
+    inside: int = 0  # of a call's time: in kernels
     flops: int = 0
     bytes: int = 0
     least: float = 0.0  # seconds that the machine's peaks ask for, of the kernels whose work is known
     known: bool = False
-    text: str = ""
 
     def add(self, e: Event, peak: Peak | None) -> None:
         self.count += 1
@@ -160,20 +160,27 @@ class Profile:
         for e in self.calls if by == "call" else self.kernels:
             row = rows.setdefault(keys[by](e), Row(keys[by](e)))
             row.add(e, None if by == "call" else peak_of(e.device))
-            row.text = row.text or e.variant
+        if by == "call":
+            line_of = {e.call: rows[keys[by](e)] for e in self.calls}
+            for e in self.kernels:
+                line_of[e.call].inside += e.duration_ns
         return sorted(rows.values(), key=lambda r: -r.ns)
 
     def table(self, by: str = "kernel", limit: int = _LINES) -> str:
-        """The sums as text: count, time, share, operations, bytes, and the percentage of the roofline."""
+        """The sums as text: count, time, share, operations, bytes, and the percentage of the roofline; of calls, the
+        time in kernels and the host's."""
         rows = self.rows(by)
         total = sum(r.ns for r in rows) or 1
-        lines = [("what", "count", "time", "share", "FLOP", "FLOP/s", "bytes", "B/s", "roofline")]
+        head: tuple[str, ...] = ("FLOP", "FLOP/s", "bytes", "B/s", "roofline")
+        lines = [("what", "count", "time", "share", *(("kernels", "host") if by == "call" else head))]
         for r in rows[:limit]:
-            work = ("", "", "", "")
-            if by != "call" and r.ns and (r.flops or r.bytes):
+            work: tuple[str, ...] = ("", "", "", "")
+            if r.ns and (r.flops or r.bytes):
                 work = (_si(r.flops), _si(1e9 * r.flops / r.ns), _si(r.bytes), _si(1e9 * r.bytes / r.ns))
-            share = "" if r.roofline is None else f"{r.roofline:.1f} %"
-            lines.append((_short(r.name), str(r.count), _time(r.ns), f"{100 * r.ns / total:.1f} %", *work, share))
+            last = (*work, "" if r.roofline is None else f"{r.roofline:.1f} %")
+            if by == "call":
+                last = (_time(r.inside), _time(max(r.ns - r.inside, 0)))
+            lines.append((_short(r.name), str(r.count), _time(r.ns), f"{100 * r.ns / total:.1f} %", *last))
         text = _aligned(lines)
         if len(rows) > limit:
             text += f"\nand {len(rows) - limit} more"
@@ -188,7 +195,8 @@ class Profile:
         count = f"{len(calls)} calls, {len(kernels)} kernels on {', '.join(devices)}"
         parts = [f"{count}: {_time(host)} in calls, {_time(inside)} in kernels"]
         parts += [p.text for p in map(peak_of, devices) if p is not None]
-        return "\n".join([*parts, "", "by kernel", self.table("kernel"), "", "by line", self.table("line")])
+        tables = ("by kernel", "kernel"), ("by line", "line"), ("calls by line", "call")
+        return "\n".join([*parts, *(t for title, by in tables for t in ("", title, self.table(by)))])
 
     def export_chrome_trace(self, path: str | os.PathLike[str]) -> None:
         """Writes the events as JSON in the Trace Event Format, which Perfetto and chrome://tracing open. Kernels of the

@@ -236,3 +236,28 @@ def test_fork(run):
         assert os.waitpid(pid, 0)[1] == 0
         assert f(g).tobytes() == want
     """)
+
+
+def test_profile(run):
+    """Launches of a profiled call, between events that lie a millisecond apart on this driver."""
+    run("""
+        f = _core.Callable(_core.load(artifact), "chain")
+        g = floats(4, 16)._copy_to("cuda")
+        want, seen = f(g).tobytes(), []
+        events = count("cuEventRecord")
+        _core.profile_listen(lambda *said: seen.append(said))
+        assert f(g).tobytes() == want
+        _core.profile_listen(None)
+        assert f(g).tobytes() == want and len(seen) == 1
+        callable, device, begin, end, launches = seen[0]
+        assert callable is f and device == "cuda:0" and begin < end
+        assert [x[0] for x in launches] == ["load", "layer", "layer", "layer", "store"]
+        assert [x[1] for x in launches] == ["", "t layer", "t layer", "t layer", ""]
+        assert [x[5:8] for x in launches] == [(-1, -1, -1)] + [(128, 256, 256)] * 3 + [(-1, -1, -1)]
+        assert all(x[9] == 1000000 for x in launches)
+        at = begin
+        for x in launches:
+            assert x[8] >= at
+            at = x[8] + x[9]
+        assert count("cuEventRecord") >= events + 10 and count("cuEventDestroy") >= 10 and count("cuLaunchHostFunc") == 1
+    """)
