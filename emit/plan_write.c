@@ -194,14 +194,16 @@ static void add_binds(Writer *w, const TsGraph *g, TsPlanEntry *pe)
 
 static void add_checks(Writer *w, const TsGraph *g, TsPlanEntry *pe)
 {
+	static const char *const wrong[] = { [TS_CHECK_EQ] = "%s: {0} and {1} differ", [TS_CHECK_LE] = "%s: {0} is more than {1}",
+		[TS_CHECK_DIVIDES] = "%s: {0} is not a multiple of {1}" };
 	pe->check = ts_plan_next_check(w->b);
 	for (uint32_t i = 0; i < g->checks.n; i++) {
 		const TsCheck *c = &g->checks.p[i];
 		uint32_t l = ts_plan_size(w, c->cond_lhs), r = ts_plan_size(w, c->cond_rhs), e;
 		if (c->kind == TS_CHECK_EQ) e = ts_plan_op(w->b, TS_EX_EQ, l, r);
 		else if (c->kind == TS_CHECK_LE) e = ts_plan_op(w->b, TS_EX_LE, l, r);
-		else e = ts_plan_op(w->b, TS_EX_EQ, ts_plan_op(w->b, TS_EX_MOD, r, l), ts_plan_const(w->b, 0));
-		ts_plan_add_check(w->b, e, c->text, l, r);
+		else e = ts_plan_op(w->b, TS_EX_EQ, ts_plan_op(w->b, TS_EX_MOD, l, r), ts_plan_const(w->b, 0));
+		ts_plan_add_check(w->b, e, ts_printf(w->m->arena, wrong[c->kind], c->text), l, r);
 		pe->n_checks++;
 	}
 }

@@ -245,6 +245,7 @@ TsReal ts_materialise(TsTl *t, TsVal v)
 		ts_materialise(t, n->in[0]);
 		if (!ts_view_of(t, n, &r)) {
 			r = new_work(t, v);
+			ts_compact_strides(t, &ts_val(t->g, v)->type, r.stride); /* not as its readers would like best: the bytes lie in the operand's order */
 			TsReal flat = r; /* the operand's elements in order, through its own shape */
 			ts_compact_strides(t, &ts_val(t->g, n->in[0])->type, flat.stride);
 			ts_materialise(t, n->in[0]);

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core, trace
+from ._ops import TABLE
 from .dtypes import as_dtype
 from .errors import ArgumentTypeError, DeviceError, GraphTypeError, GraphValueError, TesseraError
 from .interop import as_kind
@@ -142,30 +143,32 @@ def _compile_op(name: str, slots: list[Any], attrs: tuple[tuple[str, Any], ...],
 
     context = trace.Context("op_" + name)
     values: list[Any] = []
+    words = TABLE[name][0].replace("?", "").split()
     with trace.entered(context):
         for i, slot in enumerate(slots):
+            word = f"{words[0][:-1]}{i}" if words and words[0].endswith("*") else words[i]
             if slot is None:
                 values.append(None)
             elif slot == "number":
-                values.append(context.param(f"x{i}", "int64" if name == "attention" and i == 5 else literal, ()))
+                values.append(context.param(word, "int64" if name == "attention" and i == 5 else literal, ()))
             elif slot[0] == "baked":
                 values.append(slot[1])
             else:
-                values.append(context.param(f"x{i}", slot[0], slot[1]))
+                values.append(context.param(word, slot[0], slot[1]))
         out = context.op(name, tuple(values), attrs)
     results = [("y", out)] if not isinstance(out, tuple) else [(f"y{i}", o) for i, o in enumerate(out)]
     return build(context, results, device)
 
 
-def run(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A function made of operators, on data, as one graph."""
+def run(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], known: bool = False) -> Any:
+    """A function made of operators, on data, as one graph; ``known``: for the very sizes."""
     leaves: list[tuple[str, Any]] = []
     tree = flatten((args, kwargs), "", leaves)
     tensors = [tensor_of(x, fn.__name__) for _, x in leaves]
     device = same_device(tensors, fn.__name__)
     policy = trace.current_numerics()
     frozen = tuple(sorted(policy.items())) if policy else None
-    for static in (False, True):
+    for static in (True,) if known else (False, True):
         pattern = Pattern(static)
         specs = tuple((t.dtype, pattern.of(t.shape)) for t in tensors)
         key = (fn, tree, specs, device[:4], frozen)

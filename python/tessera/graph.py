@@ -138,17 +138,12 @@ class CompiledGraph:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the graph with its parameters: ``.tsr`` (text and weights, for every loader of this project), ``.so``
         (compiled for the target), or ``.tg`` (text; weights beside it)."""
-        from . import compile as compiler
+        from .files import save_graph
 
         weights: dict[str, Any] = {}
         context, results = self._with_weights(weights)
-        compiler.save(
-            context.text(results),
-            os.fspath(path),
-            name=context.name,
-            archs=archs_of(self.target),
-            weights={"W": weights} if weights else {},
-        )
+        sets = {"W": weights} if weights else {}
+        save_graph(context.text(results), path, name=context.name, archs=archs_of(self.target), weights=sets)
 
     def _with_weights(self, weights: dict[str, Any]) -> tuple[trace.Context, list[tuple[str, trace.Value]]]:
         context = _WeightContext(self.name if self.name.isidentifier() else "main", weights)
@@ -187,6 +182,8 @@ class _WeightContext(trace.Context):
                 raise GraphValueError(
                     f"two parameters are named {name!r}; give operators names of their own", "E_WEIGHT_TWICE"
                 )
+            if not self.weights:
+                self.builder.weights_file("W", "W.safetensors")
             self.weights[name] = tensor
             ident = self.builder.weight("W", name, as_dtype(tensor.dtype).name, tuple(tensor.shape))
             have = self._have[id(tensor)] = trace.Value(
@@ -199,8 +196,9 @@ class _WeightContext(trace.Context):
 def bind_inputs(inputs: Sequence[trace.Value], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     """The data for each input, by place or by name."""
     names = [p.record.name for p in inputs]
-    if len(args) == 1 and isinstance(args[0], dict) and not kwargs:
-        args, kwargs = (), args[0]
+    only = args[0] if args else None
+    if isinstance(only, dict) and len(args) == 1 and not kwargs:
+        args, kwargs = (), only
     if len(args) > len(names):
         raise ArgumentTypeError(
             f"the graph has {len(names)} inputs ({', '.join(names)}), found {len(args)}", "E_ARGUMENTS"
@@ -219,9 +217,6 @@ def bind_inputs(inputs: Sequence[trace.Value], args: tuple[Any, ...], kwargs: di
     return [data[n] for n in names]
 
 
-_called: weakref.WeakKeyDictionary[trace.Value, CompiledGraph] = weakref.WeakKeyDictionary()
-
-
 def call_value(v: trace.Value, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A symbolic value called: its free inputs take the arguments; with symbolic ones the result is symbolic again."""
     from ._apply import has_symbolic
@@ -232,10 +227,9 @@ def call_value(v: trace.Value, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         context = trace.context_of(data)
         assert context is not None
         return substitute(context, v, inputs, data)
-    made = _called.get(v)
-    if made is None:
-        made = _called[v] = CompiledGraph([("y", v)], "main")
-    return made(*args, **kwargs)
+    if v._compiled is None:
+        v._compiled = CompiledGraph([("y", v)], "main")
+    return v._compiled(*args, **kwargs)
 
 
 def substitute(
@@ -407,8 +401,9 @@ class Loaded:
         """Runs a graph (the only one, if none is named) with tensors by place or by name."""
         number = self._number(graph)
         names = [x[0] for x in self.program.inputs(number)]
-        if len(args) == 1 and isinstance(args[0], dict):
-            args, kwargs = (), {**args[0], **kwargs}
+        only = args[0] if args else None
+        if isinstance(only, dict) and len(args) == 1:
+            args, kwargs = (), {**only, **kwargs}
         if kwargs:
             unknown = [k for k in kwargs if k not in names[len(args) :]]
             missing = [n for n in names[len(args) :] if n not in kwargs]
@@ -447,9 +442,10 @@ def load(path: str | os.PathLike[str]) -> Loaded:
         raise FileNotFoundError(2, "load: no such file", str(p))
     if p.suffix == ".so":
         return Loaded(_core.load(str(p.resolve())))
-    from . import compile as compiler
+    from .compile import native_archs
+    from .files import build_file
 
-    return Loaded(_core.load(str(compiler.build_file(str(p), archs=tuple(compiler.native_archs())))))
+    return Loaded(_core.load(str(build_file(p, native_archs()))))
 
 
 def training_step(fn: Any = None, *, module: str | None = None) -> Any:

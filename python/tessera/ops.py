@@ -63,8 +63,10 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def composite(fn: F) -> F:
-    """fn is made of operators: on data it runs as one graph, compiled once for each pattern of types and sizes."""
+def composite(fn: F, static: bool = False) -> F:
+    """fn is made of operators: on data it runs as one graph, compiled once for each pattern of types and sizes; with
+    ``static`` for the very sizes.
+    """
 
     @functools.wraps(fn)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -72,9 +74,14 @@ def composite(fn: F) -> F:
             return fn(*args, **kwargs)
         from . import eager
 
-        return eager.run(fn, args, kwargs)
+        return eager.run(fn, args, kwargs, static)
 
     return run  # type: ignore[return-value]
+
+
+def known_sizes(fn: F) -> F:
+    """A composite of models, whose weights have one size each; known sizes make better code."""
+    return composite(fn, True)
 
 
 def _axis_of(axis: Any, dim: Any) -> Any:
@@ -513,7 +520,7 @@ def _layer(x: Any, w: dict[str, Any], num_heads: int, causal: bool, eps: float) 
     return x + linear(h, w["w_mlp"].transpose() if up is None else up, w.get("b_mlp2"))
 
 
-@composite
+@known_sizes
 def transformer_layer(
     x: Any, weights: dict[str, Any], num_heads: int = 16, causal: bool = True, eps: float = 1e-5
 ) -> Any:
@@ -545,7 +552,7 @@ def transformer_layer(
     return _layer(x, w, num_heads, causal, eps)
 
 
-@composite
+@known_sizes
 def transformer_stack(
     x: Any, weights: Any, num_layers: int | None = None, num_heads: int = 16, causal: bool = True, eps: float = 1e-5
 ) -> Any:

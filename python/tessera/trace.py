@@ -15,10 +15,10 @@ from typing import Any
 
 from . import _core
 from ._apply import Symbolic, tracing
+from ._where import user_line
 from .dtypes import DType, as_dtype
 from .errors import GraphTypeError, GraphValueError
 from .methods import TensorMethods
-from .where import user_line
 
 __all__ = ["Context", "Record", "Value", "add_op", "current", "evaluate_size", "numerics"]
 
@@ -124,11 +124,12 @@ class Value(TensorMethods, Symbolic):
     from ``op.tensor`` inputs is called with data for them, in the order in which they were made, and computes.
     """
 
-    __slots__ = ("__weakref__", "_type", "context", "id", "index", "record")
+    __slots__ = ("__weakref__", "_compiled", "_type", "context", "id", "index", "record")
 
     def __init__(self, context: Context, ident: int, record: Record, index: int = 0) -> None:
         self.context, self.id, self.record, self.index = context, ident, record, index
         self._type: tuple[str, tuple[Any, ...], str | None] | None = None
+        self._compiled: Any = None  # what calling it made
 
     def _types(self) -> tuple[str, tuple[Any, ...], str | None]:
         if self._type is None:
