@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,9 @@ from .trace import Context, Value
 
 __all__ = ["build", "build_text", "places"]
 
-places: dict[str, Any] = {}  # of a compiled file: what gives the Python line of a name in its text; for profiles
+# for profiles: what gives the Python line of a name in the text of a compiled file; who is told of a compilation
+places: dict[str, Any] = {}
+watcher: Any = None
 
 
 def build_text(
@@ -27,8 +30,11 @@ def build_text(
     from . import compile as compiler
 
     archs = tuple(compiler.native_archs()) if device.startswith("cuda") else ()
+    begin = time.monotonic_ns()
     path = compiler.build(text, name=name, archs=archs, weights=weights or {}, options=tuple(options), where=where)
     program = _core.load(str(path), name)
+    if watcher is not None:
+        watcher(name, device, begin, time.monotonic_ns())
     if where is not None:
         places[str(path)] = where
     return _core.Callable(program, 0, list(names))

@@ -34,9 +34,9 @@ _LINES = 40  # of a table
 
 @dataclass
 class Event:
-    """A call of a compiled function (``kind`` "call"), or a kernel that it launched ("kernel"). Times are nanoseconds
-    of ``time.monotonic_ns()``. Counts are None where they are not known, and where another kernel of the same value
-    has them."""
+    """A call of a compiled function (``kind`` "call"), a kernel that it launched ("kernel"), or a compilation, be it a
+    look into the cache alone ("compile"). Times are nanoseconds of ``time.monotonic_ns()``. Counts are None where they
+    are not known, and where another kernel of the same value has them."""
 
     kind: str
     name: str
@@ -133,12 +133,22 @@ class Profile:
             self.events.extend(_kernel(call, half, where, *launch) for launch in launches)
             self._memory.append((end, device, int(_core.memory_stats(device)["current"])))
 
+    def _compiled(self, name: str, device: str, begin: int, end: int) -> None:
+        with self._lock:
+            event = Event("compile", name, begin, end - begin, device, threading.get_ident(), *user_line(), -1, name)
+            self.events.append(event)
+
     # ---- what is made of it ----
 
     @property
     def kernels(self) -> list[Event]:
         """The events of kernels."""
         return [e for e in self.events if e.kind == "kernel"]
+
+    @property
+    def compilations(self) -> list[Event]:
+        """The events of compilations."""
+        return [e for e in self.events if e.kind == "compile"]
 
     @property
     def calls(self) -> list[Event]:
@@ -194,6 +204,8 @@ class Profile:
         host, inside = sum(e.duration_ns for e in calls), sum(e.duration_ns for e in kernels)
         count = f"{len(calls)} calls, {len(kernels)} kernels on {', '.join(devices)}"
         parts = [f"{count}: {_time(host)} in calls, {_time(inside)} in kernels"]
+        if made := self.compilations:
+            parts.append(f"{len(made)} compilations or looks into the cache: {_time(sum(e.duration_ns for e in made))}")
         parts += [p.text for p in map(peak_of, devices) if p is not None]
         tables = ("by kernel", "kernel"), ("by line", "line"), ("calls by line", "call")
         return "\n".join([*parts, *(t for title, by in tables for t in ("", title, self.table(by)))])
@@ -209,8 +221,8 @@ class Profile:
         process, zero = os.getpid(), min((e.start_ns for e in self.events), default=0)
         tracks: dict[tuple[str, Any], int] = {}
         yield {"ph": "M", "name": "process_name", "pid": process, "tid": 0, "args": {"name": "tessera"}}
-        for e in sorted(self.events, key=lambda e: (e.start_ns, e.kind != "call")):
-            on_host = e.kind == "call" or e.device == "cpu"
+        for e in sorted(self.events, key=lambda e: (e.start_ns, e.kind == "kernel")):
+            on_host = e.kind != "kernel" or e.device == "cpu"
             key = ("thread", e.thread) if on_host else ("GPU", e.device)
             new = key not in tracks
             track = tracks.setdefault(key, len(tracks) + 1)
@@ -228,7 +240,7 @@ class Profile:
 def _details(e: Event) -> dict[str, Any]:
     """What a trace says of an event beside its name and times."""
     about: dict[str, Any] = {"line": e.where, "device": e.device, "call": e.call}
-    if e.kind == "call":
+    if e.kind != "kernel":
         return about
     about |= {"function": e.function, "kernel": e.kernel, "variant": e.variant, "cells": e.cells}
     about |= {"values": " ".join(e.values), "lines": [f"{f}:{n}" for f, n in e.lines]}
@@ -272,13 +284,21 @@ def _hear(*said: Any) -> None:
         p._take(*said)
 
 
+def _hear_compiled(*said: Any) -> None:
+    for p in list(_open):
+        p._compiled(*said)
+
+
 def _listen(p: Profile, yes: bool) -> None:
+    from . import backend
+
     with _lock:
         if yes:
             _open.append(p)
         elif p in _open:
             _open.remove(p)
         _core.profile_listen(_hear if _open else None)
+        backend.watcher = _hear_compiled if _open else None
 
 
 def profile() -> Profile:
