@@ -98,6 +98,7 @@ CoreTensor *core_copy_to(CoreTensor *t, DLDevice device);
 PyObject *core_tensor_item(PyObject *self, PyObject *unused);
 PyObject *core_tensor_tobytes(PyObject *self, PyObject *unused);
 PyObject *core_tensor_copy_to(PyObject *self, PyObject *device);
+PyObject *core_tensor_copy_from(PyObject *self, PyObject *source);
 
 /* tensor_buffer.c: the buffer protocol and the array interfaces, outwards */
 int core_tensor_getbuffer(PyObject *self, Py_buffer *view, int flags);

@@ -335,6 +335,7 @@ static PyMethodDef methods[] = {
 	{ "_view", view, METH_VARARGS, "_view(offset, shape, strides), in elements: other sizes over the same memory." },
 	{ "_item", core_tensor_item, METH_NOARGS, "The only element, as a Python scalar." },
 	{ "_copy_to", core_tensor_copy_to, METH_O, "_copy_to(device): a compact copy." },
+	{ "_copy_from", core_tensor_copy_from, METH_O, "_copy_from(tensor): writes the elements of another one of this type and shape." },
 	{ "tobytes", core_tensor_tobytes, METH_NOARGS, "The elements' bytes, compact." },
 	{ "__array__", (PyCFunction)(void (*)(void))core_tensor_array, METH_VARARGS | METH_KEYWORDS, "A NumPy array over the same memory." },
 	{ "__dlpack__", (PyCFunction)(void (*)(void))core_tensor_dlpack, METH_VARARGS | METH_KEYWORDS, "A DLPack capsule over the same memory." },

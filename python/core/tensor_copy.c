@@ -129,6 +129,23 @@ PyObject *core_tensor_copy_to(PyObject *self, PyObject *device)
 	return core_device_from(device, &d) ? NULL : (PyObject *)core_copy_to((CoreTensor *)self, d);
 }
 
+PyObject *core_tensor_copy_from(PyObject *self, PyObject *source)
+{
+	CoreTensor *t = (CoreTensor *)self, *from = (CoreTensor *)source;
+	if (!core_is_tensor(source))
+		return PyErr_Format(PyExc_TypeError, "_copy_from: wanted a tensor, found %R", (PyObject *)Py_TYPE(source));
+	if (t->read_only || !t->compact)
+		return PyErr_Format(PyExc_ValueError, t->read_only ? "a tensor that is read-only cannot be written" : "a tensor that is not compact cannot be written whole");
+	if (t->dtype != from->dtype || t->dl.ndim != from->dl.ndim || memcmp(t->dl.shape, from->dl.shape, sizeof *t->dl.shape * (size_t)t->dl.ndim))
+		return PyErr_Format(PyExc_ValueError, "_copy_from: the two differ in element type or shape");
+	CoreTensor *compact = from->compact ? from : core_copy_to(from, from->dl.device);
+	uint64_t bytes = (uint64_t)core_bytes(t->dtype, t->count);
+	bool bad = !compact || (bytes && core_copy(t->dl.device, t->dl.data, compact->dl.device, compact->dl.data, bytes));
+	if (compact != from)
+		core_tensor_drop(compact);
+	return bad ? NULL : Py_NewRef(Py_None);
+}
+
 PyObject *core_tensor_tobytes(PyObject *self, PyObject *unused)
 {
 	CoreTensor *t = (CoreTensor *)self;

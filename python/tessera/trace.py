@@ -380,6 +380,8 @@ class Context:
         elif r.kind == "loop":
             trips, body, n = r.attrs
             made = self.loop(trips, r.operands[:n], body, r.operands[n:])
+        elif r.kind == "kernel":
+            made = r.attrs.add_to(self, r.operands, r.place)
         elif self.import_inputs:
             made = (self.param(r.name, v.dtype, [str(d) if not isinstance(d, int) else d for d in v.shape]),)
         else:
