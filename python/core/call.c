@@ -307,6 +307,45 @@ static int place_scalars(CoreCallable *c, CoreArg *a, DLDevice where, void *stre
 	return 0;
 }
 
+static bool is_strided(const DLTensor *d)
+{
+	int64_t next = 1;
+	for (int i = d->ndim; i-- > 0 && d->strides;) {
+		if (d->shape[i] != 1 && d->strides[i] != next)
+			return true;
+		next *= d->shape[i];
+	}
+	return false;
+}
+
+/* The runtime makes strided arguments compact by rectangles. torch has kernels for it; others go by the host where there were too many. */
+static int make_compact(const CoreCallable *c, CoreArg *a)
+{
+	for (int i = 0; i < c->n_in; i++) {
+		CoreTensor *compact = NULL;
+		if (a[i].kind == CORE_KIND_SCALAR || !is_strided(&a[i].dl))
+			continue;
+		if (!a[i].made && !(a[i].made = core_tensor_from(a[i].object)))
+			return -1;
+		if (a[i].kind == CORE_KIND_TORCH) {
+			PyObject *o = PyObject_CallMethod(a[i].object, "contiguous", NULL);
+			compact = o ? core_tensor_from(o) : NULL;
+			Py_XDECREF(o);
+		} else if (!core_is_scattered(a[i].made)) {
+			continue;
+		} else {
+			compact = core_copy_to(a[i].made, a[i].dl.device);
+		}
+		if (!compact)
+			return -1;
+		core_tensor_drop(a[i].made);
+		a[i].made = compact;
+		a[i].dl = compact->dl;
+		a[i].storage = compact->storage;
+	}
+	return 0;
+}
+
 /* memory of ours belongs to the default stream: another one waits for it before, and is waited for before the memory is used again */
 static int order_storages(const CoreCallable *c, const CoreArg *a, const Result *r, DLDevice where, void *stream, bool after)
 {
@@ -358,7 +397,7 @@ static PyObject *run_with(CoreCallable *c, CoreArg *a, const int64_t *dims, DLDe
 	CoreSession *s = find_stream(api, where, &stream) ? NULL : take_session(c, where, stream);
 	if (!s)
 		return NULL;
-	bool ok = !place_scalars(c, a, where, stream);
+	bool ok = !place_scalars(c, a, where, stream) && (core_on_host(where) || !make_compact(c, a));
 	for (int i = 0; i < c->n_in; i++)
 		in[i] = &a[i].dl;
 	ok = ok && (!c->answer || !ask(c, s, a, in));

@@ -92,6 +92,7 @@ bool core_on_host(DLDevice d);
 
 /* tensor_copy.c: strided to compact, and the other way; count elements of the CPU */
 void core_gather(const CoreTensor *t, void *compact);
+bool core_is_scattered(const CoreTensor *t);                          /* so that the runtime refuses to make it compact on a GPU, or is slow at it */
 PyObject *core_item(const CoreDtype *t, const void *element);         /* memory of the CPU as a Python scalar */
 /* A compact copy on the device. NULL with an exception. */
 CoreTensor *core_copy_to(CoreTensor *t, DLDevice device);

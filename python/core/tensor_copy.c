@@ -2,6 +2,8 @@
 #include "python/core/device.h"
 #include <string.h>
 
+enum { MOST_COPIES = 1024 }; /* that the runtime makes of a strided argument on a GPU */
+
 /* ---- strided to compact ---- */
 
 typedef struct { int n; int64_t count[CORE_RANK], step[CORE_RANK]; } Axes; /* outermost first; steps in bytes */
@@ -23,6 +25,25 @@ static Axes axes_of(const CoreTensor *t)
 		a.step[a.n++] = step;
 	}
 	return a;
+}
+
+/* as rtlib/cuda_copy.c cuts them: one axis of neighbours, one that a pitch follows, a rectangle for each index of the others */
+bool core_is_scattered(const CoreTensor *t)
+{
+	int64_t copies = 1, width = t->dtype->bytes;
+	int pitched = -1;
+	Axes a = axes_of(t);
+	if (t->compact)
+		return false;
+	if (a.n && a.step[a.n - 1] == width)
+		width *= a.count[--a.n];
+	for (int i = 0; i < a.n; i++)
+		if (a.step[i] >= width && a.step[i] <= INT32_MAX && (pitched < 0 || a.count[i] > a.count[pitched]))
+			pitched = i;
+	for (int i = 0; i < a.n; i++)
+		if (i != pitched && (__builtin_mul_overflow(copies, a.count[i], &copies) || copies > MOST_COPIES))
+			return true;
+	return false;
 }
 
 static uint8_t *row(uint8_t *to, const uint8_t *from, int64_t count, int64_t step, int64_t elem)

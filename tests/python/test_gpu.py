@@ -129,6 +129,8 @@ def test_calls(run):
             assert d(x._copy_to(device)).device == device
         assert d.entries == 2
         raises(ValueError, "argument 'x': wanted f32[B, N], found f32[5, 9]; N is at least 8", d, floats(5, 9)._copy_to("cuda"))
+        wide = floats(4096, 64)._copy_to("cuda")._view(0, (64, 4096), (1, 64))  # more rectangles than the runtime makes
+        assert f(wide).tobytes() == f(wide._copy_to("cpu")).tobytes()
         s = x._copy_to("cuda")._view(0, (2, 16), (32, 1))
         assert f(s).tobytes() == f(s._copy_to("cpu")).tobytes()
     """)
