@@ -9,6 +9,7 @@ typedef struct {
 	Entry *entry;               /* the one that was called last first */
 	Py_ssize_t n, room;
 	int most_dims;
+	uint64_t no_numbers;        /* bit i: argument i is never a Python number */
 } CoreDispatcher;
 
 static PyTypeObject *dispatcher_type;
@@ -72,14 +73,15 @@ static PyObject *missed(CoreDispatcher *d, PyObject *args, const CoreArg *a, Py_
 	return out;
 }
 
+static bool is_refused(const CoreDispatcher *d, const CoreArg *a, Py_ssize_t i) { return a->kind == CORE_KIND_SCALAR && i < 64 && d->no_numbers >> i & 1; }
+
 static PyObject *call_with(CoreDispatcher *d, PyObject *args, CoreArg *a, int64_t *dims, int room)
 {
 	Py_ssize_t n = PyTuple_Size(args), read = 0;
 	DLDevice where;
-	while (read < n && !core_arg_read(PyTuple_GetItem(args, read), &a[read]))
+	while (read < n && !core_arg_read(PyTuple_GetItem(args, read), &a[read]) && !is_refused(d, &a[read], read))
 		read++;
-	if (read < n)
-		PyErr_Clear(); /* what is wrong with it is said where the argument has a name */
+	PyErr_Clear(); /* what is wrong with an argument is said where it has a name */
 	CoreCallable *c = read == n ? find(d, a, n, dims, room, &where) : NULL;
 	PyObject *out;
 	if (c) {
@@ -115,15 +117,24 @@ static PyObject *call(PyObject *self, PyObject *args, PyObject *kwargs)
 
 static PyObject *dispatcher_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *words[] = { "miss", NULL };
-	PyObject *miss;
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Dispatcher", words, &miss))
+	static char *words[] = { "miss", "numbers", NULL };
+	PyObject *miss, *numbers = Py_None;
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:Dispatcher", words, &miss, &numbers))
 		return NULL;
 	if (!PyCallable_Check(miss))
 		return PyErr_Format(PyExc_TypeError, "argument 'miss': wanted something to call, found %R", (PyObject *)Py_TYPE(miss));
 	CoreDispatcher *d = (CoreDispatcher *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
-	if (d)
-		d->miss = Py_NewRef(miss);
+	if (!d)
+		return NULL;
+	d->miss = Py_NewRef(miss);
+	Py_ssize_t n = numbers == Py_None ? 0 : PySequence_Size(numbers);
+	for (Py_ssize_t i = 0; i < n && i < 64; i++) {
+		PyObject *may = PySequence_GetItem(numbers, i);
+		d->no_numbers |= may && PyObject_IsTrue(may) == 0 ? (uint64_t)1 << i : 0;
+		Py_XDECREF(may);
+	}
+	if (PyErr_Occurred())
+		Py_CLEAR(d);
 	return (PyObject *)d;
 }
 
@@ -164,7 +175,8 @@ static PyGetSetDef getset[] = {
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 static PyType_Slot slots[] = {
-	{ Py_tp_doc, "Dispatcher(miss): calls the first of its Callables that takes the arguments; miss(args) gives one for arguments that none takes." },
+	{ Py_tp_doc, "Dispatcher(miss, numbers=None): calls the first of its Callables that takes the arguments; miss(args) gives one for arguments that none takes, "
+	             "or that can't be read. numbers: for each argument, whether a Python number is one that a Callable may take." },
 	{ Py_tp_new, dispatcher_new },
 	{ Py_tp_dealloc, dispatcher_dealloc },
 	{ Py_tp_traverse, traverse },

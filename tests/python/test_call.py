@@ -322,6 +322,18 @@ def test_dispatcher_passes_errors_on(graph):
             _core.Dispatcher(thing)
 
 
+def test_dispatcher_leaves_numbers_alone(graph):
+    asked = []
+    d = _core.Dispatcher(lambda args: asked.append(args) or graph("scale"), (False, False))
+    e = _core.Dispatcher(lambda args: graph("scale"), numbers=[False, True])
+    x, k = f32(4), np.array(2.0, "f4")
+    for _ in range(3):
+        d(x, k), d(x, 2.0), e(x, 2.0), e(x, k)
+    assert [type(args[1]) for args in asked] == [np.ndarray, float, float, float] and e.entries == 1
+    with pytest.raises(TypeError):
+        _core.Dispatcher(len, 3)
+
+
 def test_dispatcher_called_from_within_itself(graph):
     class Nested:
         def __init__(self, tensor):
