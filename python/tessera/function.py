@@ -156,7 +156,7 @@ class Function:
                 )
                 if plain and plan and "slow" not in kinds:
                     self._fast_kinds = kinds
-                    self._fast = _core.Dispatcher(self._miss)
+                    self._fast = _core.Dispatcher(self._miss, [kind != "open" for kind in kinds])
                 self._plan = plan
         return self._plan
 
@@ -169,39 +169,45 @@ class Function:
     # ---- calls ----
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        fast = self._fast
+        if fast is not None and not kwargs and not tracing.depth:
+            try:
+                out = fast(*args)
+            except _NotFast:
+                pass
+            else:
+                return out if self._rebuild is None else self._rebuild(out)
         if self._plan is None:
             self._prepare()
         if tracing.depth or any_leaf(args, _symbolic) or (kwargs and any_leaf(kwargs, _symbolic)):
             return self._inline(args, kwargs)
-        fast = self._fast
-        if fast is not None and not kwargs and len(args) == len(self._fast_kinds or ()) and self._is_fast(args):
-            try:
-                out = fast(*args)
-            except _NotFast:
-                self._fast = None
-            else:
-                return out if self._rebuild is None else self._rebuild(out)
         compiled, leaves = self._resolve(args, kwargs)
         return compiled.call(leaves)
 
     def _is_fast(self, args: tuple[Any, ...]) -> bool:
-        for x, kind in zip(args, self._fast_kinds or (), strict=True):
-            if kind == "open" and not is_tensor(x):
-                return False
-        return True
+        """Whether these arguments are ones that the dispatcher may ever take."""
+        kinds = self._fast_kinds or ()
+        return len(args) == len(kinds) and all(
+            not isinstance(x, Symbolic) and (kind != "open" or is_tensor(x)) for x, kind in zip(args, kinds, strict=True)
+        )
 
     def _miss(self, args: Any) -> Any:
         """A call that the dispatcher has nothing for: what to call, from now on too."""
         args = tuple(args)
+        if not self._is_fast(args):
+            raise _NotFast
         compiled, leaves = self._resolve(args, {})
         if compiled.captured or len(leaves) != len(args):
+            self._fast = None
             raise _NotFast
         if not compiled.as_it_is:
             if self._rebuild is not None and self._rebuild_key != compiled.out_tree:
+                self._fast = None
                 raise _NotFast
             self._rebuild_key = compiled.out_tree
             self._rebuild = compiled.rebuild
         elif self._rebuild is not None:
+            self._fast = None
             raise _NotFast
         tensors = [tensor_of(x, self.__name__) for x in leaves if not isinstance(x, (bool, int, float))]
         return compiled.callable_for(same_device(tensors, self.__name__))
