@@ -51,11 +51,13 @@ $(PY_OUT)/_boot.so: python/boot.tg $(BUILD)/tsc
 	@mkdir -p $(@D)
 	$(Q)$(BUILD)/tsc $< -o $(BUILD)/obj/boot.so --name tessera_boot --arch sm_80 --ptxas none && cp $(BUILD)/obj/boot.so $@
 
-CHECK_PROGRAMS += python
+CHECK_PROGRAMS += python-tests
 python: $(PY_OUT)/_core.abi3.so $(PY_OUT)/_boot.so $(PY_BIN) $(PY_HEADERS) $(PY_FILES:python/tessera/%=$(PY_OUT)/%)
 	@cd $(PY_OUT) && find . -type f \( -name '*.py' -o -name '*.pyi' \) | while read -r f; do [ -e '$(CURDIR)/python/tessera/'"$$f" ] || rm -f "$$f"; done
 
 # dist/tessera_ml-VERSION-cp311-abi3-manylinux_…_x86_64.whl: the same tree gives the same bytes
 wheel: python
 	@$(firstword $(wildcard $(PY)) python3) python/tools/make_wheel.py $(BUILD) $(or $(DIST_DIR),dist)
-.PHONY: python wheel
+# and what tests/python takes beside the package
+python-tests: python $(FAKE_CUDA) $(BUILD)/fakecuda/toy $(BUILD)/fakecuda/toy.so $(BUILD)/fakecuda/toy_kernels.o
+.PHONY: python wheel python-tests
