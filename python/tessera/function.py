@@ -188,7 +188,8 @@ class Function:
         """Whether these arguments are ones that the dispatcher may ever take."""
         kinds = self._fast_kinds or ()
         return len(args) == len(kinds) and all(
-            not isinstance(x, Symbolic) and (kind != "open" or is_tensor(x)) for x, kind in zip(args, kinds, strict=True)
+            not isinstance(x, Symbolic) and (kind != "open" or is_tensor(x))
+            for x, kind in zip(args, kinds, strict=True)
         )
 
     def _miss(self, args: Any) -> Any:
