@@ -169,6 +169,7 @@ _MODULES = (
     "compat",
     "torch",
     "hf",
+    "jax",
     "runtime",
     "jax",
     "errors",

@@ -77,6 +77,7 @@ MODULES: dict[str, str] = {
     "compat": _TORCH,
     "torch": _TORCH,
     "hf": "models of Hugging Face come in a later release",
+    "jax": "operators inside jax.jit come in a later release; outside of it tessera.ops takes JAX arrays",
     "runtime": "the runtime has a C interface (tessera/tessera.h); its Python names come in a later release",
 }
 
