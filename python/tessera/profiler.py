@@ -18,9 +18,9 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from . import _core
@@ -99,44 +99,49 @@ class Row:
         return 100e9 * self.least / self.ns if self.known and self.ns else None
 
 
-@dataclass
 class Profile:
     """What was seen while the profile was open; more comes when it is entered again."""
 
-    events: list[Event] = field(default_factory=list)
-    _calls: int = 0
-    _lock: Any = field(default_factory=threading.Lock, repr=False)
-    _began: int = 0
-    _ended: int = 0
-    _memory: list[tuple[int, str, int]] = field(default_factory=list, repr=False)
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._heard: deque[tuple[Any, ...]] = deque()  # calls without events yet, so that a call waits for little
+        self._calls = 0
+        self._lock = threading.RLock()
+        self._memory: list[tuple[int, str, int]] = []
 
     def __enter__(self) -> Profile:
-        if not self._began:
-            self._began = time.monotonic_ns()
         _listen(self, True)
         return self
 
     def __exit__(self, *exception: Any) -> None:
         _listen(self, False)
-        self._ended = time.monotonic_ns()
 
     # ---- what is recorded ----
 
-    def _take(self, callable: Any, device: str, begin: int, end: int, launches: list[tuple[Any, ...]]) -> None:
-        place, where = user_line(), _where_of(callable)
-        half = any(dtype in _HALF for _, dtype, _ in callable.program.inputs(callable.graph))
+    def _compiled(self, name: str, device: str, begin: int, end: int) -> None:
+        event = Event("compile", name, begin, end - begin, device, threading.get_ident(), *user_line(), -1, name)
         with self._lock:
-            call = Event("call", callable.graph, begin, end - begin, device, threading.get_ident(), *place)
+            self._make_events()
+            self._events.append(event)
+
+    def _make_events(self) -> None:
+        while self._heard:
+            place, thread, held, callable, device, begin, end, launches = self._heard.popleft()
+            where = _where_of(callable)
+            half = any(dtype in _HALF for _, dtype, _ in callable.program.inputs(callable.graph))
+            call = Event("call", callable.graph, begin, end - begin, device, thread, *place)
             call.call, call.function = self._calls, callable.graph
             self._calls += 1
-            self.events.append(call)
-            self.events.extend(_kernel(call, half, where, *launch) for launch in launches)
-            self._memory.append((end, device, int(_core.memory_stats(device)["current"])))
+            self._events.append(call)
+            self._events.extend(_kernel(call, half, where, *launch) for launch in launches)
+            self._memory.append((end, device, held))
 
-    def _compiled(self, name: str, device: str, begin: int, end: int) -> None:
+    @property
+    def events(self) -> list[Event]:
+        """All of them: calls in the order in which they ended, each before its kernels."""
         with self._lock:
-            event = Event("compile", name, begin, end - begin, device, threading.get_ident(), *user_line(), -1, name)
-            self.events.append(event)
+            self._make_events()
+        return self._events
 
     # ---- what is made of it ----
 
@@ -218,10 +223,11 @@ class Profile:
             json.dump(trace, file)
 
     def _trace(self) -> Iterator[dict[str, Any]]:
-        process, zero = os.getpid(), min((e.start_ns for e in self.events), default=0)
+        events = sorted(self.events, key=lambda e: (e.start_ns, e.kind == "kernel"))
+        process, zero = os.getpid(), events[0].start_ns if events else 0
         tracks: dict[tuple[str, Any], int] = {}
         yield {"ph": "M", "name": "process_name", "pid": process, "tid": 0, "args": {"name": "tessera"}}
-        for e in sorted(self.events, key=lambda e: (e.start_ns, e.kind == "kernel")):
+        for e in events:
             on_host = e.kind != "kernel" or e.device == "cpu"
             key = ("thread", e.thread) if on_host else ("GPU", e.device)
             new = key not in tracks
@@ -279,9 +285,11 @@ _open: list[Profile] = []
 _lock = threading.Lock()
 
 
-def _hear(*said: Any) -> None:
+def _hear(callable: Any, device: str, *said: Any) -> None:
+    held = int(_core.memory_stats(device)["current"])
+    heard = (user_line(), threading.get_ident(), held, callable, device, *said)
     for p in list(_open):
-        p._take(*said)
+        p._heard.append(heard)
 
 
 def _hear_compiled(*said: Any) -> None:

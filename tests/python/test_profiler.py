@@ -237,7 +237,7 @@ def test_a_trace_of_a_gpu_has_its_track(tmp_path):
     p = ts.profiler.Profile()
     call = ts.profiler.Event("call", "f", 1000, 500, "cuda:0", 7)
     kernels = [ts.profiler.Event("kernel", f"k{i}", 1200 + 400 * i, 400, "cuda:0", 7, flops=10, bytes_read=1, bytes_written=2) for i in range(2)]
-    p.events += [call, *kernels]
+    p.events.extend([call, *kernels])
     path = tmp_path / "gpu.json"
     p.export_chrome_trace(path)
     phases = check_trace(path)
