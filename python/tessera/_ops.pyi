@@ -1,5 +1,5 @@
 # Generated from ir/ops.def by python/tools/gen_ops.py; do not edit.
-# ruff: noqa: E501
+# ruff: noqa: A001, A002, E501
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,8 +3,8 @@ ts.Tensor]``."""
 
 from __future__ import annotations
 
+import ast
 import inspect
-import re
 import sys
 import types
 import typing
@@ -14,9 +14,7 @@ from typing import Any
 from .dtypes import DType, as_dtype
 from .errors import GraphTypeError, GraphValueError
 
-__all__ = ["Dict", "DictSpec", "Sym", "TensorSpec", "TileSpec", "hints_of", "parse_spec", "sym"]
-
-_SIZE = re.compile(r"[A-Za-z_0-9+\-*/%() ]+\Z")
+__all__ = ["Dict", "DictSpec", "Sym", "TensorSpec", "TileSpec", "evaluate_size", "hints_of", "parse_spec", "sym"]
 
 
 class Sym(str):
@@ -127,6 +125,35 @@ class Dict:
         return DictSpec(item[1] if isinstance(item[1], TensorSpec) else None)
 
 
+def evaluate_size(text: str, names: Callable[[str], Any]) -> Any:
+    """The size that ``text`` says (``"3*D"``), with ``names`` giving what a name stands for."""
+
+    def walk(node: ast.expr) -> Any:
+        if isinstance(node, ast.Constant) and isinstance(node.value, int):
+            return node.value
+        if isinstance(node, ast.Name):
+            return names(node.id)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            return 0 - walk(node.operand)
+        if isinstance(node, ast.BinOp):
+            a, b = walk(node.left), walk(node.right)
+            if isinstance(node.op, ast.Add):
+                return a + b
+            if isinstance(node.op, ast.Sub):
+                return a - b
+            if isinstance(node.op, ast.Mult):
+                return a * b
+            if isinstance(node.op, (ast.FloorDiv, ast.Mod)) and not (isinstance(b, int) and b == 0):
+                return a // b if isinstance(node.op, ast.FloorDiv) else a % b
+        raise GraphValueError(f"{text!r} is no size; sizes are ints, names, and + - * // % of them", "E_SIZE")
+
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, RecursionError):
+        raise GraphValueError(f"{text!r} is no size; sizes are ints, names, and + - * // % of them", "E_SIZE") from None
+    return walk(tree.body)
+
+
 def parse_spec(items: Any, cls: type[TensorSpec] = TensorSpec) -> TensorSpec:
     """``Tensor["B", 3, ts.bf16]``: sizes, then an element type, which may be left out."""
     items = items if isinstance(items, tuple) else (items,)
@@ -136,8 +163,7 @@ def parse_spec(items: Any, cls: type[TensorSpec] = TensorSpec) -> TensorSpec:
     dims: list[Any] = []
     for d in items:
         if isinstance(d, str):
-            if not _SIZE.match(d):
-                raise GraphValueError(f"{d!r} is no size; sizes are ints, names, and + - * // % of them", "E_SIZE")
+            evaluate_size(d, lambda name: 7919)  # only to see that it can be read
         elif isinstance(d, bool) or not hasattr(d, "__index__"):
             raise GraphTypeError(f"{d!r} is no size; sizes are ints, names, and + - * // % of them", "E_SIZE")
         elif int(d) < 0:

@@ -98,8 +98,8 @@ class Compiled:
         return next(iter(self._by_device.values())).program if self._by_device else None
 
 
-class _NotFast(Exception):
-    """The quick way does not do for this function."""
+class _Slowly(Exception):
+    """The quick way does not do for this call."""
 
 
 class Function:
@@ -127,6 +127,9 @@ class Function:
         self._fast_kinds: tuple[str, ...] | None = None
         self._rebuild: Callable[[Any], Any] | None = None
         self._rebuild_key: Any = None
+        self._called = False
+        self._tree_kinds = False
+        self._by_tree: dict[Any, tuple[Any, Callable[[Any], Any], Any]] = {}
 
     # ---- what the signature says ----
 
@@ -154,6 +157,7 @@ class Function:
                     )
                     for _, h, _ in plan
                 )
+                self._tree_kinds = plain and "number" not in kinds
                 if plain and plan and "slow" not in kinds:
                     self._fast_kinds = kinds
                     self._fast = _core.Dispatcher(self._miss, [kind != "open" for kind in kinds])
@@ -173,43 +177,66 @@ class Function:
         if fast is not None and not kwargs and not tracing.depth:
             try:
                 out = fast(*args)
-            except _NotFast:
+            except _Slowly:
                 pass
             else:
                 return out if self._rebuild is None else self._rebuild(out)
-        if self._plan is None:
-            self._prepare()
+        return self._call_slowly(args, kwargs)
+
+    def _call_slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The call in full generality: inside a graph, with trees of tensors, by name."""
+        self._prepare()
         if tracing.depth or any_leaf(args, _symbolic) or (kwargs and any_leaf(kwargs, _symbolic)):
             return self._inline(args, kwargs)
-        compiled, leaves = self._resolve(args, kwargs)
-        return compiled.call(leaves)
+        if kwargs or not self._tree_kinds:
+            compiled, leaves = self._resolve(args, kwargs)
+            return compiled.call(leaves)
+        found: list[tuple[str, Any]] = []
+        try:
+            tree = tuple([flatten(x, None, found) for x in args])
+            ways = self._by_tree.get(tree)
+        except TypeError:
+            tree, ways = (), None
+        if ways is None:
+            compiled, leaves = self._resolve(args, {})
+            if tree and len(leaves) == len(found) and not compiled.captured:
+                dispatcher = _core.Dispatcher(functools.partial(self._miss_tree, tree))
+                self._by_tree[tree] = (dispatcher, compiled.rebuild, compiled.out_tree)
+            return compiled.call(leaves)
+        try:
+            out = ways[0](*[x for _, x in found])
+        except _Slowly:
+            compiled, leaves = self._resolve(args, {})
+            return compiled.call(leaves)
+        return ways[1](out)
 
-    def _is_fast(self, args: tuple[Any, ...]) -> bool:
-        """Whether these arguments are ones that the dispatcher may ever take."""
-        kinds = self._fast_kinds or ()
-        return len(args) == len(kinds) and all(
-            not isinstance(x, Symbolic) and (kind != "open" or is_tensor(x))
-            for x, kind in zip(args, kinds, strict=True)
-        )
+    def _miss_tree(self, tree: Any, args: Any) -> Any:
+        """The same as ``_miss`` for the leaves of trees."""
+        leaves = iter(args)
+        compiled, found = self._resolve(tuple([unflatten(t, leaves) for t in tree]), {})
+        if compiled.captured or len(found) != len(args) or compiled.out_tree != self._by_tree[tree][2]:
+            raise _Slowly
+        return self._callable(compiled, found)
 
     def _miss(self, args: Any) -> Any:
         """A call that the dispatcher has nothing for: what to call, from now on too."""
         args = tuple(args)
-        if not self._is_fast(args):
-            raise _NotFast
+        if len(args) == len(self._fast_kinds or ()):
+            for x, kind in zip(args, self._fast_kinds or (), strict=True):
+                if isinstance(x, Symbolic) or (kind == "open" and not is_tensor(x)):
+                    raise _Slowly
         compiled, leaves = self._resolve(args, {})
-        if compiled.captured or len(leaves) != len(args):
-            self._fast = None
-            raise _NotFast
+        # results are put together in one way, which the first call settles
+        way = None if compiled.as_it_is else compiled.out_tree
+        if compiled.captured or len(leaves) != len(args) or (self._called and way != self._rebuild_key):
+            self._fast = None  # never again: it takes more than a call of the compiled graph
+            raise _Slowly
         if not compiled.as_it_is:
-            if self._rebuild is not None and self._rebuild_key != compiled.out_tree:
-                self._fast = None
-                raise _NotFast
-            self._rebuild_key = compiled.out_tree
-            self._rebuild = compiled.rebuild
-        elif self._rebuild is not None:
-            self._fast = None
-            raise _NotFast
+            self._rebuild_key, self._rebuild = compiled.out_tree, compiled.rebuild
+        self._called = True
+        return self._callable(compiled, leaves)
+
+    def _callable(self, compiled: Compiled, leaves: Sequence[Any]) -> Any:
         tensors = [tensor_of(x, self.__name__) for x in leaves if not isinstance(x, (bool, int, float))]
         return compiled.callable_for(same_device(tensors, self.__name__))
 

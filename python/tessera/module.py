@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import _core
+from .dtypes import DType
 from .errors import ArgumentTypeError, ArgumentValueError, GraphValueError
 from .interop import kind_of
 from .tree import is_tensor
@@ -111,7 +112,11 @@ class Module:
         missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if strict and (missing or unknown):
             raise GraphValueError(f"load_state_dict: missing {missing}, unknown {unknown}", "E_WEIGHT_NAME")
-        places = dict(self.named_modules())
+        places = {
+            (f"{prefix}.{key}" if prefix else key): (m.__dict__["_parameters"], key)
+            for prefix, m in self.named_modules()
+            for key in m.__dict__["_parameters"]
+        }
         for name, value in state.items():
             if name not in own:
                 continue
@@ -121,9 +126,9 @@ class Module:
                 raise ArgumentValueError(
                     f"load_state_dict: {name!r}: wanted {tuple(own[name].shape)}, found {tuple(value.shape)}"
                 )
-            place, _, last = name.rpartition(".")
+            table, key = places[name]
             new = value if kind_of(value) == kind_of(own[name]) else _core.as_tensor(value)
-            places[place].__dict__["_parameters"][last] = new
+            table[key] = new
 
     def to(self, *args: Any, **kwargs: Any) -> Module:
         """All tensors on another device, or in another type; see ``Tensor.to``."""
@@ -151,7 +156,8 @@ class Module:
     # ---- as an argument of compiled functions ----
 
     def __tessera_flatten__(self) -> dict[str, Any]:
-        return {"training": self.training, **self.__dict__["_parameters"], **self.__dict__["_children"]}
+        plain = {k: v for k, v in self.__dict__.items() if isinstance(v, (bool, int, float, str, DType))}
+        return {**plain, **self.__dict__["_parameters"], **self.__dict__["_children"]}
 
     def __tessera_unflatten__(self, parts: dict[str, Any]) -> Module:
         copy = object.__new__(type(self))

@@ -6,7 +6,6 @@ asked for it.
 
 from __future__ import annotations
 
-import ast
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from . import _core
 from ._apply import Symbolic, tracing
 from ._where import user_line
+from .annot import evaluate_size
 from .dtypes import DType, as_dtype
 from .errors import GraphTypeError, GraphValueError
 from .methods import TensorMethods
@@ -60,37 +60,6 @@ def numerics(policy: dict[str, Any]) -> Iterator[None]:
 
 def current_numerics() -> dict[str, Any] | None:
     return getattr(_local, "numerics", None)
-
-
-def evaluate_size(text: str, names: Callable[[str], Any]) -> Any:
-    """The size that ``text`` says (``"3*D"``), with ``names`` giving what a name stands for."""
-
-    def walk(node: ast.expr) -> Any:
-        if isinstance(node, ast.Constant) and isinstance(node.value, int):
-            return node.value
-        if isinstance(node, ast.Name):
-            return names(node.id)
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            return 0 - walk(node.operand)
-        if isinstance(node, ast.BinOp):
-            a, b = walk(node.left), walk(node.right)
-            if isinstance(node.op, ast.Add):
-                return a + b
-            if isinstance(node.op, ast.Sub):
-                return a - b
-            if isinstance(node.op, ast.Mult):
-                return a * b
-            if isinstance(node.op, ast.FloorDiv):
-                return a // b
-            if isinstance(node.op, ast.Mod):
-                return a % b
-        raise GraphValueError(f"{text!r} is no size; sizes are ints, names, and + - * // % of them", "E_SIZE")
-
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except (SyntaxError, RecursionError):
-        raise GraphValueError(f"{text!r} is no size; sizes are ints, names, and + - * // % of them", "E_SIZE") from None
-    return walk(tree.body)
 
 
 class Record:
@@ -268,7 +237,7 @@ class Context:
             return have
         t = _core.as_tensor(array)
         if t.nbytes <= MOST_BAKED and t.device == "cpu" and as_dtype(t.dtype).bits >= 8:
-            ident = self.builder.const(t.dtype, t.shape, t.tobytes())
+            ident = self.builder.const(str(t.dtype), t.shape, t.tobytes())
             v = Value(self, ident, Record("const", "", (), array, None, user_line()))
         else:
             v = self.hidden(name, t.dtype, t.shape, array)
@@ -420,14 +389,16 @@ class Context:
         place: tuple[str, int],
     ) -> tuple[Value, ...]:
         literal = _literal_type(name, operands)
-        ids: list[Any] = []
-        for i, x in enumerate(operands):
-            ids.append(None if x is None else self.use(x, "int64" if name == "attention" and i == 5 else literal).id)
+        used = tuple(
+            None if x is None else self.use(x, "int64" if name == "attention" and i == 5 else literal)
+            for i, x in enumerate(operands)
+        )
+        ids = [None if x is None else x.id for x in used]
         given = {key: self._attr(value) for key, value in attrs if value is not None}
         if name == "reshape":
             self._note_multiples(given["shape"])
         results = self.builder.op(name, ids, given, file=place[0] or None, line=place[1], numerics=policy or None)
-        record = Record("op", name, operands, attrs, policy, place)
+        record = Record("op", name, used, tuple(given.items()), policy, place)
         return tuple(Value(self, ident, record, i) for i, ident in enumerate(results))
 
     def _attr(self, value: Any) -> Any:
@@ -463,6 +434,8 @@ class Context:
     ) -> tuple[Value, ...]:
         """A loop of the graph, kept folded: ``body(index, *values)`` is traced once and gives the values of the next
         iteration. ``reads`` are the values from outside that the body uses."""
+        if self._redone:
+            raise GraphTypeError("a loop of a graph cannot be applied once more in it; write it in a ts.function")
         start = [self.use(c, "f32") for c in carried]
         index, args = self.builder.loop_begin(trips, [c.id for c in start])
         self._imports.append({})

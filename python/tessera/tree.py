@@ -37,22 +37,18 @@ def is_tensor(x: Any) -> bool:
     return known
 
 
-def flatten(x: Any, name: str, leaves: list[tuple[str, Any]]) -> Any:
-    """Appends the leaves of x, each with its name, and gives the key of its structure."""
+def flatten(x: Any, name: str | None, leaves: list[tuple[Any, Any]]) -> Any:
+    """Appends the leaves of x, each with its name (none where ``name`` is None), and gives the key of its structure."""
     if is_tensor(x):
         leaves.append((name, x))
         return _LEAF
     if isinstance(x, dict):
-        for k in x:
+        for k in x if name is not None else ():
             if not isinstance(k, (str, int)):
                 raise GraphTypeError(f"{name}: the keys of a dict argument are strings, not {type(k).__name__}")
-        return (
-            "dict",
-            type(x),
-            tuple((k, flatten(v, f"{name}.{k}" if name else str(k), leaves)) for k, v in x.items()),
-        )
+        return ("dict", type(x), tuple([(k, flatten(v, _below(name, k), leaves)) for k, v in x.items()]))
     if isinstance(x, (list, tuple)):
-        return ("list", type(x), tuple(flatten(v, f"{name}.{i}" if name else str(i), leaves) for i, v in enumerate(x)))
+        return ("list", type(x), tuple([flatten(v, _below(name, i), leaves) for i, v in enumerate(x)]))
     own = getattr(x, "__tessera_flatten__", None)
     if own is not None and not isinstance(x, type):
         return ("object", x, flatten(own(), name, leaves))
@@ -64,6 +60,10 @@ def flatten(x: Any, name: str, leaves: list[tuple[str, Any]]) -> Any:
             " be told from others when the function is called again"
         ) from None
     return ("static", type(x), x)
+
+
+def _below(name: str | None, part: Any) -> str | None:
+    return None if name is None else f"{name}.{part}" if name else str(part)
 
 
 def unflatten(key: Any, leaves: Iterator[Any]) -> Any:
