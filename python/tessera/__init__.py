@@ -169,7 +169,6 @@ _MODULES = (
     "compat",
     "torch",
     "hf",
-    "jax",
     "runtime",
     "jax",
     "errors",

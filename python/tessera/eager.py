@@ -29,7 +29,10 @@ def tensor_of(x: Any, what: str) -> Any:
         return x
     if not is_tensor(x):
         raise ArgumentTypeError(f"{what}: wanted a tensor or a number, found {type(x).__name__}", "E_ARGUMENTS")
-    return _core.as_tensor(x)
+    try:
+        return _core.as_tensor(x)
+    except (TypeError, ValueError, BufferError) as e:
+        raise ArgumentTypeError(f"{what}: wanted a tensor, found {type(x).__name__}: {e}", "E_ARGUMENTS") from None
 
 
 class Pattern:

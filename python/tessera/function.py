@@ -21,7 +21,7 @@ from ._apply import Symbolic, tracing
 from .annot import DictSpec, TensorSpec, hints_of
 from .dtypes import DType, as_dtype
 from .eager import same_device, tensor_of
-from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError
+from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError, TesseraError
 from .numeric import NumericPolicy
 from .tree import any_leaf, flatten, is_tensor, unflatten
 
@@ -179,6 +179,10 @@ class Function:
                 out = fast(*args)
             except _Slowly:
                 pass
+            except TypeError as e:
+                if isinstance(e, TesseraError):
+                    raise
+                # what is no tensor at all: below, its name is known
             else:
                 return out if self._rebuild is None else self._rebuild(out)
         return self._call_slowly(args, kwargs)
@@ -241,6 +245,10 @@ class Function:
         return compiled.callable_for(same_device(tensors, self.__name__))
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        for name in kwargs:
+            p = self.signature.parameters.get(name)
+            if p is None and not any(q.kind is q.VAR_KEYWORD for q in self.signature.parameters.values()):
+                raise ArgumentTypeError(f"{self.__name__}: no argument named {name!r}", "E_ARGUMENTS")
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as e:
@@ -278,6 +286,12 @@ class Function:
             leaves.append(Leaf(name, as_dtype("f32"), ()))
             tensors.append(float(value))
             return ("leaf",)
+        if hint is float:
+            if not is_tensor(value):
+                raise ArgumentTypeError(
+                    f"argument {name!r}: wanted a number, found {type(value).__name__}", "E_ARGUMENTS"
+                )
+            return self._annotated(name, TensorSpec((), as_dtype("f32")), value, leaves, tensors)
         inner = hint.value if isinstance(hint, DictSpec) else None
         if isinstance(hint, DictSpec) and not isinstance(value, dict):
             raise ArgumentTypeError(
@@ -307,8 +321,8 @@ class Function:
             raise ArgumentTypeError(
                 f"argument {name!r}: wanted {_spec_text(spec)}, found {type(value).__name__}", "E_ARGUMENTS"
             )
+        t = tensor_of(value, f"argument {name!r} ({_spec_text(spec)})")
         if dtype is None or Ellipsis in dims:
-            t = tensor_of(value, f"argument {name!r}")
             dtype = dtype or as_dtype(t.dtype)
             if Ellipsis in dims:
                 at = dims.index(Ellipsis)
