@@ -143,7 +143,7 @@ def test_damaged_entries_are_made_again(cache_folder, script, how):
 
 
 def test_what_a_key_is_made_of(cache_folder, tmp_path):
-    np = pytest.importorskip("numpy")
+    import numpy as np
     weighted = TEXT.replace("dims B\n", 'dims B\nweights W = "w.safetensors"\n').replace("add(x, 1.0)", 'add(x, W."b")')
     ones = np.ones(4, np.float32)
     builds = [

@@ -94,7 +94,7 @@ def test_a_shared_object_that_needs_nothing(cache_folder):
 
 
 def test_weights_go_into_the_file(cache_folder, tmp_path):
-    np = pytest.importorskip("numpy")
+    import numpy as np
     text = TEXT.replace("dims B\n", 'dims B\nweights W = "published.safetensors"\n').replace("add(x, 1.0)", 'add(x, W."a.b")')
     w, x = np.array([1, 2, 3, 4], np.float32), np.ones((3, 4), np.float32)
     path = compile.build(text, name="f", weights={"W": {"a.b": w}})

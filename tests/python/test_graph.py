@@ -333,7 +333,7 @@ def test_const_of_any_element_type(b):
 
 
 def test_const_from_arrays(b):
-    np = pytest.importorskip("numpy")
+    import numpy as np
     a = np.arange(6, dtype=np.float32).reshape(2, 3)
     text = text_of(b, [("c", b.const("f32", a.shape, a))])
     assert "[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]" in text

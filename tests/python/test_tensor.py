@@ -8,8 +8,8 @@ import pytest
 
 from tessera import _core
 
-np = pytest.importorskip("numpy")
-torch = pytest.importorskip("torch")
+import numpy as np
+import torch
 
 NUMPY_TYPES = ["float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool", "complex64"]
 ALL_TYPES = ["f32", "f64", "f16", "bf16", "int64", "int32", "bool", "int16", "int8", "uint8", "int4", "fp8_e4m3", "fp8_e5m2", "fp6_e2m3",
@@ -137,7 +137,7 @@ def test_numpy_broadcast_and_read_only():
 
 
 def test_ml_dtypes():
-    ml = pytest.importorskip("ml_dtypes")
+    import ml_dtypes as ml
     for kind, name in ((ml.bfloat16, "bf16"), (ml.float8_e4m3fn, "fp8_e4m3"), (ml.float8_e5m2, "fp8_e5m2")):
         a = np.arange(8).astype(kind).reshape(2, 4).T
         t = _core.as_tensor(a)
