@@ -271,9 +271,10 @@ def _write(folder: Path, model: _Model, archs: Sequence[str], options: Sequence[
             folder / WEIGHTS_FILE, {n: compiler.host_array(t) for n, t in model.weights.items()}
         )
     gpu, _ = compiler.gpu_words(archs)
-    compiler.run_tsc([source, "-o", folder / f"{name}.so", "--name", name, *gpu, *options], name=name, text=model.text)
+    told = {"name": name, "text": model.text, "where": model.context.builder.where}
+    compiler.run_tsc([source, "-o", folder / f"{name}.so", "--name", name, *gpu, *options], **told)
     outside = ["--weights", "external"] if model.weights else []
-    compiler.run_tsc([source, "-o", folder / f"{name}.tsr", "--name", name, *outside], name=name, text=model.text)
+    compiler.run_tsc([source, "-o", folder / f"{name}.tsr", "--name", name, *outside], **told)
     shutil.copytree(compiler.headers() / "tessera", folder / "tessera")
     program = _core.load(os.fspath(folder / f"{name}.so"), name)
     manifest = _manifest(model, archs, program)

@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -27,13 +28,17 @@ from . import cache
 from ._progress import Display
 from .errors import CompileError
 
-__all__ = ["ARCHS", "build", "headers", "native_archs", "ptxas_path", "run_tsc", "tsc_path"]
+__all__ = ["ARCHS", "CompilerWarning", "build", "headers", "native_archs", "ptxas_path", "run_tsc", "tsc_path"]
 
 #: What ``--arch`` makes code for, oldest first. Code for sm_90 runs on 9.0 alone, PTX of the others on newer GPUs too.
 ARCHS = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 EXACT = ("sm_90",)
 
 HERE = Path(__file__).resolve().parent
+
+class CompilerWarning(UserWarning):
+    """What the compiler says of a graph that it compiles."""
+
 
 Diagnostic = tuple[str, str, int, int, str]
 Where = Callable[[str], "tuple[str, int] | None"]
@@ -157,6 +162,18 @@ def _names_on(text: str, line: int) -> list[str]:
     return re.findall(r"[%A-Za-z_][\w.%]*", re.sub(r":[^,]*", "", head))
 
 
+def _place(text: str, line: int, where: Where | None) -> tuple[str, int] | None:
+    """The Python file and line that asked for what stands on a line of the text."""
+    return next((p for n in _names_on(text, line) if where and (p := where(n))), None)
+
+
+def _warn(said: str, text: str, where: Where | None) -> None:
+    for severity, code, line, _, words in read_diagnostics(said):
+        if severity == "warning":
+            file, number = _place(text, line, where) or ("tessera", 1)
+            warnings.warn_explicit(f"{words} [{code}]", CompilerWarning, file, number)
+
+
 def _failure(said: str, status: int, text: str, where: Where | None) -> CompileError:
     diagnostics = read_diagnostics(said)
     errors = [d for d in diagnostics if d[0] == "error"] or diagnostics
@@ -166,16 +183,16 @@ def _failure(said: str, status: int, text: str, where: Where | None) -> CompileE
         return CompileError(f"the compiler {how}" + (f": {last}" if last else ""), "E_INTERNAL")
     shown = []
     for _, _, line, _, words in errors:
-        places = [p for n in _names_on(text, line) if where and (p := where(n))]
-        shown.append(words + (f"\n  {places[0][0]}, line {places[0][1]}" if places else ""))
+        place = _place(text, line, where)
+        shown.append(words + (f"\n  {place[0]}, line {place[1]}" if place else ""))
     return CompileError("\n".join(shown), errors[0][1], diagnostics)
 
 
 # ---- running it -----------------------------------------------------------------------------------------------------
 
 
-def run_tsc(words: Sequence[str | Path], *, name: str, text: str = "", where: Where | None = None) -> str:
-    """Run the compiler to its end; what it said beside errors. CompileError with its words when it fails.
+def run_tsc(words: Sequence[str | Path], *, name: str, text: str = "", where: Where | None = None) -> None:
+    """Run the compiler to its end. Its warnings become Python's, CompileError has its words when it fails.
 
     ``name`` is shown while it runs; ``where`` tells the Python line of a value of ``text``.
     """
@@ -203,7 +220,7 @@ def run_tsc(words: Sequence[str | Path], *, name: str, text: str = "", where: Wh
         child.wait()
     if child.returncode:
         raise _failure(said, child.returncode, text, where)
-    return said
+    _warn(said, text, where)
 
 
 def _listen(child: subprocess.Popen[bytes], progress: int, display: Display) -> str:

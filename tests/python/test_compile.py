@@ -180,6 +180,13 @@ def test_a_compiler_that_fails(cache_folder, script, text, shown):
         compile.build(TEXT, name="f")
 
 
+def test_warnings_are_pythons(cache_folder, script):
+    script('"$TSC" "$@" && echo "f.tg:6:3: warning[W_ODD]: this is odd" >&2')
+    with pytest.warns(compile.CompilerWarning, match=r"this is odd.*\[W_ODD\]") as found:
+        compile.build(TEXT, name="f", where=lambda name: ("model.py", 9) if name == "y" else None)
+    assert [(w.filename, w.lineno) for w in found] == [("model.py", 9)]
+
+
 def test_many_errors_are_all_there(cache_folder):
     lines = "".join(f"  v{i} = add(x, nope{i})\n" for i in range(5))
     with pytest.raises(CompileError) as e:

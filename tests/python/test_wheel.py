@@ -150,6 +150,14 @@ def test_a_first_program(empty, tmp_path):
     assert run(empty, "-c", FIRST_PROGRAM, TESSERA_CACHE=os.fspath(tmp_path)) == "ran\n"
 
 
+def test_the_readmes_program(empty, root, tmp_path):
+    (program,) = re.findall(r"^```python\n(.*?)^```", (root / "README.md").read_text(), re.M | re.S)
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run([empty, "program.py"], cwd=tmp_path, env=clean_environment(TESSERA_CACHE=os.fspath(tmp_path / "cache")), capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == "(2, 4, 5, 16)\n(2, 4, 17, 16)\n", done.stdout + done.stderr
+    assert (tmp_path / "attention" / "attention.so").exists()
+
+
 def test_its_compiler(empty):
     assert run(empty.with_name("tessera-tsc"), "--version").startswith("tsc 0.1.0\nLLVM ")
     assert run(empty, "-m", "tessera", "--version").startswith("tsc 0.1.0\n")
