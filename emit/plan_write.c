@@ -253,13 +253,26 @@ static bool write_tables(Writer *w)
 	return !w->failed;
 }
 
+/* A manifest alone has types and no bytes. */
+static bool weights_have_files(const TsModule *m)
+{
+	for (uint32_t i = 0; i < m->weights.n; i++) {
+		const TsWeights *w = &m->weights.p[i];
+		if (w->files.n || !w->tensors.n) continue;
+		ts_error(m->cx, w->at, "E_NO_WEIGHT", "weights '%s' have no file, and code needs their bytes", w->name);
+		ts_hint(m->cx, "weights %s = \"model.safetensors\", or --weights-file %s=FILE", w->name, w->name);
+		return false;
+	}
+	return true;
+}
+
 bool ts_write_plan(const TsSched *s, const TsPlanOptions *o, const TsDeviceSched *devices, uint32_t n_devices, TsPlanned *out)
 {
 	TsArena *a = s->m->arena;
 	TsBlob blob = { 0 };
 	Writer cpu = { .s = s, .o = o, .m = s->m, .a = a, .blob = &blob }, *w = TS_NEW_N(a, Writer, n_devices + 1);
 	TsDevicePlan *plans = TS_NEW_N(a, TsDevicePlan, n_devices + 1);
-	bool ok = write_tables(&cpu);
+	bool ok = weights_have_files(s->m) && write_tables(&cpu);
 	for (uint32_t i = 0; ok && i < n_devices; i++) {
 		w[i] = (Writer){ .s = devices[i].sched, .o = o, .device = &devices[i], .m = s->m, .a = a, .blob = &blob };
 		ok = write_tables(&w[i]);

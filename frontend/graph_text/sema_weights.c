@@ -70,9 +70,11 @@ bool ts_s_weights_item(Sema *s, TsTree *t)
 	TsTree *files = t->kid[0], *manifest = t->kid[2];
 	if (t->i || t->kid[1]) { ts_s_not_yet(s, t->at, "trainable weights"); return false; }
 	TsSym given = given_path(s, t->name);
-	for (uint32_t i = 0; files && i < files->n && !(given && i); i++) {
-		ts_push(s->a, &w.file_names, files->kid[i]->name);
-		ts_push(s->a, &w.files, given ? given : file_path(s, files->kid[i]->name));
+	uint32_t n_files = given ? 1 : files ? files->n : 0;
+	for (uint32_t i = 0; i < n_files; i++) {
+		TsSym name = files && files->n ? files->kid[i]->name : given;
+		ts_push(s->a, &w.file_names, name);
+		ts_push(s->a, &w.files, given ? given : file_path(s, name));
 	}
 	for (uint32_t i = 0; manifest && i < manifest->n; i++) {
 		TsType ty;

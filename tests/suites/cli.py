@@ -233,6 +233,8 @@ BAD = [
         "--weights-file: 'w.tg' has no weights named 'V'", {"w.tg": WITH_WEIGHTS, "w.safetensors": GOOD}, "nearest: W"),
     Bad("weights-file-for-none", "m.tg --weights-file w.safetensors -o m.so", 1, "E_UNKNOWN_NAME",
         "--weights-file w.safetensors: 'm.tg' has 0 sets of weights, name one: --weights-file W=FILE", {"m.tg": MODEL, "w.safetensors": GOOD}),
+    Bad("weights-without-a-file", "w.tg -o m.so", 1, "E_NO_WEIGHT", "weights 'W' have no file, and code needs their bytes",
+        {"w.tg": 'tessera 1\nweights W {\n  "b": f32[2]\n}\ngraph f(x: f32[2]) -> (y: f32[2]) {\n  y = x + W."b"\n}\n'}, 'weights W = "model.safetensors", or --weights-file W=FILE'),
     Bad("weights-are-a-folder", "w.tg --weights-file ./ -o m.so", 3, "E_FILE", "cannot read './': it is a folder, not a regular file", {"w.tg": WITH_WEIGHTS}),
     Bad("index-leaves-its-folder", "w.tg --weights-file i.json -o m.so", 1, "E_WEIGHT_INDEX", "i.json: a shard lies beside the index, found ../w.safetensors",
         {"w.tg": WITH_WEIGHTS, "i.json": '{"weight_map": {"b": "../w.safetensors"}}'}),
