@@ -436,6 +436,8 @@ static PyObject *call_with(CoreCallable *c, PyObject *args, CoreArg *a, int64_t 
 	Py_ssize_t n = PyTuple_Size(args), read = 0;
 	PyObject *out = NULL;
 	DLDevice where;
+	if (n != c->n_in)
+		return core_call_wrong(c, NULL, n);
 	while (read < n && !core_arg_read(PyTuple_GetItem(args, read), &a[read]))
 		read++;
 	if (read < n)

@@ -152,7 +152,7 @@ class Function:
                         else "number"
                         if h is float
                         else "open"
-                        if h is None
+                        if h is None or isinstance(h, DictSpec)
                         else "slow"
                     )
                     for _, h, _ in plan
@@ -227,12 +227,13 @@ class Function:
         args = tuple(args)
         if len(args) == len(self._fast_kinds or ()):
             for x, kind in zip(args, self._fast_kinds or (), strict=True):
-                if isinstance(x, Symbolic) or (kind == "open" and not is_tensor(x)):
+                if isinstance(x, Symbolic) or (kind == "open" and not _tensors_in(x)):
                     raise _Slowly
         compiled, leaves = self._resolve(args, {})
         # results are put together in one way, which the first call settles
         way = None if compiled.as_it_is else compiled.out_tree
-        if compiled.captured or len(leaves) != len(args) or (self._called and way != self._rebuild_key):
+        given = sum(_tensors_in(x) if isinstance(x, (dict, list, tuple)) else 1 for x in args)
+        if compiled.captured or len(leaves) != given or (self._called and way != self._rebuild_key):
             self._fast = None  # never again: it takes more than a call of the compiled graph
             raise _Slowly
         if not compiled.as_it_is:
@@ -563,6 +564,15 @@ def _tensor_class() -> Any:
 
 def _symbolic(x: Any) -> bool:
     return isinstance(x, Symbolic)
+
+
+def _tensors_in(x: Any) -> int:
+    """How many tensors x holds, where it is one, or dicts, lists and tuples of nothing else: these the dispatcher takes
+    apart itself. 0 for anything else."""
+    if type(x) is dict or type(x) is list or type(x) is tuple:
+        counts = [_tensors_in(v) for v in (x.values() if type(x) is dict else x)]
+        return sum(counts) if all(counts) else 0
+    return int(is_tensor(x) and not isinstance(x, Symbolic))
 
 
 def _leaves(x: Any) -> Iterator[Any]:

@@ -242,7 +242,8 @@ WRONG = [
     ("add", (X, 1.0), TypeError, "argument 'y': wanted f32[N, M], found float"),
     ("add", (X, 1), TypeError, "found int"),
     ("add", (X, True), TypeError, "found bool"),
-    ("add", (X, [[1.0]]), TypeError, "argument 'y': wanted f32[N, M], found <class 'list'>"),
+    ("add", (X, {1.0}), TypeError, "argument 'y': wanted f32[N, M], found <class 'set'>"),
+    ("add", (X, [[1.0]]), TypeError, "argument 'y': wanted f32[N, M], found"),
     ("add", (None, X), TypeError, "argument 'x': wanted f32[N, M], found <class 'NoneType'>"),
     ("add", ("x", X), TypeError, "argument 'x'"),
     ("add", ({}, X), TypeError, "argument 'x'"),
@@ -332,6 +333,45 @@ def test_dispatcher_leaves_numbers_alone(graph):
     assert [type(args[1]) for args in asked] == [np.ndarray, float, float, float] and e.entries == 1
     with pytest.raises(TypeError):
         _core.Dispatcher(len, 3)
+
+
+def test_dispatcher_takes_trees_apart(graph):
+    asked = []
+    d = _core.Dispatcher(lambda args: asked.append(args) or graph("mm"))
+    a, b = f32(3, 4), f32(4, 5)
+    want = graph("mm")(a, b)
+    for _ in range(3):
+        for args in ((a, {"w": b}), ({"x": a, "w": b},), ([a, [b]],), ((a, (b,)),), (a, b), ([a], {"w": b}), ({"w": a, "x": b},), ({"v": {"x": a}}, {}, [b])):
+            assert (d(*args) == want).all()
+    assert len(asked) == d.entries == 8
+    key = "".join(["x"]) + "y"[:0]
+    assert (d({key: a, "w" + "": b}) == want).all() and len(asked) == 8
+    with pytest.raises(ValueError, match="argument 'b': wanted"):
+        d(a, {"w": a})
+    with pytest.raises(TypeError, match="argument 'b': wanted"):
+        d(a, {"w": 3.0})
+    with pytest.raises(TypeError, match="argument 'b': wanted .* found <class 'dict'>"):
+        d(a, {"w": b, "v": b})
+    nest = [b]
+    for _ in range(50):
+        nest = [nest]
+    with pytest.raises(ValueError, match="nested"):
+        d(a, nest)
+    own = []
+    own.append(own)
+    with pytest.raises(ValueError, match="nested"):
+        d(a, own)
+    many = _core.Dispatcher(lambda args: graph("many"))
+    xs = [f32(9) for _ in range(MANY)]
+    for _ in range(2):
+        assert (many({f"k{i}": x for i, x in enumerate(xs)}) == graph("many")(*xs)).all() and (many(xs) == graph("many")(*xs)).all()
+    assert many.entries == 2
+    with pytest.raises(TypeError, match="takes 20 arguments"):
+        many({i: x for i, x in enumerate(xs * 10)})
+    counts = sys.getrefcount(a), sys.getrefcount(key)
+    for _ in range(100):
+        d({key: a, "w": b})
+    assert counts == (sys.getrefcount(a), sys.getrefcount(key))
 
 
 def test_dispatcher_called_from_within_itself(graph):
