@@ -20,9 +20,9 @@ typedef struct { TsSym name; int limit[TS_LIMITS]; TsTuned entry[TS_TUNE_ENTRIES
 typedef struct TsTuneDb { TsTuneArch arch[TS_CPU_CLONES]; } TsTuneDb;
 
 /* The same for a GPU: one file each, NAME.yaml, for the limits of ir/tile_targets.def. Fields that a schedule lacks are 0. */
-typedef enum { TS_GT_ATTENTION_MMA, TS_GT_ATTENTION_WGMMA, TS_GT_MATMUL_MMA, TS_GT_MATMUL_MMA_FEW, TS_GT_MATMUL_MMA_SOME, TS_GT_MATMUL_WGMMA_FEW,
+typedef enum { TS_GT_ATTENTION_MMA, TS_GT_ATTENTION_SPANS, TS_GT_ATTENTION_WGMMA, TS_GT_MATMUL_MMA, TS_GT_MATMUL_MMA_FEW, TS_GT_MATMUL_MMA_SOME, TS_GT_MATMUL_WGMMA_FEW,
 	TS_GT_POINTWISE, TS_GT_ROW, TS_GT_ENTRIES } TsGpuEntry;
-typedef struct { int block_m, block_n, block_k, stages, warps_m, warps_n, rows, keys, keys_256, warps, elements, longest, cluster; } TsGpuTuned;
+typedef struct { int block_m, block_n, block_k, stages, warps_m, warps_n, rows, keys, keys_256, warps, elements, longest, cluster, cells, shortest; } TsGpuTuned;
 /* A tile of matmul by wgmma and what it costs: `step` ns for each block_k, `odd` more where rows of b do not begin at multiples of 32 bytes, `tile` ns
  * beside them, on one multiprocessor. ctas: as many, one below the other, share b. */
 enum { TS_GPU_TILES = 12 };

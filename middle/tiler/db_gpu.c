@@ -6,9 +6,9 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { IN_ATTENTION = 1, IN_MATMUL_MMA = 2, IN_MATMUL_WGMMA = 4, IN_POINTWISE = 8, IN_ROW = 16, IN_ATTENTION_WGMMA = 32, HEAD = 256 /* columns of the widest head */ };
+enum { IN_ATTENTION = 1, IN_MATMUL_MMA = 2, IN_MATMUL_WGMMA = 4, IN_POINTWISE = 8, IN_ROW = 16, IN_ATTENTION_WGMMA = 32, IN_SPANS = 64, HEAD = 256 /* columns of the widest head */ };
 static const struct { const char *op, *schedule; int in; bool hopper; } entry[TS_GT_ENTRIES] = {
-	{ "attention", "attention_mma", IN_ATTENTION, false }, { "attention", "attention_wgmma", IN_ATTENTION_WGMMA, true },
+	{ "attention", "attention_mma", IN_ATTENTION, false }, { "attention", "attention_spans", IN_SPANS, false }, { "attention", "attention_wgmma", IN_ATTENTION_WGMMA, true },
 	{ "matmul", "matmul_mma", IN_MATMUL_MMA, false }, { "matmul", "matmul_mma_few", IN_MATMUL_MMA, false }, { "matmul", "matmul_mma_some", IN_MATMUL_MMA, false },
 	{ "matmul", "matmul_wgmma_few", IN_MATMUL_WGMMA, true },
 	{ "pointwise", "pointwise_tiles", IN_POINTWISE, false }, { "row", "row_tiles", IN_ROW, false },
@@ -18,11 +18,11 @@ typedef struct { TsTuneField f; size_t at; bool power; } Tunable; /* power: of t
 #define T(name, min, max, step, in, power) { { #name, min, max, step, in, false }, offsetof(TsGpuTuned, name), power }
 static const Tunable tunable[] = {
 	T(block_m, 16, 256, 16, IN_MATMUL_MMA | IN_MATMUL_WGMMA, true), T(block_n, 16, 256, 16, IN_MATMUL_MMA | IN_MATMUL_WGMMA, true),
-	T(block_k, 64, 64, 64, IN_MATMUL_MMA | IN_MATMUL_WGMMA, true), T(stages, 2, 16, 1, IN_MATMUL_MMA | IN_MATMUL_WGMMA, false),
+	T(block_k, 64, 64, 64, IN_MATMUL_MMA | IN_MATMUL_WGMMA, true), T(stages, 2, 16, 1, IN_MATMUL_MMA | IN_MATMUL_WGMMA | IN_SPANS, false),
 	T(warps_m, 1, 8, 1, IN_MATMUL_MMA, true), T(warps_n, 1, 8, 1, IN_MATMUL_MMA, true), T(rows, 16, 128, 16, IN_ATTENTION, true),
 	T(keys, 32, 256, 32, IN_ATTENTION | IN_ATTENTION_WGMMA, true), T(keys_256, 32, 256, 32, IN_ATTENTION | IN_ATTENTION_WGMMA, true),
-	T(warps, 1, 16, 1, IN_POINTWISE | IN_ROW, true), T(elements, 4, 64, 4, IN_POINTWISE | IN_ROW, true), T(longest, 512, 32768, 512, IN_ROW, true),
-	T(cluster, 1, 16, 1, IN_ROW, true),
+	T(warps, 1, 16, 1, IN_POINTWISE | IN_ROW, true), T(elements, 4, 64, 4, IN_POINTWISE | IN_ROW, true), T(longest, 512, 32768, 512, IN_ROW | IN_SPANS, true),
+	T(cluster, 1, 16, 1, IN_ROW, true), T(cells, 1, 65536, 1, IN_SPANS, false), T(shortest, 64, 1024, 64, IN_SPANS, true),
 };
 enum { TUNABLES = sizeof tunable / sizeof *tunable };
 
@@ -50,6 +50,7 @@ static bool check_entry(TsCtx *cx, TsSpan at, const TsTileTarget *target, int in
 		int64_t narrow = (t->rows + 4 * t->keys) * 128 * 2, wide = (t->rows + 4 * t->keys_256) * HEAD * 2;
 		return !ts_tune_illegal(cx, at, narrow <= room && wide <= room, "the blocks of queries, keys and values do not fit shared memory");
 	}
+	if (in == IN_SPANS) return !ts_tune_illegal(cx, at, (int64_t)(16 * HEAD + 2 * t->stages * 4096) * 2 <= room, "the stages do not fit shared memory");
 	if (in == IN_ATTENTION_WGMMA) {
 		int64_t narrow = (128 + 4 * t->keys) * 128 * 2, wide = (128 + 4 * t->keys_256) * HEAD * 2;
 		return !ts_tune_illegal(cx, at, narrow + 1024 <= room && wide + 1024 <= room, "the blocks of queries, keys and values do not fit shared memory");

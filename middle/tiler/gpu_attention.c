@@ -436,16 +436,15 @@ static TsAtVariant ring_form(TsAt *w, int cap)
 static void merge_forms(TsAt *w, TsDim head, int64_t lo, int64_t hi)
 {
 	TsTl *t = w->j->t;
-	TsDim no = ts_dim_sub(t->d, ts_dim_const(t->d, 1), w->spans->is), many = ts_over(t, w->spans->n, TS_AT_MANY);
+	TsDim no = ts_dim_sub(t->d, ts_dim_const(t->d, 1), w->spans->is), many = ts_over(t, w->spans->n, TS_AT_SPANS);
 	int cap = 64;
 	for (; cap < TS_AT_HEAD && lo > cap; cap *= 2) continue;
-	for (;; cap *= 2) {
-		bool last = cap == TS_AT_HEAD || hi <= cap;
-		TsDim over = last ? 0 : ts_over(t, head, cap);
-		w->v[w->n++] = (TsAtVariant){ .form = TS_AT_MERGE, .bm = TS_AT_SPANS, .cap = cap, .warps = cap > 128 ? 2 : 1, .guard = ts_dim_add(t->d, ts_dim_add(t->d, no, many), over) };
-		if (last) break;
+	for (bool last = false; !last; cap *= 2) {
+		last = cap == TS_AT_HEAD || hi <= cap;
+		TsDim must = last ? no : ts_dim_add(t->d, no, ts_over(t, head, cap));
+		w->v[w->n++] = (TsAtVariant){ .form = TS_AT_MERGE, .bm = TS_AT_SPANS, .cap = cap, .warps = cap > 128 ? 2 : 1, .guard = ts_dim_add(t->d, must, many) };
+		if (many) w->v[w->n++] = (TsAtVariant){ .form = TS_AT_MERGE, .bm = TS_AT_MANY, .cap = cap, .warps = 8, .guard = must };
 	}
-	if (many) w->v[w->n++] = (TsAtVariant){ .form = TS_AT_MERGE, .bm = TS_AT_MANY, .cap = cap, .warps = 8, .guard = no };
 }
 
 /* Heads of known size get the columns they need; others one of three, the largest also without wide accesses. */

@@ -4,7 +4,7 @@
 
 typedef enum { TS_AT_FMA, TS_AT_MMA, TS_AT_WGMMA, TS_AT_MERGE } TsAtForm;
 enum { TS_AT_HEAD = 256 /* columns of the widest head */ };
-enum { TS_AT_SPAN = 256 /* keys of a cell where there is one query row */, TS_AT_SPANS = 16, TS_AT_MANY = 64 /* put together at a time: a few, many */ };
+enum { TS_AT_FEW_KEYS = 256 /* of one query row: one step */, TS_AT_SPANS = 16, TS_AT_MANY = 64 /* put together at a time: a few, many */ };
 struct TsAtSpans;
 typedef struct { TsAtForm form; int bm, bn, cap /* columns that hold a head */, warps, stages; bool wide, copies; TsDim guard; } TsAtVariant; /* bm queries, bn keys at a time */
 typedef struct {
@@ -30,6 +30,7 @@ typedef struct TsAtSpans {
 	TsAt at;                    /* of the text that is being written */
 	TsReal sums, stats;         /* of a span: weighted values [.., spans, E]; its maximum and sum [.., spans, 2] */
 	TsDim is;                   /* 1 where these sizes are read in spans, else 0 */
+	TsDim keys;                 /* of a span */
 	TsDim n, batch[TS_MAX_RANK]; /* spans (0 where not is), cells of a batch dim */
 	TsWide wide;
 	int cap, forms;

@@ -1,11 +1,11 @@
-/* Attention of one query row for each head: what matters is how fast keys and values are read. A cell takes SPAN keys of one head of keys: their
+/* Attention of one query row for each head: what matters is how fast keys and values are read. A cell takes a span of keys of one head of keys: their
  * sums, maximum and sum of terms go to work buffers, and a second kernel puts the spans of a head together, in order. How keys are
- * divided depends on their number alone. Types of 16 bits go through the matrix instruction with the heads of a group as its rows, so that
+ * divided depends on the sizes alone: see span_keys. Types of 16 bits go through the matrix instruction with the heads of a group as its rows, so that
  * keys and values are read once; others straight into registers, where each slot, one for every BN-th key, has a running maximum, sum
  * and weighted values of its own, which meet once, at the end. */
 #include "middle/tiler/gpu_attention.h"
 
-enum { SPAN = TS_AT_SPAN, BN = 64, WARPS = 8 };
+enum { BN = 64, WARPS = 8, MANY_WAVES = 4, BLOCK = 4096 /* elements of keys that arrive together */ };
 
 typedef TsAtSpans One;
 
@@ -145,8 +145,8 @@ static void write_by_registers(One *o, TsKb *k, bool wide, TsChoice *c)
 	ts_at_offset(&o->at);
 	ts_at_key_range(&o->at);
 	ts_at_scale(&o->at);
-	ts_kb_line(k, "jb: idx = %d * sp", SPAN);
-	ts_kb_line(k, "je: idx = min(jb + %d, jhi)", SPAN);
+	ts_kb_line(k, "jb: idx = %s * sp", ts_kb_dim(k, o->keys));
+	ts_kb_line(k, "je: idx = min(jb + %s, jhi)", ts_kb_dim(k, o->keys));
 	long long n;
 	if (ts_at_window(&o->at, &n)) ts_kb_line(k, "jlow: idx = off + 1 - %lld", n);
 	TsOperand q = ts_at_operand(&o->at, &j->at.q, j->at.qt, false, false), sums = partial(o, k, &o->sums, j->at.E), stats = partial(o, k, &o->stats, ts_dim_const(k->t->d, 2));
@@ -175,10 +175,11 @@ void ts_at_span_grid(TsAt *w, TsChoice *c)
 	ts_kb_line(k, "qb: idx = %d * u", w->now->bm);
 	ts_kb_line(k, "il: idx = %s - qb", ts_kb_dim(k, j->at.S));
 	ts_at_offset(w);
-	ts_kb_line(k, "jb: idx = %d * sp", SPAN);
-	if (ts_attr(k->t->m, j->n, "causal")->i) ts_kb_line(k, "jhi: idx = max(min(min(jb + %d, %s), off + 1), 0)", SPAN, ts_kb_dim(k, j->at.T));
-	else ts_kb_line(k, "jhi: idx = min(jb + %d, %s)", SPAN, ts_kb_dim(k, j->at.T));
-	if (ts_at_window(w, &n)) ts_kb_line(k, "jlo: idx = min(max(off + 1 - %lld, jb) // %d * %d, jb + %d)", n, w->now->bn, w->now->bn, SPAN);
+	const char *keys = ts_kb_dim(k, o->keys), *T = ts_kb_dim(k, j->at.T);
+	ts_kb_line(k, "jb: idx = %s * sp", keys);
+	if (ts_attr(k->t->m, j->n, "causal")->i) ts_kb_line(k, "jhi: idx = max(min(min(jb + %s, %s), off + 1), 0)", keys, T);
+	else ts_kb_line(k, "jhi: idx = min(jb + %s, %s)", keys, T);
+	if (ts_at_window(w, &n)) ts_kb_line(k, "jlo: idx = min(max(off + 1 - %lld, jb) // %d * %d, jb + %s)", n, w->now->bn, w->now->bn, keys);
 	else ts_kb_line(k, "jlo: idx = jb");
 }
 
@@ -214,7 +215,7 @@ static void write_spans(void *user, TsKb *k, int i, TsChoice *c)
 	const TsAtSpanForm *f = &o->form[i];
 	if (f->wide) ts_kb_wide(k, &o->wide);
 	if (f->mma) {
-		TsAtVariant v = { .form = TS_AT_MMA, .bm = 16, .bn = f->cap > 128 ? 16 : 32, .cap = f->cap, .warps = 1, .stages = 2, .wide = true, .copies = true };
+		TsAtVariant v = { .form = TS_AT_MMA, .bm = 16, .bn = BLOCK / f->cap, .cap = f->cap, .warps = 1, .stages = k->t->gpu->entry[TS_GT_ATTENTION_SPANS].stages, .wide = true, .copies = true };
 		o->at = (TsAt){ .j = &o->packed, .spans = o, .wide = o->wide };
 		ts_at_begin(&o->at, k, &v);
 		ts_at_mma(&o->at, c);
@@ -225,7 +226,7 @@ static void write_spans(void *user, TsKb *k, int i, TsChoice *c)
 	c->guard_lhs = f->guard;
 	c->label = ts_intern(k->t->cx, ts_kb_fmt(k, "one query, head dim <= %d%s", f->cap, f->wide ? ", wide" : ""));
 	c->tile[0] = f->mma ? 16 : 1;
-	c->tile[1] = SPAN;
+	c->tile[1] = f->mma ? o->at.now->bn : BN;
 }
 
 /* Some spans of a head at a time, in order. */
@@ -361,25 +362,45 @@ static void choose_forms(One *o)
 	}
 }
 
+/* Keys of a span, whole blocks. As many CTAs as the machine holds at a time: once, where that leaves no span with more than `longest` to twice as many
+ * keys, else several times; four times where the heads alone are a good part of so many, for what is left over then is short. Where a row
+ * is to have the same bits in any batch: as many keys always. */
+static TsDim span_keys(const One *o)
+{
+	TsTl *t = o->j->t;
+	TsDims *d = t->d;
+	const TsGpuTuned *g = &t->gpu->entry[TS_GT_ATTENTION_SPANS];
+	TsDim one = ts_dim_const(d, 1), heads = one, block = ts_dim_const(d, BN), cells = ts_dim_const(d, g->cells);
+	if (ts_batch_invariant(o->j)) return ts_dim_const(d, TS_AT_FEW_KEYS);
+	for (uint32_t i = 0; i < o->j->at.nb; i++) heads = ts_dim_mul(d, heads, o->packed.r.size[i]);
+	heads = ts_dim_max(d, heads, one);
+	TsDim keys = ts_dim_mul(d, heads, o->j->at.T), many = ts_dim_min(d, ts_dim_floordiv(d, ts_dim_mul(d, heads, ts_dim_const(d, MANY_WAVES)), cells), ts_dim_const(d, MANY_WAVES));
+	TsDim waves = ts_dim_min(d, many, ts_dim_floordiv(d, keys, ts_dim_const(d, (int64_t)g->cells * TS_AT_FEW_KEYS)));
+	waves = ts_dim_max(d, ts_dim_max(d, waves, ts_dim_floordiv(d, keys, ts_dim_const(d, (int64_t)g->cells * g->longest))), one);
+	TsDim spans = ts_dim_max(d, ts_dim_floordiv(d, ts_dim_mul(d, waves, cells), heads), one);
+	return ts_dim_mul(d, block, ts_dim_max(d, ts_dim_cdiv(d, o->j->at.T, ts_dim_mul(d, spans, block)), ts_dim_const(d, g->shortest / BN)));
+}
+
 bool ts_at_spans(TsJob *j, One *o)
 {
 	TsTl *t = j->t;
 	TsDims *d = t->d;
 	TsKb none;
 	int64_t lo, hi;
-	TsDim one = ts_dim_const(d, 1), span = ts_dim_const(d, SPAN);
+	TsDim one = ts_dim_const(d, 1);
 	*o = (One){ .j = j };
 	ts_dim_range(d, j->at.S, &lo, &hi);
 	if (lo > 1 || hi < 1) return false;
 	TsDim alone = ts_dim_sub(d, ts_dim_min(d, ts_dim_max(d, ts_dim_sub(d, ts_dim_const(d, 2), j->at.S), 0), one), ts_dim_max(d, ts_dim_sub(d, one, j->at.S), 0));
-	o->is = ts_dim_mul(d, alone, ts_dim_min(d, ts_dim_max(d, ts_dim_sub(d, j->at.T, span), 0), one));
+	o->is = ts_dim_mul(d, alone, ts_dim_min(d, ts_dim_max(d, ts_dim_sub(d, j->at.T, ts_dim_const(d, TS_AT_FEW_KEYS)), 0), one));
 	ts_dim_range(d, j->at.T, &lo, &hi);
-	if (hi <= SPAN) return false;
+	if (hi <= TS_AT_FEW_KEYS) return false;
 	ts_kb_init(&none, t, NULL);
 	o->at.k = &none;
-	o->n = ts_dim_mul(d, o->is, ts_dim_cdiv(d, j->at.T, span));
-	for (uint32_t i = j->at.nb; i-- > 0; one = ts_dim_mul(d, one, j->r.size[i])) o->batch[i] = one;
 	pack_heads(o);
+	o->keys = span_keys(o);
+	o->n = ts_dim_mul(d, o->is, ts_dim_cdiv(d, j->at.T, o->keys));
+	for (uint32_t i = j->at.nb; i-- > 0; one = ts_dim_mul(d, one, j->r.size[i])) o->batch[i] = one;
 	choose_forms(o);
 	o->sums = work(o, j->at.E);
 	o->stats = work(o, ts_dim_const(d, 2));

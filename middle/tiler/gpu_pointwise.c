@@ -120,7 +120,17 @@ static void write_rows(TsKb *k, Pw *w, const Variant *v, int vec, TsChoice *c)
 	store_at(k, w, &p, TS_NEW_N(k->t->a, TsTileVal, w->j->r.nodes.n));
 }
 
-/* Operands read across arrive along their own dim, go through shared memory (rows one element apart from 64: no bank is hit twice over)
+/* Elements between two rows in shared memory, so that few lanes meet in a bank on either way. */
+static int apart(TsDtype e, int vec) { return ts_elem_bytes(e) != 2 ? 1 : vec > 1 ? 5 : 2; }
+
+static bool is_one_of(const uint32_t *id, uint32_t n, uint32_t i)
+{
+	while (n-- > 0)
+		if (id[n] == i) return true;
+	return false;
+}
+
+/* Operands read across arrive along their own dim, go through shared memory as they are in memory,
  * and leave along the result's. */
 static void write_turned(TsKb *k, Pw *w, int vec, TsChoice *c)
 {
@@ -136,21 +146,22 @@ static void write_turned(TsKb *k, Pw *w, int vec, TsChoice *c)
 	TsPlace turned = p;
 	ts_gl_place(k, &lt, "T", &turned);
 	for (uint32_t i = 0; i < n; i++) {
-		TsDtype e = ts_reg_type(r->nodes.p[id[i]].elem);
-		ts_kb_line(k, "smem s%u: %s[%d, %d]", i, ts_dtype_name(e == TS_COMPLEX64 ? TS_INT64 : e), TURN, TURN + 1);
+		TsDtype e = r->nodes.p[id[i]].elem;
+		ts_kb_line(k, "smem s%u: %s[%d, %d]", i, ts_dtype_name(e == TS_COMPLEX64 ? TS_INT64 : e), TURN, TURN + apart(e, vec));
 	}
 	open_grid(k, w, &p, &c->cells);
 	q = p;
 	memcpy(q.lay, turned.lay, sizeof q.lay);
-	TsTileVal *memo = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n), *first = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n);
-	for (uint32_t i = 0; i < n; i++) ts_kb_eval(k, r, id[i], &q, first);
+	TsTileVal *memo = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n), first[MOST_TURNED];
+	for (uint32_t i = 0; i < n; i++) first[i] = ts_kb_load(k, r, id[i], &q);
 	for (uint32_t i = 1; i < r->nodes.n; i++) /* all loads are under way before the threads meet */
-		if (i != w->j->leaf && r->nodes.p[i].kind == TS_R_LOAD && !first[i].name && ts_is_one(k->t, r->nodes.p[i].coef[w->fast])) ts_kb_eval(k, r, i, &p, memo);
-	for (uint32_t i = 0; i < n; i++) ts_kb_line(k, "put(s%u[0:%d, 0:%d], %s)", i, TURN, TURN, ts_kb_eval(k, r, id[i], &q, first).name);
+		if (i != w->j->leaf && r->nodes.p[i].kind == TS_R_LOAD && !is_one_of(id, n, i) && ts_is_one(k->t, r->nodes.p[i].coef[w->fast])) ts_kb_eval(k, r, i, &p, memo);
+	for (uint32_t i = 0; i < n; i++) ts_kb_line(k, "put(s%u[0:%d, 0:%d], %s)", i, TURN, TURN, first[i].name);
 	ts_kb_line(k, "sync(\"cta\")");
 	for (uint32_t i = 0; i < n; i++) {
-		memo[id[i]] = (TsTileVal){ ts_kb_tmp(k), 3, first[id[i]].elem };
-		ts_kb_line(k, "%s: %s = get(s%u[0:%d, 0:%d])", memo[id[i]].name, ts_kb_type(k, memo[id[i]].elem, 3, &p), i, TURN, TURN);
+		TsTileVal x = { ts_kb_tmp(k), 3, first[i].elem };
+		ts_kb_line(k, "%s: %s = get(s%u[0:%d, 0:%d])", x.name, ts_kb_type(k, x.elem, 3, &p), i, TURN, TURN);
+		memo[id[i]] = ts_reg_type(x.elem) == x.elem ? x : ts_kb_cast(k, x, ts_reg_type(x.elem), &p);
 	}
 	c->tile[0] = c->tile[1] = TURN;
 	store_at(k, w, &p, memo);

@@ -239,7 +239,7 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 		for (int k = 0; k < 3; k++) shape("attention", build_attention, TS_OP_attention, k == 2 ? TS_F32 : TS_F16, attn[i], (int)(i * 5 + (size_t)k * 11) % 32, target, seed);
 	/* several tiles of queries, with and without what each may hide; spans of one query, the heads of a group together */
 	static const int64_t many[][4] = { { 270, 270, 64, 0 }, { 270, 270, 64, 1 }, { 140, 260, 128, 0 }, { 140, 260, 72, 1 }, { 270, 140, 96, 3 }, { 130, 140, 128, 5 }, { 140, 330, 64, 9 }, { 140, 150, 256, 1 }, { 140, 150, 200, 0 },
-		{ 150, 140, 40, 17 }, { 140, 140, 256, 16 }, { 1, 600, 64, 4 }, { 1, 1100, 128, 0 }, { 1, 600, 256, 13 }, { 1, 1030, 72, 20 }, { 1, 1700, 64, 7 }, { 1, 600, 35, 4 } };
+		{ 150, 140, 40, 17 }, { 140, 140, 256, 16 }, { 1, 600, 64, 4 }, { 1, 1100, 128, 0 }, { 1, 600, 256, 13 }, { 1, 1030, 72, 20 }, { 1, 1700, 64, 7 }, { 1, 600, 35, 4 }, { 1, 8400, 64, 0 } };
 	for (size_t i = 0; i < sizeof many / sizeof *many; i++) shape("attention", build_attention, TS_OP_attention, i % 2 ? TS_F16 : TS_BF16, many[i], (int)many[i][3], target, seed);
 	static const TsOp ops[] = { TS_OP_softmax, TS_OP_layer_norm, TS_OP_rms_norm, TS_OP_sum, TS_OP_max, TS_OP_argmax };
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -118,6 +118,7 @@ static const char *const FILE_SM80 =
 	"architecture: sm_80\n"
 	"schedules:\n"
 	"- {op: attention, schedule: {name: attention_mma, rows: 64, keys: 64, keys_256: 32}}\n"
+	"- {op: attention, schedule: {name: attention_spans, stages: 2, longest: 1024, cells: 432, shortest: 128}}\n"
 	"- {op: matmul, schedule: {name: matmul_mma, block_m: 128, block_n: 128, block_k: 64, stages: 3, warps_m: 2, warps_n: 2}}\n"
 	"- {op: matmul, schedule: {name: matmul_mma_few, block_m: 16, block_n: 128, block_k: 64, stages: 4, warps_m: 1, warps_n: 4}}\n"
 	"- {op: matmul, schedule: {name: matmul_mma_some, block_m: 64, block_n: 128, block_k: 64, stages: 3, warps_m: 2, warps_n: 2}}\n"
@@ -133,6 +134,7 @@ static const struct { const char *name, *from, *to, *message; } gpu_wrong[] = {
 	{ "gpu-warps", "block_m: 16, block_n: 128, block_k: 64, stages: 4, warps_m: 1", "block_m: 16, block_n: 128, block_k: 64, stages: 4, warps_m: 2", "not made of 16 rows" },
 	{ "gpu-shared", "stages: 3", "stages: 8", "the stages do not fit shared memory" },
 	{ "gpu-blocks", "keys_256: 32", "keys_256: 128", "the blocks of queries, keys and values do not fit" },
+	{ "gpu-cells", "cells: 432", "cells: 0", "cells is 0" },
 	{ "gpu-few", "- {op: row, schedule: {name: row_tiles, warps: 4, elements: 16, longest: 16384, cluster: 1}}\n", "", "an entry is missing" },
 	{ "gpu-many", "cluster: 1}}\n", "cluster: 1}}\n- {op: row, schedule: {name: row_tiles, warps: 4, elements: 16, longest: 16384, cluster: 1}}\n", "an entry too many" },
 };
