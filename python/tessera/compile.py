@@ -300,6 +300,17 @@ def gpu_words(archs: Sequence[str]) -> tuple[list[str], str]:
     return words, f"{st.st_size}-{st.st_mtime_ns}"
 
 
+def run_in_cache(words: Sequence[str | Path], *, name: str, text: str = "", where: Where | None = None) -> None:
+    """``run_tsc`` into an entry of the cache: a full disk is an OSError, and so the cache goes elsewhere."""
+    try:
+        run_tsc(words, name=name, text=text, where=where)
+    except CompileError as error:
+        full = (os.strerror(e) in str(error) for e in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
+        if error.code == "E_FILE" and any(full):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
+
+
 def build(
     text: str,
     *,
@@ -330,13 +341,7 @@ def build(
             write_safetensors(folder / f"{s}.safetensors", arrays)
             more += ["--weights-file", f"{s}={folder / s}.safetensors"]
         argv: list[str | Path] = [source, "-o", folder / f"{name}.so", "--name", name, *words, *more, *options]
-        try:
-            run_tsc(argv, name=name, text=text, where=where)
-        except CompileError as error:
-            full = (os.strerror(e) in str(error) for e in (errno.ENOSPC, errno.EDQUOT, errno.EROFS))
-            if error.code == "E_FILE" and any(full):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder)) from error
-            raise
+        run_in_cache(argv, name=name, text=text, where=where)
         for s in sets:
             (folder / f"{s}.safetensors").unlink()
 

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from . import cache
-from .compile import build, host_array, run_tsc, temporary_folder, tsc_identity, write_safetensors
+from .compile import (
+    build,
+    gpu_words,
+    host_array,
+    run_in_cache,
+    run_tsc,
+    temporary_folder,
+    tsc_identity,
+    write_safetensors,
+)
 from .errors import GraphValueError
 
 __all__ = ["build_file", "save_graph"]
@@ -73,14 +82,16 @@ def _replace(path: Path, data: bytes) -> None:
 def build_file(path: str | os.PathLike[str], archs: Sequence[str] = ()) -> Path:
     """A ``.tsr`` or ``.tg`` compiled for this machine, from the disk cache where it was before."""
     source = Path(path).resolve()
-    name = "".join(c if c.isalnum() else "_" for c in source.stem)
-    parts: list[str | bytes] = [tsc_identity(), name, ",".join(archs), hashlib.sha256(source.read_bytes()).digest()]
+    name = "".join(c if c.isascii() and c.isalnum() else "_" for c in source.stem)
+    name = f"_{name}"[:100] if name[:1].isdigit() else name[:100]
+    words, tool = gpu_words(archs)
+    content = hashlib.sha256(source.read_bytes()).digest()
+    parts: list[str | bytes] = [tsc_identity(), name, ",".join(archs), tool, content]
     if source.suffix == ".tg":  # may name files beside it
         files = sorted(source.parent.glob("*.safetensors"))
         parts += [f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files]
 
     def make(folder: Path) -> None:
-        words = ["--arch", ",".join(archs)] if archs else []
-        run_tsc([source, "-o", folder / f"{name}.so", "--name", name, *words], name=source.name)
+        run_in_cache([source, "-o", folder / f"{name}.so", "--name", name, *words], name=source.name)
 
     return cache.get(cache.key_of(*parts), make) / f"{name}.so"

@@ -223,6 +223,12 @@ def test_text_and_pack_compile_again(folder, tmp_path):
         assert np.array_equal(np.load(tmp_path / "y.npy"), np.asarray(aot.load(folder)(X, 0.5)["y"])), source
 
 
+def test_the_pack_is_loaded_too(folder, cache_folder):
+    y, h = ts.load(folder / "layer.tsr")(x=X, scale=0.5)
+    got = aot.load(folder)(X, 0.5)
+    assert np.array_equal(np.asarray(y), np.asarray(got["y"])) and np.array_equal(np.asarray(h), np.asarray(got["h"]))
+
+
 # ---- what can be compiled ------------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,6 @@
 """S22: a mixed stack: a PyTorch batch, JAX arrays, operators of this package on them."""
 
 import numpy as np
-import pytest
 
 from tessera import op
 
