@@ -5,7 +5,7 @@
 static const int64_t sizes[] = { 0, 1, 2, 3, 5, 7, 8, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129 };
 static int64_t pick_size(Rng *r) { return sizes[rng_below(r, sizeof sizes / sizeof *sizes)]; }
 
-typedef struct { TsDtype elem; TsOp op; Fill fill; int64_t below; bool special; double ulps; } Case;
+typedef struct { TsDtype elem; TsOp op; int turn; Fill fill; int64_t below; bool special; double ulps; } Case;
 
 /* A random shape of rank lo..hi whose element count stays small; some sizes are symbols. */
 static int random_shape(Build *b, int lo, int hi, int64_t *size, TsDim *dim, int64_t limit)
@@ -112,14 +112,17 @@ static TsVal make_case(Build *b, Case *c)
 	case TS_CLS_ATTENTION: {
 		static const int64_t ds[] = { 1, 8, 32, 40, 64, 80, 128 };
 		int64_t B = 1 + rng_below(b->rng, 2), G = 1 + rng_below(b->rng, 2), H = G * (1 + rng_below(b->rng, 2)), S = pick_size(b->rng), T = pick_size(b->rng), D = ds[rng_below(b->rng, 7)];
+		bool plain = c->turn == 1; /* every row sees two blocks of keys, one of them ragged: nothing hides what they do */
+		if (plain) S += !S, T = 65 + rng_below(b->rng, 60), D = D < 32 ? 32 : D;
+		else if (rng_below(b->rng, 2)) T += 65;
 		TsDim one_ = ts_dim_const(b->m->dims, 1), dB = build_dim(b, B, rng_below(b->rng, 2)), dS = build_dim(b, S, rng_below(b->rng, 2)), dT = build_dim(b, T, rng_below(b->rng, 2)), dD = build_dim(b, D, rng_below(b->rng, 4) == 0);
 		TsDim q[4] = { dB, ts_dim_const(b->m->dims, H), dS, dD }, kv[4] = { dB, ts_dim_const(b->m->dims, G), dT, dD };
 		TsDim mask[4] = { rng_below(b->rng, 2) ? dB : one_, one_, rng_below(b->rng, 2) ? dS : one_, dT }, bias[4] = { one_, ts_dim_const(b->m->dims, H), dS, dT };
 		TsVal in[6] = { build_param(b, c->elem, 4, q), build_param(b, c->elem, 4, kv), build_param(b, c->elem, 4, kv), 0, 0, 0 };
-		if (rng_below(b->rng, 2)) in[3] = build_param(b, TS_BOOL, 4, mask);
-		if (rng_below(b->rng, 3) == 0) in[4] = build_param(b, c->elem, 4, bias);
-		build_attr(b, a, c->op, "causal")->i = rng_below(b->rng, 2);
-		if (rng_below(b->rng, 3) == 0) build_attr(b, a, c->op, "window")->i = 1 + (int64_t)rng_below(b->rng, 70);
+		if (!plain && rng_below(b->rng, 2)) in[3] = build_param(b, TS_BOOL, 4, mask);
+		if (!plain && rng_below(b->rng, 3) == 0) in[4] = build_param(b, c->elem, 4, bias);
+		build_attr(b, a, c->op, "causal")->i = !plain && rng_below(b->rng, 2);
+		if (!plain && rng_below(b->rng, 3) == 0) build_attr(b, a, c->op, "window")->i = 1 + (int64_t)rng_below(b->rng, 70);
 		return build_op(b, c->op, a, 6, in);
 	}
 	case TS_CLS_GATHER: {

@@ -10,7 +10,7 @@ static const char *only;
 static int run_case(Rng *rng, TsOp op, TsDtype elem, int turn, char *why, size_t room)
 {
 	Build b = build_begin(rng);
-	Case c = { .elem = elem, .op = op, .special = turn == 1 };
+	Case c = { .elem = elem, .op = op, .turn = turn, .special = turn == 1 };
 	int verdict = 0;
 	why[0] = 0;
 	const TsOpInfo *info = ts_op_info(b.cx, op);

@@ -71,7 +71,7 @@ static void print_shapes(Build *b)
 static int run_case(Rng *rng, TsOp op, TsDtype elem, int turn, const char *target, char *why, size_t room)
 {
 	Build b = build_begin(rng);
-	Case c = { .elem = elem, .op = op, .special = turn == 1 };
+	Case c = { .elem = elem, .op = op, .turn = turn, .special = turn == 1 };
 	const TsOpInfo *info = ts_op_info(b.cx, op);
 	c.ulps = bound_ulps(info, elem);
 	if (info->cls == TS_CLS_CONTRACT || info->cls == TS_CLS_ATTENTION || info->cls == TS_CLS_ROW || !strcmp(info->bound, "sum")) c.special = false;
