@@ -5,11 +5,12 @@
 #include <string.h>
 
 typedef struct { int64_t coef; uint32_t nf, *f; } Term;                 /* f: atoms, sorted, repeated for powers */
-typedef struct { uint32_t n, hash, next; Term *t; } Poly;
+typedef struct { uint32_t n, hash, next, weight, depth; Term *t; } Poly;   /* weight: nodes of it as a tree; depth: quotients within quotients */
 typedef enum { AT_SYMBOL, AT_DIV, AT_MIN, AT_MAX } AtomKind;
 typedef struct { AtomKind kind; uint32_t a, b; } Atom;                  /* SYMBOL: a = symbol; else a, b = sizes */
 
-enum { MAX_TERMS = 512, MAX_FACTORS = 32, HASH = 1024 };
+/* Sizes share their parts, so that a few steps could make a tree that nobody walks to its end. */
+enum { MAX_TERMS = 512, MAX_FACTORS = 32, MAX_WEIGHT = 1 << 17, MAX_DEPTH = 200, HASH = 1024 };
 struct TsDims {
 	TsCtx *cx;
 	TsArena *arena;
@@ -74,14 +75,34 @@ static bool same_sum(const Poly *p, const Sum *s)
 	return true;
 }
 
+/* The weight and depth of a sum; false when they pass the limits. */
+static bool measure(const TsDims *t, const Sum *s, uint32_t *weight, uint32_t *depth)
+{
+	*weight = *depth = 0;
+	for (uint32_t i = 0; i < s->n; i++) {
+		++*weight;
+		for (uint32_t j = 0; j < s->t[i].nf; j++) {
+			const Atom *a = &t->atoms.p[s->t[i].f[j]];
+			++*weight;
+			if (a->kind == AT_SYMBOL) continue;
+			const Poly *x = &t->polys.p[a->a], *y = &t->polys.p[a->b];
+			*weight += x->weight + y->weight;
+			uint32_t under = 1 + (x->depth > y->depth ? x->depth : y->depth);
+			if (under > *depth) *depth = under;
+		}
+	}
+	return *weight <= MAX_WEIGHT && *depth <= MAX_DEPTH;
+}
+
 static TsDim intern(TsDims *t, const Sum *s)
 {
-	if (s->bad) return TS_DIM_BAD;
+	uint32_t weight, depth;
+	if (s->bad || !measure(t, s, &weight, &depth)) return TS_DIM_BAD;
 	if (!s->n) return 0;
 	uint32_t h = hash_sum(s), *b = &t->bucket[h % HASH];
 	for (uint32_t i = *b; i; i = t->polys.p[i - 1].next)
 		if (t->polys.p[i - 1].hash == h && same_sum(&t->polys.p[i - 1], s)) return i - 1;
-	Poly p = { s->n, h, *b, ts_memdup(t->arena, s->t, s->n * sizeof *s->t) };
+	Poly p = { s->n, h, *b, weight, depth, ts_memdup(t->arena, s->t, s->n * sizeof *s->t) };
 	for (uint32_t i = 0; i < s->n; i++) p.t[i].f = ts_memdup(t->arena, s->t[i].f, s->t[i].nf * sizeof(uint32_t));
 	ts_push(t->arena, &t->polys, p);
 	*b = t->polys.n;
@@ -178,6 +199,12 @@ TsDim ts_dim_mul(TsDims *t, TsDim a, TsDim b)
 			sum_add(&s, x);
 		}
 	return intern(t, &s);
+}
+
+bool ts_dim_is_short(const TsDims *t, TsDim d)
+{
+	enum { WEIGHT = 400, DEPTH = 20 };
+	return d != TS_DIM_BAD && t->polys.p[d].weight <= WEIGHT && t->polys.p[d].depth <= DEPTH;
 }
 
 bool ts_dim_is_const(const TsDims *t, TsDim d, int64_t *v)

@@ -1,7 +1,8 @@
 /* Symbolic sizes. A TsDim is an interned integer polynomial over symbols, floor quotients and remainders, kept in one normal
  * form (a sorted sum of products), so two sizes are provably equal iff their handles are equal. Symbols have a range and a
  * multiple, which the normal form uses: with S multiple_of 8, 8*(S//8) is S. Handles belong to a TsDims table and are never
- * freed singly. Handle 0 is the constant 0. Arithmetic that leaves int64 gives TS_DIM_BAD, which absorbs everything. */
+ * freed singly. Handle 0 is the constant 0. Arithmetic that leaves int64, or makes an expression of a hundred thousand parts, gives
+ * TS_DIM_BAD, which absorbs everything. */
 #pragma once
 #include "support/ctx.h"
 
@@ -23,6 +24,8 @@ TsDim ts_dim_cdiv(TsDims *t, TsDim a, TsDim b);       /* ceiling, for tiling: (a
 TsDim ts_dim_min(TsDims *t, TsDim a, TsDim b);
 TsDim ts_dim_max(TsDims *t, TsDim a, TsDim b);
 
+/* Whether the text of d can be read back: expressions of the text formats are no deeper than docs/tg.md says. */
+bool ts_dim_is_short(const TsDims *t, TsDim d);
 bool ts_dim_is_const(const TsDims *t, TsDim d, int64_t *v);
 void ts_dim_range(const TsDims *t, TsDim d, int64_t *lo, int64_t *hi);  /* bounds; INT64_MIN/MAX when open */
 typedef enum { TS_NO, TS_OPEN, TS_YES } TsTruth;

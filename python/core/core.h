@@ -111,6 +111,8 @@ PyObject *core_format(PyObject *module, PyObject *text);
 bool core_file(CoreBuilder *b, PyObject *file, TsSym *out);               /* a path or None */
 /* A dict as a `numerics { … }` block: its values, and bits for the keys that are given, which is what core_fold_numerics takes over. */
 bool core_numerics(CoreBuilder *b, PyObject *dict, TsNumerics *n, uint32_t *set);
+/* A node that was just added at the end of the open block, or NULL with an exception: its ids. One whose sizes are too long is taken back. */
+PyObject *core_added(CoreBuilder *b, TsVal first, const TsNode *n, TsSym file, int line);
 const TsNumerics *core_policy(CoreBuilder *b, const TsNumerics *values, uint32_t set);   /* as nodes see it */
 void core_fold_numerics(TsNumerics *to, const TsNumerics *from, uint32_t set);
 
@@ -121,4 +123,5 @@ PyObject *core_dim(CoreBuilder *b, TsDim d);                    /* an int where 
 bool core_size(CoreBuilder *b, PyObject *o, const char *what, TsDim *out);
 /* A sequence of sizes, which are not negative where they are constants; at most TS_MAX_RANK. */
 bool core_shape(CoreBuilder *b, PyObject *o, const char *what, uint8_t *rank, TsDim *out);
+bool core_is_short(CoreBuilder *b, TsDim d);                    /* raises, unless the text can hold it */
 bool core_declare(CoreBuilder *b, TsSym name, int64_t min, int64_t max, int64_t multiple);

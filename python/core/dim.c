@@ -62,6 +62,14 @@ static bool named(CoreBuilder *b, TsSym name, TsDim *out)
 	return ts_dim_find_symbol(b->m->dims, name, out);
 }
 
+bool core_is_short(CoreBuilder *b, TsDim d)
+{
+	if (d == TS_DIM_BAD) core_raise("E_SIZE", "a size is out of range");
+	else if (!ts_dim_is_short(b->m->dims, d)) core_raise("E_LIMIT", "a size is too long an expression");
+	else return true;
+	return false;
+}
+
 static bool out_of_range(const char *what)
 {
 	core_raise("E_SIZE", "%s is out of range", what);
@@ -97,7 +105,7 @@ static bool from_text(CoreBuilder *b, PyObject *o, const char *what, TsDim *out)
 	if (!text) return false;
 	if (strlen(text) > MOST_TEXT) return core_raise("E_LIMIT", "%s: the text of a size has at most %d bytes", what, MOST_TEXT), false;
 	TsTree *t = ts_parse_expr(b->cx, 0, text, strlen(text), 0);
-	if (t) return from_tree(b, t, text, out);
+	if (t) return from_tree(b, t, text, out) && core_is_short(b, *out);
 	ts_diag_reset(b->cx);
 	core_raise("E_SYNTAX", "'%s' is no size: sizes are made of names, integers and + - * // %%", text);
 	return false;
@@ -193,8 +201,8 @@ static PyObject *binary_in(CoreBuilder *b, PyObject *args, PyObject *op)
 	int32_t which = (int32_t)PyLong_AsLong(op);
 	if (!core_size(b, PyTuple_GetItem(args, 0), "a size", &x) || !core_size(b, PyTuple_GetItem(args, 1), "a size", &y)) return NULL;
 	if (!y && (which == TS_IN_FLOORDIV || which == TS_IN_MOD)) return PyErr_Format(PyExc_ZeroDivisionError, "a size divided by 0"), NULL;
-	if (!apply(b->m->dims, which, x, y, &r)) return core_raise("E_SIZE", "a size is out of range");
-	return core_dim(b, r);
+	apply(b->m->dims, which, x, y, &r);
+	return core_is_short(b, r) ? core_dim(b, r) : NULL;
 }
 
 static PyObject *binary(PyObject *x, PyObject *y, TsInfix op)

@@ -160,6 +160,7 @@ PyObject *core_call_kernel(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 	if (n < 0) return NULL;
 	TsVal first = b->g->vals.n;
 	TsNode *node = ts_kernels_call(b->kernels, b->g, b->block, s, (uint32_t)n, arg, core_policy(b, &values, set), (TsSpan){ 0 });
+	if (node) return core_added(b, first, node, where, line);
 	core_set_place(b, first, b->g->vals.n - first, where, line);
-	return node ? core_ids(b, node->out, node->nout) : raise_at_line(b);
+	return raise_at_line(b);
 }

@@ -2,7 +2,7 @@
 #include "python/core/core.h"
 #include <string.h>
 
-enum { MOST_CARRIED = 64, MOST_DEPTH = 32 };
+enum { MOST_CARRIED = 64, MOST_DEPTH = 16 };
 
 /* ids of a sequence as values; their number, or -1 with an exception. */
 static int values(CoreBuilder *b, PyObject *ids, const char *what, TsVal *out, int room)

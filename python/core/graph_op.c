@@ -247,6 +247,21 @@ const TsNumerics *core_policy(CoreBuilder *b, const TsNumerics *values, uint32_t
 
 /* ---- the call ---- */
 
+PyObject *core_added(CoreBuilder *b, TsVal first, const TsNode *n, TsSym file, int line)
+{
+	bool ok = true;
+	for (uint32_t i = 0; ok && i < n->nout; i++) {
+		const TsType *t = &ts_val(b->g, n->out[i])->type;
+		for (int k = 0; ok && k < t->rank; k++) ok = core_is_short(b, t->dim[k]);
+	}
+	if (!ok) {
+		b->block->nodes.n--;
+		b->g->vals.n = n->nout ? n->out[0] : b->g->vals.n;
+	}
+	core_set_place(b, first, b->g->vals.n - first, file, line);
+	return ok ? core_ids(b, n->out, n->nout) : NULL;
+}
+
 PyObject *core_op(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 {
 	static char *words[] = { "name", "inputs", "attrs", "file", "line", "numerics", NULL };
@@ -265,9 +280,9 @@ PyObject *core_op(CoreBuilder *b, PyObject *args, PyObject *kwargs)
 	if (!attr || !core_numerics(b, numerics, &values, &set)) return NULL;
 	if (b->g->vals.n > MOST_VALUES) return core_raise("E_LIMIT", "a graph has at most %d values", MOST_VALUES);
 	const int64_t *stream = op->cls == TS_CLS_RANDOM ? stream_of(b, op, attr) : NULL;
+	TsVal first = b->g->vals.n;
 	TsNode *node = ts_add_op(b->m, b->g, b->block, which, n, in, attr, core_policy(b, &values, set), (TsSpan){ 0 });
 	if (!node) return core_raise_reported(b->cx);
 	if (stream && *stream >= b->streams) b->streams = *stream + 1;
-	if (node->nout) core_set_place(b, node->out[0], node->nout, where, line);
-	return core_ids(b, node->out, node->nout);
+	return core_added(b, first, node, where, line);
 }

@@ -296,6 +296,31 @@ def test_sizes_that_no_input_gives():
     text_of(b, [("y", y)], params=[x, c])
 
 
+@pytest.mark.parametrize("step", [
+    lambda b, d: (d * b.dim("B") + 1) // (b.dim("C") + 2), lambda b, d: (d * d + 1) // (b.dim("C") + d), lambda b, d: d * b.dim("B") + (d + 1) // 3 * b.dim("C"),
+    lambda b, d: d * (b.dim("B") + 1) % (b.dim("C") + 7), lambda b, d: d * (b.dim("C") + 1),
+])
+def test_sizes_that_grow_without_end(b, step):
+    """Quotients within quotients, sums of many products, sizes that share their parts: an error, not a crash or a hang."""
+    d = b.dim("B")
+    with pytest.raises(GraphValueError):
+        for _ in range(2000):
+            d = step(b, d)
+    x = b.param("x", "f32", ["B", "C", d])                   # the last one can be written
+    (y,) = b.op("exp", [x])
+    text_of(b, [("y", y)])
+
+
+def test_results_that_grow_without_end(b):
+    x = y = b.param("x", "f32", ["B", "C"])
+    with pytest.raises(GraphValueError, match="too long"):
+        for _ in range(2000):                                  # the size of -1 is a quotient, of a quotient, of a quotient
+            (y,) = b.op("reshape", [y], {"shape": ["C + 1", -1]})
+            (y,) = b.op("slice", [y], {"start": [0, 0], "stop": [1, b.type(y)[1][1]]})
+    (z,) = b.op("exp", [y])
+    text_of(b, [("y", y), ("z", z), ("x_", x)])
+
+
 def test_dims_of_another_graph(b):
     other = _core.Builder()
     D, E = b.dim("D"), other.dim("D")
@@ -466,11 +491,11 @@ def test_aborted_loop(b, x):
 
 def test_deep_loops(b):
     v = b.param("x", "f32", [4])
-    for _ in range(32):
+    for _ in range(16):
         _, (v,) = b.loop_begin(1, [v])
     with pytest.raises(GraphValueError, match="deep"):
         b.loop_begin(1, [v])
-    for _ in range(32):
+    for _ in range(16):
         (v,) = b.loop_end([v])
     text_of(b, [("y", v)])
 
