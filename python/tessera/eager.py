@@ -5,7 +5,8 @@ compilation serves all batches."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 from . import _core, trace
@@ -81,6 +82,28 @@ def trace_literal(x: Any, literal: str) -> Any:
     from .tensor import tensor
 
     return tensor(x, dtype=literal)
+
+
+class Hidden:
+    """The arguments that a caller does not give: arrays, copied to a device once, and what each call makes."""
+
+    def __init__(self, sources: Sequence[Any]) -> None:
+        self.sources = tuple(sources)
+        self._placed: dict[str, list[Any]] = {}
+
+    def on(self, device: str) -> list[Any]:
+        """The arguments, on the device."""
+        placed = self._placed.get(device)
+        if placed is None:
+            placed = [None if isinstance(s, FunctionType) else on_device(s, device) for s in self.sources]
+            self._placed[device] = placed
+        return [on_device(s(), device) if p is None else p for s, p in zip(self.sources, placed, strict=True)]
+
+
+def on_device(x: Any, device: str) -> Any:
+    """x itself where it lies there, else a copy that does."""
+    t = _core.as_tensor(x)
+    return x if t.device == device else t._copy_to(device)
 
 
 def _frozen(value: Any) -> Any:
@@ -185,7 +208,7 @@ def run(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], k
                 continue
             _made[key] = made
         call, out_tree, hidden = made
-        out = call(*[x for _, x in leaves], *[h() if callable(h) else h for h in hidden])
+        out = call(*[x for _, x in leaves], *hidden.on(device))
         return unflatten(out_tree, iter(out if isinstance(out, tuple) else (out,)))
     raise AssertionError("not reached")
 
@@ -203,4 +226,4 @@ def _compile_fn(fn: Callable[..., Any], tree: Any, specs: tuple[Any, ...], devic
         results = [(f"y{i}", context.use(v, "f32")) for i, (_, v) in enumerate(found)]
     if not results:
         raise TesseraError(f"{fn.__name__} gives no tensor")
-    return build(context, results, device), out_tree, tuple(context.captured)
+    return build(context, results, device), out_tree, Hidden(context.captured)

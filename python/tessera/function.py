@@ -20,7 +20,7 @@ from . import _core, trace
 from ._apply import Symbolic, tracing
 from .annot import DictSpec, TensorSpec, hints_of
 from .dtypes import DType, as_dtype
-from .eager import same_device, tensor_of
+from .eager import Hidden, same_device, tensor_of
 from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError, TesseraError
 from .numeric import NumericPolicy
 from .tree import any_leaf, flatten, is_tensor, unflatten
@@ -50,6 +50,7 @@ class Compiled:
         self.results = [name for name, _ in results]
         self.text: str = self.context.text(results, owner.policy.keys() if owner.policy else None)
         self.captured = tuple(self.context.captured)
+        self.hidden = Hidden(self.captured)
         self.names = tuple(self.context.names)
         kind = self.out_tree[0]
         flat = kind == "leaf" or (
@@ -77,16 +78,12 @@ class Compiled:
             self.text, self.context.name, device, self.names, self.owner.options, where=self.context.builder.where
         )
 
-    def hidden(self) -> list[Any]:
-        """The arguments that the caller does not give."""
-        return [c() if isinstance(c, types.FunctionType) else c for c in self.captured]
-
     def call(self, leaves: Sequence[Any]) -> Any:
         device = same_device(
             [tensor_of(x, self.owner.__name__) for x in leaves if not isinstance(x, (bool, int, float))],
             self.owner.__name__,
         )
-        out = self.callable_for(device)(*leaves, *self.hidden())
+        out = self.callable_for(device)(*leaves, *self.hidden.on(device))
         return out if self.as_it_is else self.rebuild(out)
 
     def rebuild(self, out: Any) -> Any:

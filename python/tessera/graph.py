@@ -52,7 +52,19 @@ def symbol(shape: Any, dtype: Any, name: str | None) -> trace.Value:
     if name is not None and name in context.names and getattr(_open, "stack", None):
         raise GraphValueError(f"placeholder: there is an input {name!r} already", "E_ASSIGNED_TWICE")
     v = context.param(context.fresh_name(wanted), as_dtype(dtype), tuple(shape))
+    v.record.attrs = name or ""  # as it was given: graphs by themselves name their inputs anew
     return v
+
+
+def input_names(inputs: Sequence[trace.Value]) -> list[str]:
+    """The names of a graph's inputs: those that were given, else x0, x1, … by place."""
+    names: list[str] = []
+    for i, p in enumerate(inputs):
+        name = p.record.name if p.record.attrs is None else p.record.attrs or f"x{i}"
+        while name in names:
+            name += "_"
+        names.append(name)
+    return names
 
 
 def free_inputs(roots: Sequence[trace.Value]) -> list[trace.Value]:
@@ -83,20 +95,20 @@ class CompiledGraph:
         self.name, self.target = name, target
         self.outputs = list(outputs)
         self.inputs = free_inputs([v for _, v in outputs])
+        self.names = input_names(self.inputs)
         self._calls: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._context: trace.Context | None = None
 
     def _lowered(self) -> tuple[trace.Context, list[tuple[str, trace.Value]]]:
         """The graph by itself, its parameters as inputs that calls fill in."""
-        taken = {p.record.name for p in self.inputs}
+        taken = set(self.names)
         name = self.name if self.name.isidentifier() and self.name not in taken else "main"
         context = trace.Context(name)
         with trace.entered(context):
-            for p in self.inputs:
-                context.bind(
-                    p, context.param(p.record.name, p.dtype, [d if isinstance(d, int) else str(d) for d in p.shape])
-                )
+            for p, given in zip(self.inputs, self.names, strict=True):
+                sizes = [d if isinstance(d, int) else str(d) for d in p.shape]
+                context.bind(p, context.param(given, p.dtype, sizes))
             results = []
             for out, v in self.outputs:
                 while out in taken or out == name:
@@ -115,11 +127,11 @@ class CompiledGraph:
         """Computes the outputs: data for the inputs in the order in which they were made, or by name, or a dict of
         them."""
         from .backend import build
-        from .eager import same_device, tensor_of
+        from .eager import Hidden, same_device, tensor_of
 
         data = bind_inputs(self.inputs, args, kwargs)
         device = same_device(
-            [tensor_of(x, p.record.name) for x, p in zip(data, self.inputs, strict=True) if is_tensor(x)], self.name
+            [tensor_of(x, given) for x, given in zip(data, self.names, strict=True) if is_tensor(x)], self.name
         )
         kind = device.partition(":")[0]
         made = self._calls.get(kind)
@@ -128,9 +140,9 @@ class CompiledGraph:
                 made = self._calls.get(kind)
                 if made is None:
                     context, results = self._lowered()
-                    made = self._calls[kind] = (build(context, results, device), tuple(context.captured))
+                    made = self._calls[kind] = (build(context, results, device), Hidden(context.captured))
         call, parameters = made
-        out = call(*data, *(p if device == "cpu" or p.device != "cpu" else p.to(device) for p in parameters))
+        out = call(*data, *parameters.on(device))
         if len(self.outputs) == 1:
             return out
         return dict(zip((name for name, _ in self.outputs), out, strict=True))
@@ -148,10 +160,9 @@ class CompiledGraph:
     def _with_weights(self, weights: dict[str, Any]) -> tuple[trace.Context, list[tuple[str, trace.Value]]]:
         context = _WeightContext(self.name if self.name.isidentifier() else "main", weights)
         with trace.entered(context):
-            for p in self.inputs:
-                context.bind(
-                    p, context.param(p.record.name, p.dtype, [d if isinstance(d, int) else str(d) for d in p.shape])
-                )
+            for p, given in zip(self.inputs, self.names, strict=True):
+                sizes = [d if isinstance(d, int) else str(d) for d in p.shape]
+                context.bind(p, context.param(given, p.dtype, sizes))
             taken = set(context.names)
             results = []
             for out, v in self.outputs:
@@ -163,7 +174,7 @@ class CompiledGraph:
 
     def __repr__(self) -> str:
         return (
-            f"<tessera graph {self.name}: {', '.join(p.record.name for p in self.inputs)} ->"
+            f"<tessera graph {self.name}: {', '.join(self.names)} ->"
             f" {', '.join(n for n, _ in self.outputs)}, target {self.target}>"
         )
 
@@ -195,7 +206,7 @@ class _WeightContext(trace.Context):
 
 def bind_inputs(inputs: Sequence[trace.Value], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
     """The data for each input, by place or by name."""
-    names = [p.record.name for p in inputs]
+    names = input_names(inputs)
     only = args[0] if args else None
     if isinstance(only, dict) and len(args) == 1 and not kwargs:
         args, kwargs = (), only

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
-from . import trace
+from . import _core, trace
 from .dtypes import DType, as_dtype
 from .errors import GraphTypeError, GraphValueError
 from .module import Module
 from .numeric import NumericPolicy
+from .random import default_device
 
 __all__ = ["MLP"]
 
@@ -44,12 +45,12 @@ class MLP(Module):
         self.sizes = tuple(int(n) for n in sizes)
         self.activation, self.policy, self.name, self.seed = activation, policy, name, int(seed)
         if policy is not None and policy.dtype is not None:
-            self._make(policy.dtype)
+            self._make(policy.dtype, default_device())
 
-    def _make(self, dtype: DType) -> None:
+    def _make(self, dtype: DType, device: str) -> None:
         """Draws the weights. Layer i's come from stream i of (seed, 0), so they are the same on every machine."""
-        from . import _core, _ops, ops
-        from .eager import _call
+        from . import _ops, ops
+        from .eager import _call, on_device
         from .tensor import tensor
 
         sine = _ACTIVATIONS[self.activation] == "sine"
@@ -57,10 +58,9 @@ class MLP(Module):
             key = tensor([self.seed, i], dtype="int64", device="cpu")
             limit = (1 / a if i == 0 else sqrt(6 / a) / _FIRST_OMEGA) if sine else sqrt(6 / (a + b))
             w = _call("uniform", (key,), (("shape", (a, b)), ("low", -1.0), ("high", 1.0)))
-            self.__dict__["_parameters"][f"{i}.weight"] = ops.cast(_ops.mul(w, limit), dtype)
-            self.__dict__["_parameters"][f"{i}.bias"] = _core.from_buffer(
-                bytearray(b * dtype.bits // 8), dtype.name, (b,)
-            )
+            zeros = _core.from_buffer(bytearray(b * dtype.bits // 8), dtype.name, (b,))
+            self.__dict__["_parameters"][f"{i}.weight"] = on_device(ops.cast(_ops.mul(w, limit), dtype), device)
+            self.__dict__["_parameters"][f"{i}.bias"] = on_device(zeros, device)
 
     def forward(self, x: Any) -> Any:
         from . import ops
@@ -68,7 +68,8 @@ class MLP(Module):
         if isinstance(x, (list, tuple)):
             x = ops.concat(list(x), axis=-1)
         if not self.__dict__["_parameters"]:
-            self._make(as_dtype(x.dtype).storage)
+            where = x.device if isinstance(x, _core.TensorBase) else default_device()
+            self._make(as_dtype(x.dtype).storage, where)
         size = x.shape[-1] if len(x.shape) else None
         if isinstance(size, int) and size != self.sizes[0]:
             raise GraphValueError(
