@@ -15,7 +15,7 @@ typedef struct {
 	LLVMBuilderRef b;
 	bool fma; /* the target has fused multiply-add: llvm.fma is used, else a product and a sum */
 	bool near; /* a relative error of 2^-16 does, for results that are rounded to 16 bits next; not every word makes use of it */
-	bool nvptx; /* an NVIDIA GPU: its instructions for exp2, minimum and maximum in f32 */
+	bool nvptx; /* an NVIDIA GPU: its instructions for exp2, inverses, minimum and maximum in f32; bounds as docs/ops.md says (test_math_nv.c) */
 } TsMath;
 
 /* Words, on f32 or f64 (scalars or vectors, all arguments of one type):

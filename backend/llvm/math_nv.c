@@ -9,66 +9,92 @@
 /* within 2 ulp where the result is normal; subnormal results are 0 */
 static V exp2_flushed(const TsFn *f, V x) { return ts_fintr(f, "llvm.nvvm.ex2.approx.ftz", &x, 1); }
 static V exp2_near(const TsFn *f, V x) { return ts_fintr(f, "llvm.nvvm.ex2.approx", &x, 1); }
+static V inverse(const TsFn *f, V x) { return ts_fintr(f, "llvm.nvvm.rcp.approx.ftz.f", &x, 1); }
 
 static V larger(const TsFn *f, V x, V y) { return ts_fintr(f, "llvm.maximum", (V[]){ x, y }, 2); }
 static V smaller(const TsFn *f, V x, V y) { return ts_fintr(f, "llvm.minimum", (V[]){ x, y }, 2); }
 
-/* 2^n 2^r with n the nearest integer to x log2(e), r what is left of it in double length: within 4 ulp, subnormal results too. Beyond
- * the clamp results are 0 and infinity; NaN passes through it. */
+/* 2^t = p s: s = 2^n is normal, p takes what is left, so that a product with s rounds once even where it is subnormal, and is 0 or
+ * infinity where that is the value. */
+typedef struct { V n, s, p; } Power;
+
+/* n, the nearest integer to x by, which lies in -126..126, and 2^n: its exponent is the sum's last bits. */
+static Power whole(const TsFn *f, V x, double by)
+{
+	V sum = by == 1 ? FADD(x, NUM(0x1.8p23 + 127)) : FMA(x, NUM(by), NUM(0x1.8p23 + 127));
+
+	return (Power){ .n = FSUB(sum, NUM(0x1.8p23 + 127)), .s = FLT(SHL(BITS(sum), INT(23))) };
+}
+
+/* e^x, x log2(e) in double length; clamped: x within what 2^n reaches. NaN passes. */
+static Power exp_parts(const TsFn *f, V x, V clamped)
+{
+	Power e = whole(f, clamped, LOG2E_HI);
+
+	e.p = exp2_flushed(f, FMA(x, NUM(LOG2E_LO), FMA(x, NUM(LOG2E_HI), LLVMBuildFNeg(f->b, e.n, ""))));
+	return e;
+}
+
+/* within 4 ulp, subnormal results too */
 static V exp_near(const TsFn *f, V x)
 {
-	V magic = NUM(0x1.8p23), n, r;
+	Power e = exp_parts(f, x, smaller(f, larger(f, x, NUM(-87)), NUM(87)));
 
-	x = smaller(f, larger(f, x, NUM(-105)), NUM(90));
-	n = FSUB(FMA(x, NUM(LOG2E_HI), magic), magic);
-	r = FMA(x, NUM(LOG2E_LO), FMA(x, NUM(LOG2E_HI), LLVMBuildFNeg(f->b, n, "")));
-	return FMUL(exp2_near(f, r), exp2_near(f, n));
+	return FMUL(e.p, e.s);
 }
 
-static V inverse(const TsFn *f, V x) { return ts_fintr(f, "llvm.nvvm.rcp.approx.ftz.f", &x, 1); }
-
-/* 1 / (1 + exp(-(hi + lo))): ex2 of the rounded product with log2(e), and what the rounding lost put right afterwards. Beyond the clamps
- * the result is 0 and 1; NaN passes. */
-static V logistic(const TsFn *f, V hi, V lo)
+/* by / (1 + 1/e) where x < 0, else by / (1 + e), with e at most 1; by may be NULL. The inverse is put right by what it and the sum lost.
+ * The factor s comes last: it rounds once. */
+static V over_one_and(const TsFn *f, V x, Power e, V by)
 {
-	V c = NUM(-LOG2E_HI), t = FMUL(hi, c), lost = FMA(hi, NUM(-LOG2E_LO), FMA(hi, c, LLVMBuildFNeg(f->b, t, ""))), e;
+	V d = FMA(e.p, e.s, NUM(1)), lost = FMA(e.p, e.s, FSUB(NUM(1), d)), q = inverse(f, d), below = CMP(OLT, x, NUM(0));
+	V off = FMA(LLVMBuildFNeg(f->b, lost, ""), q, FMA(LLVMBuildFNeg(f->b, d, ""), q, NUM(1)));
 
-	if (lo)
-		lost = FMA(lo, c, lost);
-	e = exp2_flushed(f, smaller(f, t, NUM(126)));
-	e = FMA(FMUL(e, NUM(0x1.62e43p-1)), lost, e);
-	e = SEL(CMP(OGT, t, NUM(126)), NUM(0), inverse(f, FADD(e, NUM(1))));
-	return SEL(CMP(OLT, t, NUM(-126)), NUM(1), e);
+	q = FMA(q, off, q);
+	q = FMUL(q, SEL(below, e.p, NUM(1)));
+	if (by)
+		q = FMUL(by, q);
+	return FMUL(q, SEL(below, e.s, NUM(1)));
 }
 
-/* x Phi(x) in its tanh form is x / (1 + exp(-2 sqrt(2/pi) (x + 0.044715 x^3))) */
+static Power exp_of_size(const TsFn *f, V x)
+{
+	V w = LLVMBuildFNeg(f->b, ts_fabs(f, x), "");
+
+	return exp_parts(f, w, larger(f, w, NUM(-87)));
+}
+
+static V sigmoid(const TsFn *f, V x) { return over_one_and(f, x, exp_of_size(f, x), NULL); }
+static V silu(const TsFn *f, V x) { return over_one_and(f, x, exp_of_size(f, x), x); }
+
+/* x Phi(x) in its tanh form is x / (1 + 2^-t), t = 2 sqrt(2/pi) log2(e) (x + 0.044715 x^3) in double length. The first constant's head is
+ * short, so that a sum less it is exact. Beyond the clamp the result is 0 or x. */
 static V gelu_tanh(const TsFn *f, V x)
 {
-	const double a = 1.5957691216057308, b = a * 0.044715;
-	V z = FMUL(x, x), z_lost = FMA(x, x, LLVMBuildFNeg(f->b, z, ""));
-	V q = FMA(z, NUM(b), NUM(a)), q_lost = FMA(z_lost, NUM(b), FMA(z, NUM(b), FSUB(NUM(a), q)));
-	V hi = FMUL(x, q), lo = FMA(x, q_lost, FMA(x, q, LLVMBuildFNeg(f->b, hi, "")));
+	const double a = -1.5957691216057308 * LOG2E, b = a * 0.044715, ah = -0x1.26bp+1, bh = (float)b;
+	V size = smaller(f, ts_fabs(f, x), NUM(15)), z = FMUL(size, size), z_lost = FMA(size, size, LLVMBuildFNeg(f->b, z, ""));
+	V q = FMA(z, NUM(bh), NUM(ah)), q_lost = FADD(FMA(z, NUM(bh), FSUB(NUM(ah), q)), FMA(z_lost, NUM(bh), FMA(z, NUM(b - bh), NUM(a - ah))));
+	V hi = FMUL(size, q), lo = FMA(size, q_lost, FMA(size, q, LLVMBuildFNeg(f->b, hi, "")));
+	Power e = whole(f, larger(f, hi, NUM(-126)), 1);
 
-	return FMUL(x, logistic(f, hi, lo));
+	e.p = exp2_flushed(f, FADD(FSUB(hi, e.n), lo));
+	return over_one_and(f, x, e, x);
 }
-
-static V sigmoid(const TsFn *f, V x) { return logistic(f, x, NULL); }
-static V silu(const TsFn *f, V x) { return FMUL(x, logistic(f, x, NULL)); }
 
 /* ---- within 2^-16, for results that are rounded to 16 bits ---- */
 
-/* 1 / (1 + 2^t). Beyond 2^126 it is 0, as 2^-t is flushed there. */
-static V logistic2_near(const TsFn *f, V t) { return inverse(f, FADD(exp2_flushed(f, t), NUM(1))); }
+/* 1 / (1 + 2^(u + 24)) as 2^-24 / (2^-24 + 2^u): what the instructions flush is then beyond the least bf16. */
+static V logistic2_near(const TsFn *f, V u) { return FMUL(inverse(f, FADD(exp2_flushed(f, u), NUM(0x1p-24))), NUM(0x1p-24)); }
 
-static V sigmoid_near(const TsFn *f, V x) { return logistic2_near(f, FMUL(x, NUM(-LOG2E))); }
+static V sigmoid_near(const TsFn *f, V x) { return logistic2_near(f, FMA(x, NUM(-LOG2E), NUM(-24))); }
 static V silu_near(const TsFn *f, V x) { return FMUL(x, sigmoid_near(f, x)); }
 
-/* The exponent is off by 2^-23 of itself, at most 126. */
+/* The exponent is off by 2^-23 of itself, at most 150. */
 static V gelu_tanh_near(const TsFn *f, V x)
 {
 	const double a = -1.5957691216057308 * LOG2E, b = a * 0.044715;
 
-	return FMUL(x, logistic2_near(f, FMUL(x, FMA(FMUL(x, x), NUM(b), NUM(a)))));
+	return FMUL(x, logistic2_near(f, FMA(x, FMA(FMUL(x, x), NUM(b), NUM(a)), NUM(-24))));
 }
 
 /* 1 - 2 / (1 + e^2x); near 0, where that cancels, its series: 2^-20 where they meet */
@@ -86,7 +112,7 @@ static V gelu_near(const TsFn *f, V x)
 {
 	static const double p[] = { 0x1.f3ad34p-4, 0x1.de8a0cp-4, 0x1.1e84f8p-3, -0x1.6a9482p-9, 0x1.9ad10ap-3, -0x1.398ca6p-4 };
 	V size = ts_fabs(f, x), a = smaller(f, size, NUM(14.8)), w = inverse(f, FMA(a, NUM(0x1.3851ecp-2), NUM(1)));
-	V e = exp2_flushed(f, FMUL(FMUL(a, a), NUM(-0.5 * LOG2E))), tail = FMUL(FMUL(POLY(w, p), w), e);
+	V e = exp2_flushed(f, FMA(FMUL(a, a), NUM(-0.5 * LOG2E), NUM(24))), tail = FMUL(FMUL(FMUL(POLY(w, p), w), e), NUM(0x1p-24)); /* e times 2^24 is not flushed */
 
 	return FMA(LLVMBuildFNeg(f->b, a, ""), tail, FMA(size, NUM(0.5), FMUL(x, NUM(0.5))));
 }

@@ -65,6 +65,9 @@ void ts_at_key_range(TsAt *w)
 	else ts_kb_line(k, "jlo: idx = 0");
 }
 
+bool ts_at_is_exp2(const TsAt *w) { return w->now->form != TS_AT_FMA; }
+bool ts_at_is_log2(const TsAt *w) { return ts_at_is_exp2(w) && !w->j->at.bt; }
+
 void ts_at_scale(TsAt *w)
 {
 	TsKb *k = w->k;
@@ -79,7 +82,7 @@ void ts_at_scale(TsAt *w)
 		ts_kb_line(k, "sc: %s[] = fill(%s)", w->ct, b.p);
 		ts_buf_free(&b);
 	}
-	if (w->now->form != TS_AT_FMA) ts_kb_line(k, "sl: f32[] = mul(sc, 1.4426950408889634)");
+	if (ts_at_is_log2(w)) ts_kb_line(k, "sl: f32[] = mul(sc, 1.4426950408889634)");
 }
 
 void ts_at_grid(TsAt *w, TsDim *cells)
@@ -197,13 +200,9 @@ const char *ts_at_scores(TsAt *w, const char *s)
 	TsJob *j = w->j;
 	const char *T = w->spans ? "jhi" : ts_kb_dim(k, j->at.T);
 	int bm = w->now->bm, bn = w->now->bn;
-	bool exp2 = w->now->form != TS_AT_FMA;
 	w->kl = ts_at_line(w, "idx", "%s - %s", T, w->j0);
-	if (!w->fold) s = ts_at_line(w, w->X, "mul(%s, %s)", s, exp2 ? "sl" : "sc");
-	if (j->at.bt) {
-		const char *b = under(w, &j->at.bias, j->at.bt, j->at.ct);
-		s = exp2 ? ts_at_line(w, w->X, "fma(%s, 1.4426950408889634, %s)", b, s) : ts_at_line(w, w->X, "add(%s, %s)", s, b);
-	}
+	if (j->at.bt) s = ts_at_line(w, w->X, "fma(%s, sc, %s)", s, under(w, &j->at.bias, j->at.bt, j->at.ct));
+	else if (!w->fold) s = ts_at_line(w, w->X, "mul(%s, %s)", s, ts_at_is_exp2(w) ? "sl" : "sc");
 	if (j->at.mt) s = ts_at_line(w, w->X, "where(%s, %s, -inf)", under(w, &j->at.mask, j->at.mt, TS_BOOL), s);
 	Edges e = edges_of(w);
 	if (!e.keys && !e.diagonal && !e.window) return s;
@@ -235,7 +234,7 @@ static bool may_see_none(TsAt *w)
 
 TsAtSoft ts_at_softmax(TsAt *w, const char *s, const char *m, const char *l)
 {
-	const char *R = w->R, *f = w->now->form != TS_AT_FMA ? "exp2" : "exp", *d, *by, *part = w->L == w->R ? "" : ", part = true";
+	const char *R = w->R, *f = ts_at_is_exp2(w) ? "exp2" : "exp", *d, *by, *part = w->L == w->R ? "" : ", part = true";
 	TsAtSoft o = { 0 };
 	o.m = ts_at_line(w, R, "reduce(%s, op = \"max\", axis = 1)", s);
 	if (m) o.m = ts_at_line(w, R, "maximum(%s, %s)", m, o.m);
@@ -249,8 +248,12 @@ TsAtSoft ts_at_softmax(TsAt *w, const char *s, const char *m, const char *l)
 		d = ts_at_line(w, w->X, "fma(%s, sl, %s)", s, ts_at_line(w, w->X, "bcast(%s, dims = [0])", by));
 		if (m) o.al = ts_at_line(w, R, "%s(%s)", f, ts_at_line(w, R, "fma(%s, sl, %s)", m, by));
 	} else {
+		bool scale = ts_at_is_exp2(w) && !ts_at_is_log2(w); /* the difference: a bias may be the least finite number, which times log2(e) is none */
 		d = ts_at_line(w, w->X, "sub(%s, %s)", s, ts_at_line(w, w->X, "bcast(%s, dims = [0])", ms));
-		if (m) o.al = ts_at_line(w, R, "%s(%s)", f, ts_at_line(w, R, "sub(%s, %s)", m, ms));
+		if (scale) d = ts_at_line(w, w->X, "mul(%s, 1.4426950408889634)", d);
+		if (m) o.al = ts_at_line(w, R, "sub(%s, %s)", m, ms);
+		if (m && scale) o.al = ts_at_line(w, R, "mul(%s, 1.4426950408889634)", o.al);
+		if (m) o.al = ts_at_line(w, R, "%s(%s)", f, o.al);
 	}
 	o.e = ts_at_line(w, w->X, "%s(%s)", f, d);
 	o.l = ts_at_line(w, w->L, "reduce(%s, op = \"add\", axis = 1%s)", o.e, part);

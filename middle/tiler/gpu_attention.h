@@ -46,8 +46,9 @@ void ts_at_offset(TsAt *w);                       /* off: where row 0 stands amo
 void ts_at_key_range(TsAt *w);                    /* keys that some row at qb may see: jlo..jhi, whole blocks counted from 0 */
 bool ts_at_window(const TsAt *w, long long *n);   /* is there a window? its width */
 void ts_at_scale(TsAt *w);
-/* Statements on tile `s`, scores of the rows at qb and the keys at j: scale, bias, masks; the name of the result. Forms on matrix
- * instructions work in units of log 2. */
+bool ts_at_is_exp2(const TsAt *w);                /* forms on matrix instructions */
+bool ts_at_is_log2(const TsAt *w);                /* and of these, those whose scores are in units of log 2: nothing is added to them */
+/* Statements on tile `s`, scores of the rows at qb and the keys at j: scale, bias, masks; the name of the result. */
 const char *ts_at_scores(TsAt *w, const char *s);
 /* Online softmax of scores s with the running maximum m and sum l (NULL: the first block): the new ones, what the sums so far shrink by, the terms. */
 typedef struct { const char *m, *l, *al, *e; } TsAtSoft;

@@ -39,7 +39,16 @@ static const char *place(TsKb *k, const TsOperand *x, const char *span, const ch
 	return ts_kb_fmt(k, "%s[%s%s, %s]", p, at, span, column);
 }
 
-typedef struct { const char *exp, *scale; TsPlace p; const char *X, *R; } Forms;
+/* exp(a - b) of scores as the spans keep them: f64's own, in units of log 2 where nothing is added to the scores, else their difference
+ * scaled: a bias may be the least finite number, which times log2(e) is none. */
+static const char *power(const One *o, TsKb *k, const char *type, const char *a, const char *b)
+{
+	const char *d = line(k, type, "sub(%s, %s)", a, b);
+	if (o->j->at.ct == TS_F64) return line(k, type, "exp(%s)", d);
+	return line(k, type, "exp2(%s)", o->j->at.bt ? line(k, type, "mul(%s, 1.4426950408889634)", d) : d);
+}
+
+typedef struct { TsPlace p; const char *X, *R; } Forms;
 
 /* Bias or mask under the scores of the keys at j. */
 static const char *under(One *o, TsKb *k, const Forms *f, const TsReal *r, const TsType *ty)
@@ -89,10 +98,10 @@ static void walk(One *o, TsKb *k, const Forms *f)
 	ts_kb_line(k, "kl: idx = %s - j", ts_kb_dim(k, j->at.T));
 	const char *kx = read_tile(o, k, f, &j->at.key, j->at.kt, j->at.D), *vx = read_tile(o, k, f, &j->at.v, j->at.vt, j->at.E);
 	const char *s = line(k, f->R, "reduce(%s, op = \"add\", axis = 1)", line(k, f->X, "mul(%s, qx)", kx));
-	if (j->at.bt) s = line(k, f->R, "add(%s, %s)", s, line(k, f->R, "mul(%s, %s)", line(k, f->R, "`add`(zl, %s)", under(o, k, f, &j->at.bias, j->at.bt)), f->scale));
+	if (j->at.bt) s = line(k, f->R, "add(%s, %s)", s, under(o, k, f, &j->at.bias, j->at.bt));
 	s = hide(o, k, f, s);
 	const char *m = line(k, f->R, "maximum(m0, %s)", s), *none = line(k, ts_kb_type(k, TS_BOOL, 1, &f->p), "eq(%s, -inf)", m), *ms = line(k, f->R, "where(%s, 0.0, %s)", none, m);
-	const char *al = line(k, f->R, "%s(%s)", f->exp, line(k, f->R, "sub(m0, %s)", ms)), *e = line(k, f->R, "%s(%s)", f->exp, line(k, f->R, "sub(%s, %s)", s, ms));
+	const char *al = power(o, k, f->R, "m0", ms), *e = power(o, k, f->R, s, ms);
 	const char *l = line(k, f->R, "fma(l0, %s, %s)", al, e), *old = line(k, f->X, "mul(o0, %s)", line(k, f->X, "bcast(%s, dims = [0])", al));
 	/* A key that does not count has no part in the sums, whatever its value. */
 	ts_kb_line(k, "yield %s, %s, %s", line(k, f->X, "fma(%s, %s, %s)", vx, line(k, f->X, "bcast(%s, dims = [0])", e), old), m, l);
@@ -105,9 +114,9 @@ static void meet(One *o, TsKb *k, const Forms *f, const TsOperand *sums, const T
 	const char *ct = ts_dtype_name(o->j->at.ct), *S = ts_kb_fmt(k, "%s[]", ct), *to = ts_kb_fmt(k, "%s[%d] @Xn", ct, o->cap);
 	ts_kb_line(k, "mx: %s = reduce(m1, op = \"max\", axis = 0, via = red[0, 0:%d])", S, WARPS);
 	ts_kb_line(k, "ms: %s = where(eq(mx, -inf), 0.0, mx)", S);
-	ts_kb_line(k, "w: %s = %s(%s)", f->R, f->exp, line(k, f->R, "sub(m1, ms)"));
-	ts_kb_line(k, "lx: %s = reduce(%s, op = \"add\", axis = 0, via = red[1, 0:%d])", S, line(k, f->R, "mul(l1, w)"), WARPS);
-	ts_kb_line(k, "ox: %s = reduce(%s, op = \"add\", axis = 0, via = ro)", to, line(k, f->X, "mul(o1, %s)", line(k, f->X, "bcast(w, dims = [0])")));
+	const char *w = power(o, k, f->R, "m1", "ms");
+	ts_kb_line(k, "lx: %s = reduce(%s, op = \"add\", axis = 0, via = red[1, 0:%d])", S, line(k, f->R, "mul(l1, %s)", w), WARPS);
+	ts_kb_line(k, "ox: %s = reduce(%s, op = \"add\", axis = 0, via = ro)", to, line(k, f->X, "mul(o1, %s)", line(k, f->X, "bcast(%s, dims = [0])", w)));
 	ts_kb_line(k, "store(%s, ox, valid = %s)", place(k, sums, "sp", ts_kb_fmt(k, "0:%d", o->cap)), ts_kb_dim(k, o->j->at.E));
 	ts_kb_line(k, "store(%s, mx)", place(k, stats, "sp", "0"));
 	ts_kb_line(k, "store(%s, lx)", place(k, stats, "sp", "1"));
@@ -130,7 +139,7 @@ static void write_by_registers(One *o, TsKb *k, bool wide, TsChoice *c)
 	TsDtype ct = j->at.ct;
 	TsAtVariant v = { .form = ct == TS_F64 ? TS_AT_FMA : TS_AT_MMA, .bm = 1, .bn = BN };
 	int extent[2] = { BN, o->cap };
-	Forms f = { .exp = ct == TS_F64 ? "exp" : "exp2", .scale = ct == TS_F64 ? "1.0" : "1.4426950408889634", .p = { .nv = 2, .len = { BN, o->cap } } };
+	Forms f = { .p = { .nv = 2, .len = { BN, o->cap } } };
 	TsGLayout l = ts_gl_tile(2, 1, extent, wide ? o->wide.vec : 1, WARPS, 0);
 	k->warps = WARPS;
 	o->at = (TsAt){ .j = j, .k = k, .now = &v, .ct = ts_dtype_name(ct) };
@@ -153,7 +162,7 @@ static void write_by_registers(One *o, TsKb *k, bool wide, TsChoice *c)
 	const char *at, *p = ts_gpu_operand(k, &q, &at), *row = ts_kb_type(k, j->at.qt->elem, 2, &f.p);
 	TsTileVal x = { line(k, row, "load(%s[%s0, 0:%d], valid = %s)", p, at, o->cap, ts_kb_dim(k, j->at.D)), 2, j->at.qt->elem };
 	x = ts_kb_cast(k, x, ct, &f.p);
-	ts_kb_line(k, "qs: %s = mul(%s, %s)", ts_kb_type(k, ct, 2, &f.p), x.name, ct == TS_F64 ? "sc" : "sl");
+	ts_kb_line(k, "qs: %s = mul(%s, %s)", ts_kb_type(k, ct, 2, &f.p), x.name, ts_at_is_log2(&o->at) ? "sl" : "sc");
 	ts_kb_line(k, "qx: %s = bcast(qs, dims = [1])", f.X);
 	walk(o, k, &f);
 	meet(o, k, &f, &sums, &stats);
@@ -232,7 +241,7 @@ static void write_spans(void *user, TsKb *k, int i, TsChoice *c)
 /* Some spans of a head at a time, in order. */
 static void put_together(const One *o, TsKb *k, const char *S, const TsPlace *p, bool meet)
 {
-	const char *e = o->j->at.ct == TS_F64 ? "exp" : "exp2", *X = ts_kb_type(k, o->j->at.ct, 3, p), *R = ts_kb_type(k, o->j->at.ct, 1, p), *V = ts_kb_type(k, o->j->at.ct, 2, p);
+	const char *X = ts_kb_type(k, o->j->at.ct, 3, p), *R = ts_kb_type(k, o->j->at.ct, 1, p), *V = ts_kb_type(k, o->j->at.ct, 2, p);
 	TsOperand sums = partial(o, k, &o->sums, o->j->at.E), stats = partial(o, k, &o->stats, ts_dim_const(k->t->d, 2));
 	const char *some = ts_kb_fmt(k, "sp:sp + %d", p->len[0]), *via[3] = { "", "", "" };
 	if (meet) via[0] = ts_kb_fmt(k, ", via = red[0, 0:%d]", k->warps), via[1] = ts_kb_fmt(k, ", via = red[1, 0:%d]", k->warps), via[2] = ", via = ro";
@@ -247,16 +256,14 @@ static void put_together(const One *o, TsKb *k, const char *S, const TsPlace *p,
 	ts_kb_line(k, "mx: %s = reduce(ms, op = \"max\", axis = 0%s)", S, via[0]);
 	ts_kb_line(k, "m: %s = maximum(m0, mx)", S);
 	ts_kb_line(k, "mz: %s = where(eq(m, -inf), 0.0, m)", S);
-	ts_kb_line(k, "a: %s = %s(sub(m0, mz))", S, e);
-	ts_kb_line(k, "md: %s = sub(ms, mz)", R);
-	ts_kb_line(k, "b: %s = %s(md)", R, e);
-	ts_kb_line(k, "lb: %s = mul(ls, b)", R);
+	const char *a = power(o, k, S, "m0", "mz"), *b = power(o, k, R, "ms", "mz");
+	ts_kb_line(k, "lb: %s = mul(ls, %s)", R, b);
 	ts_kb_line(k, "lx: %s = reduce(lb, op = \"add\", axis = 0%s)", S, via[1]);
-	ts_kb_line(k, "l: %s = fma(l0, a, lx)", S);
-	ts_kb_line(k, "bb: %s = bcast(b, dims = [0])", X);
+	ts_kb_line(k, "l: %s = fma(l0, %s, lx)", S, a);
+	ts_kb_line(k, "bb: %s = bcast(%s, dims = [0])", X, b);
 	ts_kb_line(k, "ob: %s = mul(os, bb)", X);
 	ts_kb_line(k, "ox: %s = reduce(ob, op = \"add\", axis = 0%s)", V, via[2]);
-	ts_kb_line(k, "o: %s = fma(o0, a, ox)", V);
+	ts_kb_line(k, "o: %s = fma(o0, %s, ox)", V, a);
 	ts_kb_line(k, "yield o, m, l");
 	ts_kb_close(k, "");
 }

@@ -152,13 +152,13 @@ static const char *term_square(TsRow *w, const char *stat)
 	return w->pad && !stat ? x : masked(w, x, "0"); /* elements that do not exist came as zeros */
 }
 
-/* exp(x - m). In f32 as 2^(x log2(e) - m log2(e)): the rounding of the second product is a factor that a row's elements share, and its sum too. */
+/* exp(x - m). The difference comes first: times log2(e), elements beyond 2.36e38 would be infinite. */
 static const char *power(TsRow *w, const char *x, const char *m)
 {
 	TsDtype ct = w->j->row.ct;
-	if (ct != TS_F32) return word(w, ct, TILE, "exp(%s)", word(w, ct, TILE, "sub(%s, %s)", x, spread(w, ct, m)));
-	const char *scaled = word(w, ct, STAT, "mul(%s, -1.4426950408889634)", m);
-	return word(w, ct, TILE, "exp2(%s)", word(w, ct, TILE, "fma(%s, 1.4426950408889634, %s)", x, spread(w, ct, scaled)));
+	const char *d = word(w, ct, TILE, "sub(%s, %s)", x, spread(w, ct, m));
+	if (ct != TS_F32) return word(w, ct, TILE, "exp(%s)", d);
+	return word(w, ct, TILE, "exp2(%s)", word(w, ct, TILE, "mul(%s, 1.4426950408889634)", d));
 }
 
 static const char *term_exp(TsRow *w, const char *stat)

@@ -11,6 +11,7 @@ ROWS = "test_invariance"
 SM80 = "test_gpu_sched 1 shapes sm_80"  # schedules of GPUs in the simulator
 SM89 = "test_gpu_sched 1 shapes sm_89"
 SM90 = "test_gpu_sched 1 shapes sm_90a"
+EXTREMES = "test_gpu_sched 1 extremes sm_80"
 WORDS = "suite golden gpu/words"  # what the lowering makes of small kernels
 LAUNCH = "suite gpu_gates launches"  # what the plan says of kernels
 FAKE = "test_cuda"
@@ -135,8 +136,15 @@ FAULTS = [
     ("gpu-values-of-the-next-block", GPU["attention_mma"], 'bring(w, &v, next, "j1", "tn");', 'bring(w, &v, "st, ", "j1", "tn");', [SM80]),
     ("gpu-queries-not-shared", GPU["attention_mma"], 'ts_kb_line(k, "wait_copy(%d)", stages - 2);\n\t\tts_kb_line(k, "sync(\\"cta\\")");', 'ts_kb_line(k, "wait_copy(%d)", stages - 2);', [SM80]),
     ("gpu-keys-released-early", GPU["attention_wgmma"], 'ts_kb_line(k, "s2: %s = wait_mma(1, sg)", w->X);\n\tts_kb_line(k, "release(RK[qk])");', 'ts_kb_line(k, "release(RK[qk])");\n\tts_kb_line(k, "s2: %s = wait_mma(1, sg)", w->X);', [SM90]),
-    ("gpu-spans-rescaled", GPU["attention_one"], 'lb: %s = mul(ls, b)', 'lb: %s = mul(ls, a)', [SM80]),
+    ("gpu-spans-rescaled", GPU["attention_one"], '"lb: %s = mul(ls, %s)", R, b', '"lb: %s = mul(ls, %s)", R, a', [SM80]),
     ("gpu-span-window", GPU["attention_one"], '"ge(ci, lo1)"', '"gt(ci, lo1)"', [SM80]),
+    ("gpu-bias-times-log2e", GPU["attention"], 'd = ts_at_line(w, w->X, "mul(%s, 1.4426950408889634)", d);',
+     'd = ts_at_line(w, w->X, "sub(%s, %s)", ts_at_line(w, w->X, "mul(%s, 1.4426950408889634)", s),'
+     ' ts_at_line(w, w->X, "mul(%s, 1.4426950408889634)", ts_at_line(w, w->X, "bcast(%s, dims = [0])", ms)));', [EXTREMES]),
+    ("gpu-row-times-log2e", GPU["row"], 'word(w, ct, TILE, "mul(%s, 1.4426950408889634)", d)',
+     'word(w, ct, TILE, "sub(%s, %s)", word(w, ct, TILE, "mul(%s, 1.4426950408889634)", x), word(w, ct, TILE, "mul(%s, 1.4426950408889634)", spread(w, ct, m)))', [EXTREMES]),
+    ("nv-exp-exponent-128", "backend/llvm/math_nv.c", "smaller(f, larger(f, x, NUM(-87)), NUM(87))", "smaller(f, larger(f, x, NUM(-87)), NUM(90))", ["test_math_nv"]),
+    ("nv-gelu-constants-rounded", "backend/llvm/math_nv.c", "FMA(z, NUM(b - bh), NUM(a - ah))", "FMA(z, NUM(0), NUM(0))", ["test_math_nv"]),
     ("gpu-row-buffers-in-turn", GPU["row"], "w->exchanges++ % 2", "w->exchanges++ % 1", [SM80]),
     ("gpu-row-tail", GPU["row"], 'word(w, TS_BOOL, TILE, "lt(%s, %s)"', 'word(w, TS_BOOL, TILE, "le(%s, %s)"', [SM80]),
     ("gpu-turned-sync", GPU["pointwise"], 'ts_kb_line(k, "sync(\\"cta\\")");', "", [SM80]),

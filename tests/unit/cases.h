@@ -5,7 +5,7 @@
 static const int64_t sizes[] = { 0, 1, 2, 3, 5, 7, 8, 13, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 129 };
 static int64_t pick_size(Rng *r) { return sizes[rng_below(r, sizeof sizes / sizeof *sizes)]; }
 
-typedef struct { TsDtype elem; TsOp op; int turn; Fill fill; int64_t below; bool special; double ulps; } Case;
+typedef struct { TsDtype elem; TsOp op; int turn; Fill fill; int64_t below; bool special, extreme; double ulps; } Case;
 
 /* A random shape of rank lo..hi whose element count stays small; some sizes are symbols. */
 static int random_shape(Build *b, int lo, int hi, int64_t *size, TsDim *dim, int64_t limit)
@@ -235,6 +235,29 @@ static TsVal make_case(Build *b, Case *c)
 	default:
 		return build_op(b, c->op, a, 1, &x);
 	}
+}
+
+/* Special values for a case: infinities, NaN and the like where the result of each element or row is determined. Sums of such terms are not:
+ * they depend on their order, so `extreme` gives them what the bound still holds for, see fill_case. */
+static inline void case_special(Case *c, const TsOpInfo *info, bool special)
+{
+	bool sums = info->cls == TS_CLS_CONTRACT || info->cls == TS_CLS_ATTENTION || info->cls == TS_CLS_ROW || !strcmp(info->bound, "sum");
+	c->special = special && (!sums || c->op == TS_OP_softmax);
+	c->extreme = special && sums;
+}
+
+/* Operand i of the case's operator. Extremes: the huge numbers that masks are made of, in what softmax gets and in attention's bias, whose
+ * results are weights and means whatever they are; elsewhere numbers as large as leaves the sum of the terms' magnitudes finite. */
+static inline void fill_case(Rng *r, const Case *c, const TsOpInfo *info, uint32_t i, Fill floats, TsTensor *t)
+{
+	bool is_float = ts_dtype_is_float(t->elem);
+	fill_tensor(r, t, c->fill && !is_float ? c->fill : floats, c->below, c->special);
+	if (!c->extreme || !is_float) return;
+	if (c->op == TS_OP_softmax || (c->op == TS_OP_attention && i > 2)) fill_extremes(r, t);
+	else if (t->elem != TS_F32 && t->elem != TS_BF16 && t->elem != TS_F64) return;
+	else if (info->cls == TS_CLS_REDUCE) scale_tensor(t, 1e33);
+	else if (info->cls == TS_CLS_CONTRACT || (info->cls == TS_CLS_ROW && !i)) scale_tensor(t, 1e16);
+	else if (c->op == TS_OP_attention && i == 2) scale_tensor(t, 1e33);
 }
 
 /* What a sum of K terms may add: DESIGN's bound is (K + 8) u sum|terms| with u half a unit of the accumulator (f32, or f64 for f64).

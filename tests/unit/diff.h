@@ -126,6 +126,28 @@ static inline void fill_tensor(Rng *r, TsTensor *t, Fill fill, int64_t below, bo
 	}
 }
 
+static inline double largest_of(TsDtype t) { return t == TS_F64 ? 0x1.fffffffffffffp1023 : t == TS_F16 ? 65504 : t == TS_BF16 ? 0x1.fep127 : 0x1.fffffep127; }
+
+/* Runs of up to two rows, or now and then everything, as programs mask them: the least finite number, the largest ones, -inf. */
+static inline void fill_extremes(Rng *r, TsTensor *t)
+{
+	static const double of_largest[] = { -1, -1, -1, -0.75, 0.9, 0.75, -INFINITY };
+	uint32_t row = t->rank && t->dim[t->rank - 1] ? (uint32_t)t->dim[t->rank - 1] : 1;
+	bool all = !rng_below(r, 4);
+	for (int64_t i = 0; i < t->count;) {
+		double v = of_largest[rng_below(r, sizeof of_largest / sizeof *of_largest)] * largest_of(t->elem);
+		int64_t end = all ? t->count : i + 1 + rng_below(r, rng_below(r, 2) ? 2 * row : 3);
+		bool put = all || rng_below(r, 2);
+		for (; i < end && i < t->count; i++)
+			if (put) ts_elem_set(t->elem, t->data, i, v);
+	}
+}
+
+static inline void scale_tensor(TsTensor *t, double by)
+{
+	for (int64_t i = 0; i < t->count; i++) ts_elem_set(t->elem, t->data, i, by * ts_elem_get(t->elem, t->data, i));
+}
+
 /* ---- the compiled side ---- */
 
 typedef struct { void *lib; const TesseraModel *model; TesseraContext *context; TesseraSession *session; char path[64]; } Artifact;

@@ -9,7 +9,7 @@ static bool tf32; /* the graphs allow it */
 static Fill floats = FILL_NORMAL;
 
 /* ---- comparing ---- */
-static bool set_inputs(Build *b, const Case *c, int64_t *syms, TsTensor *in)
+static bool set_inputs(Build *b, const Case *c, const TsOpInfo *info, int64_t *syms, TsTensor *in)
 {
 	for (uint32_t s = 0; s < ts_dim_symbol_count(b->m->dims); s++) syms[s] = atoll(ts_dim_symbol_info(b->m->dims, s)->name + 1);
 	for (uint32_t i = 0; i < b->g->params.n; i++) {
@@ -17,7 +17,7 @@ static bool set_inputs(Build *b, const Case *c, int64_t *syms, TsTensor *in)
 		int64_t dim[TS_MAX_RANK];
 		for (int k = 0; k < ty->rank; k++) ts_dim_eval(b->m->dims, ty->dim[k], syms, &dim[k]);
 		if (!ts_tensor_new(b->cx, "input", ty->elem, ty->rank, dim, &in[i])) return false;
-		fill_tensor(b->rng, &in[i], c->fill && !ts_dtype_is_float(ty->elem) ? c->fill : floats, c->below, c->special);
+		fill_case(b->rng, c, info, i, floats, &in[i]);
 	}
 	return true;
 }
@@ -30,7 +30,7 @@ static bool check_graph(Build *b, const Case *c, const TsOpInfo *info, const cha
 	uint32_t no = b->g->body.results.n;
 	bool ok = false;
 	snprintf(why, room, "interpreter");
-	if (!ts_verify(b->m, "test") || !set_inputs(b, c, syms, in)) goto done;
+	if (!ts_verify(b->m, "test") || !set_inputs(b, c, info, syms, in)) goto done;
 	if (!ts_eval(b->m, b->g, TS_EVAL_F64, in, f64) || !ts_eval(b->m, b->g, TS_EVAL_DECLARED, in, dec)) goto done;
 	TsSched *s = ts_schedule(b->m, ts_sched_target(target));
 	for (uint32_t i = 0; i < no; i++)
@@ -71,10 +71,10 @@ static void print_shapes(Build *b)
 static int run_case(Rng *rng, TsOp op, TsDtype elem, int turn, const char *target, char *why, size_t room)
 {
 	Build b = build_begin(rng);
-	Case c = { .elem = elem, .op = op, .turn = turn, .special = turn == 1 };
+	Case c = { .elem = elem, .op = op, .turn = turn };
 	const TsOpInfo *info = ts_op_info(b.cx, op);
 	c.ulps = bound_ulps(info, elem);
-	if (info->cls == TS_CLS_CONTRACT || info->cls == TS_CLS_ATTENTION || info->cls == TS_CLS_ROW || !strcmp(info->bound, "sum")) c.special = false;
+	case_special(&c, info, turn == 1);
 	per_product = is_fp8(elem) ? fp8_slack[floats] : 0;
 	TsVal v = make_case(&b, &c);
 	int verdict = -1;
@@ -162,12 +162,13 @@ static TsVal build_attention(Build *b, Case *c, const int64_t *s, int how, bool 
 
 typedef TsVal Builder(Build *b, Case *c, const int64_t *s, int how, bool sym);
 static const char *only_shape; /* of this name */
+static bool extremes;          /* with the numbers of fill_extremes */
 static void shape(const char *name, Builder *make, TsOp op, TsDtype elem, const int64_t *s, int how, const char *target, uint64_t seed)
 {
 	for (int sym = 0; sym < 2 && (!only_shape || !strcmp(only_shape, name)); sym++) {
 		Rng rng = { seed * 7919 + (uint64_t)(s[0] * 31 + s[1] * 17 + s[2]) + (uint64_t)how };
 		Build b = build_begin(&rng);
-		Case c = { .elem = elem, .op = op };
+		Case c = { .elem = elem, .op = op, .extreme = extremes };
 		const TsOpInfo *info = ts_op_info(b.cx, op);
 		char why[900] = "does not build";
 		b.m->numerics.tf32 = tf32;
@@ -208,6 +209,20 @@ static void shapes_few(const char *target, uint64_t seed)
 		for (int how = 0; how < 4; how += 2) shape("matmul", build_matmul, TS_OP_matmul, i == 1 && how ? TS_F64 : TS_F32, full[i], how + (i == 2 ? 4 : i == 1 ? 8 : 0), target, seed);
 }
 
+/* rows of every form, and every form of attention with a bias, all of the numbers that masks are made of */
+static void shapes_extreme(const char *target, uint64_t seed)
+{
+	static const int64_t rows[][3] = { { 5, 500 }, { 3, 2049 }, { 2, 9000 }, { 70, 40 }, { 300, 24 } };
+	static const int64_t attn[][4] = { { 20, 70, 64, 16 }, { 1, 300, 64, 20 }, { 1, 300, 35, 16 } };
+	extremes = true;
+	for (size_t i = 0; i < 2 * sizeof rows / sizeof *rows; i++)
+		shape("softmax", build_rows, TS_OP_softmax, i % 2 ? TS_BF16 : TS_F32, rows[i / 2], i % 4 == 2 ? 1 : 0, target, seed + i);
+	for (size_t i = 0; i < 2 * sizeof attn / sizeof *attn; i++)
+		for (nth_choice = 0; nth_choice < 2; nth_choice++) shape("attention", build_attention, TS_OP_attention, i % 2 ? TS_F32 : TS_BF16, attn[i / 2], (int)attn[i / 2][3], target, seed + i);
+	extremes = false;
+	nth_choice = -1;
+}
+
 static void shapes(TsCtx *names, const char *target, uint64_t seed)
 {
 	static const int64_t mm[][3] = { { 130, 136, 200 }, { 16, 264, 72 }, { 17, 128, 64 }, { 64, 72, 136 }, { 65, 24, 8 }, { 200, 40, 64 }, { 128, 128, 0 }, { 33, 35, 37 } };
@@ -234,6 +249,7 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 	static const int64_t deep[][3] = { { 130, 136, 3072 }, { 72, 264, 2696 }, { 80, 40, 2600 } }; /* k in parts */
 	for (int i = 0; i < 6 && !strcmp(target, "sm_90a"); i++) shape("matmul", build_matmul, TS_OP_matmul, TS_BF16, deep[i % 3], i % 4 + (i == 1 ? 4 : 0) + (i % 3 == 2 ? 24 : 0), target, seed);
 	shapes_few(target, seed);
+	shapes_extreme(target, seed);
 	static const int64_t attn[][3] = { { 130, 130, 64 }, { 1, 200, 128 }, { 65, 64, 80 }, { 64, 129, 40 }, { 70, 70, 256 }, { 33, 100, 32 }, { 5, 0, 64 }, { 1, 2500, 64 }, { 1, 1030, 80 }, { 1, 0, 64 }, { 1, 70, 256 } };
 	for (size_t i = 0; i < sizeof attn / sizeof *attn; i++)
 		for (int k = 0; k < 3; k++) shape("attention", build_attention, TS_OP_attention, k == 2 ? TS_F32 : TS_F16, attn[i], (int)(i * 5 + (size_t)k * 11) % 32, target, seed);
@@ -286,6 +302,8 @@ int main(int argc, char **argv)
 		if (!only_target || !strcmp(only_target, targets[k])) shapes(names, targets[k], seed);
 	for (int k = 0; k < 2 && only && !strcmp(only, "few"); k++)
 		if (!only_target || !strcmp(only_target, targets[k])) shapes_few(targets[k], seed);
+	for (int k = 0; k < 2 && only && !strcmp(only, "extremes"); k++)
+		if (!only_target || !strcmp(only_target, targets[k])) shapes_extreme(targets[k], seed);
 	if ((!only || !strcmp(only, "shapes")) && (!only_target || !strcmp(only_target, "sm_89"))) shapes_fp8("sm_89", seed);
 	fprintf(stderr, "%d passed, %d failed, %d launches\n", passed, failed, launches);
 	ts_ctx_free(names);
