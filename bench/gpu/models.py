@@ -46,7 +46,7 @@ def matmul():
     forms = {"nt": ("b: bf16[N, K]", "a @ b.T", (0, 1)), "nn": ("b: bf16[K, N]", "a @ b", (0, 0)), "tn": ("b: bf16[K, N]", "a.T @ b", (1, 0)), "tt": ("b: bf16[N, K]", "a.T @ b.T", (1, 1))}
     for form, (b_text, expr, (ta, tb)) in forms.items():
         art = compiled("matmul_" + form, "dims M, N, K\n\ngraph f(a: bf16[%s], %s) -> (c: bf16[M, N]) {\n  c = %s\n}\n" % ("K, M" if ta else "M, K", b_text, expr))
-        for m, n, k in shapes if form in ("nt", "nn") else shapes[:2]:
+        for m, n, k in [*shapes, (16384,) * 3] if form in ("nt", "nn") else shapes[:2]:
             a, b, c = rand(*((k, m) if ta else (m, k))), rand(*((n, k) if tb else (k, n))), empty(m, n)
             at, bt = a.T if ta else a, b.T if tb else b
             run = art.bind([a, b], [c])
@@ -71,6 +71,54 @@ def matmul20():
         run = art[form].bind([a, b], [c])
         run()
         report("matmul20", "%s %dx%dx%d" % (form, m, n, k), c, a.double() @ bt.double(), 4e-3, alternate(run, lambda: torch.matmul(a, bt, out=c), SECONDS), "TFLOP/s", 2e-9 * m * n * k)
+
+
+def types():
+    """Products of other types: f32 and TF32 over cuBLAS in the same mode, 8-bit floats over cuBLASLt without and with fast accumulation."""
+    f32, text = torch.float32, "dims M, N, K\n%s\ngraph f(a: %s[M, K], b: %s[N, K]) -> (c: %s[M, N]) {\n  c = %s\n}\n"
+    arts = {mode: compiled("types_" + mode, text % (numerics, "f32", "f32", "f32", "a @ b.T")) for mode, numerics in (("f32", ""), ("tf32", 'numerics { math = "tf32" }'))}
+    for mode, art in arts.items():
+        for m, n, k in [(4096,) * 3, (16, 384, 1536), (128, 1536, 384), (64, 4096, 4096)]:
+            a, b, c = rand(m, k, dtype=f32), rand(n, k, dtype=f32), empty(m, n, dtype=f32)
+            run = art.bind([a, b], [c])
+            run()
+            want = a.double() @ b.double().T
+            torch.backends.cuda.matmul.allow_tf32 = mode == "tf32"
+            report("types", "%s %dx%dx%d" % (mode, m, n, k), c, want, 1e-6 if mode == "f32" else 2e-3, alternate(run, lambda: torch.matmul(a, b.T, out=c), SECONDS),
+                   "TFLOP/s", 2e-9 * m * n * k)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    fp8, one = torch.float8_e4m3fn, torch.ones((), device="cuda")
+    art = compiled("types_fp8", text % ("", "fp8_e4m3", "fp8_e4m3", "bf16", "matmul(a, b.T, out = bf16)"))
+    for m, n, k in [(4096,) * 3, (8192,) * 3, (8192, 14336, 4096)]:
+        a, b, c = rand(m, k, dtype=fp8), rand(n, k, dtype=fp8), empty(m, n)
+        run = art.bind([a, b], [c])
+        run()
+        want = a[:512].double() @ b.double().T
+        for fast in (False, True):
+            report("types", "fp8%s %dx%dx%d" % (", over fast accumulation" if fast else "", m, n, k), c[:512], want, 4e-3,
+                   alternate(run, lambda: torch._scaled_mm(a, b.T, one, one, out_dtype=BF16, use_fast_accum=fast), SECONDS), "TFLOP/s", 2e-9 * m * n * k)
+
+
+def invariance():
+    """The price of batch_invariant: the same graph without it is the peer."""
+    policy = "numerics { batch_invariant = true }\n"
+
+    def both(name, text):
+        return [compiled(name + way, head + text) for way, head in (("", ""), ("_invariant", policy))]
+
+    product = both("price_matmul", "dims M, N, K\n\ngraph f(a: bf16[M, K], b: bf16[N, K]) -> (c: bf16[M, N]) {\n  c = a @ b.T\n}\n")
+    for m, n, k in [(1, 4096, 4096), (16, 14336, 4096), (64, 4096, 4096), (512, 512, 8192), (2048, 4096, 4096), (8192,) * 3]:
+        a, b, c = rand(m, k), rand(n, k), empty(m, n)
+        plain, same = (art.bind([a, b], [c]) for art in product)
+        same()
+        report("invariance", "matmul nt %dx%dx%d" % (m, n, k), c[:512], a[:512].double() @ b.double().T, 4e-3, alternate(same, plain, SECONDS), "TFLOP/s", 2e-9 * m * n * k)
+    one = both("price_decode", "dims B, H, T, D\n\ngraph f(q: bf16[B, 8*H, 1, D], k: bf16[B, H, T, D], v: bf16[B, H, T, D]) -> (o: bf16[B, 8*H, 1, D]) {\n  o = attention(q, k, v)\n}\n")
+    for b, h, t, d in [(1, 8, 65536, 128), (16, 8, 8192, 128)]:
+        q, k, v = rand(b, 8 * h, 1, d), rand(b, h, t, d), rand(b, h, t, d)
+        o, (got, want) = empty(b, 8 * h, 1, d), exact_attention(q, k, v)
+        plain, same = (art.bind([q, k, v], [o]) for art in one)
+        same()
+        report("invariance", "one query B%d H%d/%d T%d D%d" % (b, 8 * h, h, t, d), got(o), want, 1e-2, alternate(same, plain, SECONDS), "GB/s", 4e-6 * b * h * t * d)
 
 
 def gelu():
@@ -304,7 +352,7 @@ def layer():
     print("layer: %d launches, %d graph runs, %d plain runs, workspace %d MB" % (s.launches, s.graph_runs, s.plain_runs, s.workspace_bytes >> 20))
 
 
-ALL = ("matmul", "matmul20", "gelu", "attention", "decode", "norm", "softmax", "chain", "sums", "layer", "block")
+ALL = ("matmul", "matmul20", "gelu", "attention", "decode", "norm", "softmax", "chain", "sums", "layer", "block", "types", "invariance")
 unknown = set(CLASSES or ()) - set(ALL)
 if unknown:
     sys.exit("bench: no class %s; there are %s" % (", ".join(sorted(unknown)), ", ".join(ALL)))
