@@ -192,7 +192,7 @@ $(if $(filter-out cpu cuda,$(DEVICE)),$(error DEVICE=$(DEVICE): there are cpu an
 ifeq ($(DEVICE),cuda)
 check:
 	@scripts/setup.sh build
-	@$(MAKE) --no-print-directory $(JOBS) all $(DEVICE_PROGRAMS)
+	@$(MAKE) --no-print-directory $(JOBS) all python $(DEVICE_PROGRAMS)
 	@$(GPU_PYTHON) tests/device/run.py --build $(BUILD) $(PART)
 bench:
 	@scripts/setup.sh build
@@ -230,7 +230,7 @@ install: all
 
 # beside what is installed: the GPU suite and bench (tests/device/, bench/gpu/), with all that they take but PyTorch
 dist:
-	@$(MAKE) --no-print-directory all $(DEVICE_PROGRAMS)
+	@$(MAKE) --no-print-directory all python $(DEVICE_PROGRAMS)
 	scripts/dist.sh $(BUILD) $(VERSION)
 
 # the vector math on every f32 there is: about a quarter of an hour on two cores

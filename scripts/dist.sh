@@ -25,6 +25,11 @@ for program in tests host; do
 	install -m 755 "$build/device/$program" "$home/lib/tessera/device/"
 	$strip --strip-all "$home/lib/tessera/device/$program"
 done
+# the Python package, less the compiler, which lies in bin/
+cp -rL "$build/python/tessera" "$home/lib/tessera/python.tmp" && rm -rf "$home/lib/tessera/python.tmp/bin"
+install -d "$home/lib/tessera/python" && mv "$home/lib/tessera/python.tmp" "$home/lib/tessera/python/tessera"
+find "$home/lib/tessera/python" -name __pycache__ -prune -exec rm -rf {} +
+$strip --strip-unneeded "$home/lib/tessera/python/tessera/_core.abi3.so"
 mkdir -p "$out"
 # xz in blocks of fixed size: the result does not depend on the number of cores
 tar -C "$stage" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@${SOURCE_DATE_EPOCH:-0}" --mode=go=rX,u+rw -cf - "$name" |

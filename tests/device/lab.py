@@ -38,6 +38,7 @@ class Lab:
         programs = HOME / "lib/tessera/device" if packed else build / "device"
         self.tsc = HOME / "bin/tsc" if packed else build / "tsc"
         self.tests, self.host = programs / "tests", programs / "host"
+        self.package = HOME / "lib/tessera/python/tessera" if packed else build / "python/tessera"
         self.env = dict(os.environ, PATH=os.environ.get("PATH", "") + os.pathsep + CUDA_BIN)
 
     def tool(self, name):

@@ -1,0 +1,151 @@
+"""Programs of the documents (SPEC S1, S2, S4, S7, S8) on a GPU, where their inputs lie; prints `ok NAME`, `FAIL NAME: why`, `note …`."""
+import sys
+import time
+import traceback
+
+import torch
+
+import tessera as ts
+
+
+@ts.function
+def attention(q: ts.Tensor["B", "H", "S", "D", ts.bf16], k: ts.Tensor["B", "H", "S", "D", ts.bf16], v: ts.Tensor["B", "H", "S", "D", ts.bf16]) -> ts.Tensor["B", "H", "S", "D", ts.bf16]:
+    return ts.nn.flash_attention(q, k, v, causal=True)
+
+
+@ts.function
+def transformer_layer(x: ts.Tensor["B", "S", "D", ts.bf16], w_qkv: ts.Tensor["D", "3*D", ts.bf16], w_out: ts.Tensor["D", "D", ts.bf16], w_mlp: ts.Tensor["D", "4*D", ts.bf16]):
+    q, k, v = ts.split(ts.nn.linear(x, w_qkv), dim=-1, sections=3)
+    B, S, D = x.shape
+    H = 16
+    q, k, v = (t.reshape(B, S, H, D // H).transpose(1, 2) for t in (q, k, v))
+    attn_out = ts.nn.flash_attention(q, k, v, causal=True).transpose(1, 2).reshape(B, S, D)
+    x = ts.nn.layer_norm(x + ts.nn.linear(attn_out, w_out))
+    return x + ts.nn.linear(ts.nn.gelu(ts.nn.linear(x, w_mlp)), w_mlp.transpose())
+
+
+@ts.function
+def mixed(x: ts.Tensor["B", "S", "D", ts.bf16 @ ts.accum(ts.f32)], w: ts.Tensor["D", "K", ts.fp8_e4m3 @ ts.accum(ts.f32)]) -> ts.Tensor["B", "S", "K", ts.bf16]:
+    return ts.nn.linear(x, w)
+
+
+@ts.kernel
+def tiles(Q: ts.Tile["B*H", "S", "D", ts.bf16], K: ts.Tile["B*H", "S", "D", ts.bf16], V: ts.Tile["B*H", "S", "D", ts.bf16], O: ts.Tile["B*H", "S", "D", ts.bf16], scale: float):
+    q = ts.tile.alloc_shared(128, 64, dtype=ts.bf16)
+    k = ts.tile.alloc_shared(128, 64, dtype=ts.bf16)
+    v = ts.tile.alloc_shared(128, 64, dtype=ts.bf16)
+    m = ts.tile.alloc_register(128, dtype=ts.f32)
+    l = ts.tile.alloc_register(128, dtype=ts.f32)
+    acc = ts.tile.alloc_register(128, 64, dtype=ts.f32)
+    ts.tile.fill(m, -float("inf"))
+    ts.tile.fill(l, 0.0)
+    ts.tile.fill(acc, 0.0)
+    for i in ts.tile.range(Q.shape[1], step=128):
+        ts.tile.load_async(q, Q[i:i + 128])
+        for j in ts.tile.range(K.shape[1], step=128):
+            ts.tile.load_async(k, K[j:j + 128])
+            ts.tile.load_async(v, V[j:j + 128])
+            ts.tile.barrier()
+            scores = ts.tile.matmul(q, k.T) * scale
+            m_new, l_new, p = ts.tile.online_softmax(scores, m, l)
+            ts.tile.update_accumulator(acc, ts.tile.matmul(p, v), m, m_new, l, l_new)
+            m = m_new
+            l = l_new
+    ts.tile.store(O, acc / l)
+
+
+def exact(q, k, v, causal):
+    """(attention in float64, sums of weight times |v|)"""
+    s = q.double() @ k.double().mT * q.shape[-1] ** -0.5
+    if causal:
+        s = s.masked_fill(torch.ones(s.shape[-2:], device="cuda", dtype=torch.bool).triu(1), float("-inf"))
+    p = s.softmax(-1)
+    return p @ v.double(), p @ v.double().abs()
+
+
+def near(got, want, terms):
+    """Weights and the result are rounded to bf16, the rest is f32."""
+    bad = ~((got.double() - want).abs() <= (2.0 ** -9 + 2.0 ** -12) * terms + 2.0 ** -8 * want.abs() + 1e-30)
+    assert not bad.any(), "%d of %d elements are beyond their bound" % (int(bad.sum()), bad.numel())
+
+
+def s1_and_s7():
+    for shape in ((64, 2, 256, 64), (1, 2, 512, 64), (2, 3, 77, 128)):
+        q, k, v = (ts.randn(*shape, dtype=ts.bf16) for _ in range(3))
+        o = attention(q, k, v)
+        assert o.device == q.device == "cuda:0"
+        near(torch.from_dlpack(o), *exact(*map(torch.from_dlpack, (q, k, v)), True))
+    host = [t.to("cpu") for t in (q, k, v)]
+    assert attention(*host).device == "cpu"
+
+
+def s2():
+    compiled = ts.jit(transformer_layer)
+    for b, s, d in ((2, 100, 512), (1, 128, 4096), (4, 2048, 4096)):
+        x, ws = ts.randn(b, s, d, dtype=ts.bf16), [ts.randn(d, n * d, dtype=ts.bf16) * d ** -0.5 for n in (3, 1, 4)]
+        out = torch.from_dlpack(compiled(x, *ws)).double()
+        tx, (wq, wo, wm) = torch.from_dlpack(x).double(), [torch.from_dlpack(w).double() for w in ws]
+        for i in range(b):
+            q, k, v = (t.reshape(1, s, 16, d // 16).transpose(1, 2) for t in (tx[i:i + 1] @ wq).split(d, -1))
+            h = torch.nn.functional.layer_norm(tx[i:i + 1] + exact(q, k, v, True)[0].transpose(1, 2).reshape(1, s, d) @ wo, (d,))
+            want = h + torch.nn.functional.gelu(h @ wm, approximate="tanh") @ wm.T
+            far = float((out[i] - want[0]).norm() / want.norm())
+            assert far < 1.2e-2, "row %d of B%d S%d D%d is %.1e from float64" % (i, b, s, d, far)  # a handful of bf16 values one after another
+
+
+def s4():
+    q, k, v = (ts.randn(6, 300, 64, dtype=ts.bf16) for _ in range(3))
+    near(torch.from_dlpack(ts.jit(tiles)(q, k, v, scale=0.125)), *exact(*map(torch.from_dlpack, (q, k, v)), False))
+
+
+def s8():
+    x, w = ts.randn(2, 64, 256, dtype=ts.bf16), ts.randn(256, 512, dtype=ts.f32).to(ts.fp8_e4m3)
+    y = torch.from_dlpack(mixed(x, w)).double()
+    a, b = torch.from_dlpack(x).double(), torch.from_dlpack(w.to(ts.f32)).double()
+    want, terms = a @ b, a.abs() @ b.abs()
+    assert ((y - want).abs() <= (256 + 8) * 2.0 ** -24 * terms + 2.0 ** -8 * want.abs()).all()
+
+
+def torch_in_torch_out():
+    f, q = ts.jit(attention), torch.randn(1, 4, 200, 64, device="cuda").bfloat16()
+    with torch.cuda.stream(torch.cuda.Stream()):
+        o = f(q, q, q)
+        assert type(o) is torch.Tensor and o.device == q.device
+        near(o, *exact(q, q, q, True))
+
+
+def profile():
+    x, ws = ts.randn(1, 128, 1024, dtype=ts.bf16), [ts.randn(1024, n * 1024, dtype=ts.bf16) for n in (3, 1, 4)]
+    f = ts.jit(transformer_layer)
+    f(x, *ws)
+    with ts.profiler.profile() as prof:
+        f(x, *ws)
+    assert prof.kernels and all(k.duration_ns > 0 for k in prof.kernels)
+
+
+def figures():
+    f, d = ts.jit(transformer_layer), 4096
+    ws = [ts.randn(d, n * d, dtype=ts.bf16) * d ** -0.5 for n in (3, 1, 4)]
+    for s in (128, 2048):
+        x = ts.randn(1 if s == 128 else 4, s, d, dtype=ts.bf16)
+        for _ in range(20):
+            f(x, *ws)
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(50):
+            f(x, *ws)
+        host = time.perf_counter() - start
+        torch.cuda.synchronize()
+        print("note ts.jit of the layer, S %d: %.1f us a call, of them %.1f on the host" % (s, (time.perf_counter() - start) / 50 * 1e6, host / 50 * 1e6))
+
+
+failed = 0
+for check in (s1_and_s7, s2, s4, s8, torch_in_torch_out, profile):
+    try:
+        check()
+        print("ok " + check.__name__, flush=True)
+    except BaseException:
+        failed = 1
+        print("FAIL %s: %s" % (check.__name__, " | ".join(traceback.format_exc().splitlines()[-4:])), flush=True)
+figures()
+sys.exit(failed)
