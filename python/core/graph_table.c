@@ -225,3 +225,13 @@ PyObject *core_format(PyObject *module, PyObject *text)
 	ts_ctx_free(w.cx);
 	return r;
 }
+
+PyObject *core_targets(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+	PyObject *list = PyList_New(0);
+#define TILE_TARGET(name, cls, warp, simd, threads, regs, shared, bars) if (list && !add(list, Py_BuildValue("si", name, shared))) Py_CLEAR(list);
+#include "ir/tile_targets.def"
+	return list;
+}

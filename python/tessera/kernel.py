@@ -47,9 +47,6 @@ _NAME = re.compile(r"[A-Za-z_]\w*")
 _COMPARE = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 
 
-MOST_SHARED = 227 << 10  # bytes that a cell may use on the largest GPUs that there is code for (sm_90, sm_100)
-
-
 class _Size(str):
     """The text of a size."""
 
@@ -190,8 +187,9 @@ class Reader:
         dtype = next((self._constant(k.value)[1] for k in call.keywords if k.arg == "dtype"), None)
         if all(isinstance(n, int) for n in sizes) and isinstance(dtype, DType):
             self.shared += math.prod(sizes) * dtype.bits // 8
-        if self.shared > MOST_SHARED:
-            raise _Refused(call, f"{self.shared} bytes of shared memory; a cell has at most {MOST_SHARED}")
+        most = max(shared for name, shared in _core.targets() if name.startswith("sm_"))
+        if self.shared > most:
+            raise _Refused(call, f"{self.shared} bytes of shared memory; a cell has at most {most}")
 
     def _target(self, t: ast.expr) -> str:
         if not isinstance(t, ast.Name):

@@ -8,16 +8,6 @@
 /* ---- references -------------------------------------------------------------------------------------------------------------- */
 
 static double ref_rsqrt(double x) { return 1 / sqrt(x); }
-static double ref_sigmoid(double x) { return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x)); }
-static double ref_silu(double x) { return x * ref_sigmoid(x); }
-static double ref_gelu(double x) { return x * 0.5 * erfc(-x * 0.70710678118654752440); }
-static double ref_gelu_tanh(double x)
-{
-	if (fabs(x) > 1e3)
-		return x == -INFINITY ? NAN : x < 0 ? -0.0 : x;
-	return x * ref_sigmoid(2 * 0.7978845608028654 * (x + 0.044715 * x * x * x));
-}
-
 static double ref_relu(double x) { return x < 0 ? 0 : x; }
 static double ref_neg(double x) { return -x; }
 

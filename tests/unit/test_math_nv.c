@@ -3,16 +3,6 @@
  * densely where results leave the normal numbers, 16-bit ones on every value; bounds are those of docs/ops.md. */
 #include "tests/unit/vecmath.h"
 
-static double ref_sigmoid(double x) { return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x)); }
-static double ref_silu(double x) { return x * ref_sigmoid(x); }
-static double ref_gelu(double x) { return x * 0.5 * erfc(-x * 0.70710678118654752440); }
-static double ref_gelu_tanh(double x)
-{
-	if (fabs(x) > 1e3)
-		return x == -INFINITY ? NAN : x < 0 ? -0.0 : x;
-	return x * ref_sigmoid(2 * 0.7978845608028654 * (x + 0.044715 * x * x * x));
-}
-
 /* how near exp2's instruction is: of the words that use it, `exp2` alone may flush */
 typedef struct { const char *name; double (*ref)(double); double bound; bool half; double lo, hi; } Word;
 static const Word words[] = {

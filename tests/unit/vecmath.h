@@ -19,6 +19,18 @@
 
 static int failed;
 
+/* What the words of one element are, in f64. */
+static inline double ref_sigmoid(double x) { return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x)); }
+static inline double ref_silu(double x) { return x * ref_sigmoid(x); }
+static inline double ref_gelu(double x) { return x * 0.5 * erfc(-x * 0.70710678118654752440); }
+static inline double ref_gelu_tanh(double x)
+{
+	if (fabs(x) > 1e3)
+		return x == -INFINITY ? NAN : x < 0 ? -0.0 : x;
+	return x * ref_sigmoid(2 * 0.7978845608028654 * (x + 0.044715 * x * x * x));
+}
+
+
 static void check(const char *name, bool ok, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 static void check(const char *name, bool ok, const char *fmt, ...)
 {
