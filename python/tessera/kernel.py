@@ -29,10 +29,6 @@ from .trace import Record, Value, current
 
 __all__ = ["Kernel", "kernel"]
 
-_RESERVED = frozenset(
-    ("set", "yield", "emit", "until", "for", "scan", "loop", "if", "else", "and", "or", "not", "true", "false", "none")
-    + ("inf", "nan", "weights", "op", "grid", "group", "numerics", "load", "store", "fill", "barrier")
-)
 _BINARY = {
     ast.Add: "+",
     ast.Sub: "-",
@@ -65,7 +61,7 @@ class Reader:
         self.lines: list[str] = []
         self.places: list[int] = []
         self.names: dict[str, Any] = {}  # Python name: the text that stands for it
-        self.made: set[str] = set(kernel.params)
+        self.made: set[str] = set(kernel.words.values())
         self.cells: set[str] = set()  # names of places that can be written again
         self.depth = 1
         self.results: list[str] = []
@@ -199,11 +195,10 @@ class Reader:
         return t.id
 
     def _fresh(self, name: str) -> str:
-        word, n = _safe(name), 1
-        made = word
+        made, n = _safe(name), 1
         while made in self.made:
             n += 1
-            made = f"{word}_{n}"
+            made = _safe(f"{name}_{n}")
         self.made.add(made)
         return made
 
@@ -441,7 +436,8 @@ def _dtype_of(text: str) -> str | None:
 
 
 def _safe(name: str) -> str:
-    return f"{name}_v" if name in _RESERVED or _dtype_of(name) or not name.isascii() else name
+    """In backticks any name will do, a keyword too; ``Kernel.text`` has them only where they are needed."""
+    return f"`{name}`"
 
 
 def _literal(value: Any) -> str:
@@ -501,6 +497,9 @@ class Kernel:
     @property
     def text(self) -> str:
         """The ``kernel`` block of the graph format."""
+        return str(_core.format("tessera 1\n\n" + self._source())).partition("\n")[2].lstrip("\n")
+
+    def _source(self) -> str:
         return "\n".join(self.lines) + "\n"
 
     def _read(self) -> None:
@@ -618,7 +617,7 @@ class Kernel:
             try:
                 names = {n: f"{n} = 1" if n in self.ones else n for d in self._sizes() for n in _NAME.findall(d)}
                 head = ["tessera 1"] + ([f"dims {', '.join(names.values())}"] if names else [])
-                text = "\n".join([*head, self.text])
+                text = "\n".join([*head, self._source()])
                 known[self] = context.builder.kernel(text, [*([self.places[0]] * len(head)), *self.places])[0]
             except TesseraError as e:
                 place = getattr(e, "where", None)

@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 
+import checks
 from tessera import _core
 
 GPUS = _core.gpus()
@@ -236,14 +237,6 @@ def figures():
     print("note a call of one kernel from Python: " + ", ".join(rows))
 
 
-failed = 0
-for f in CHECKS:
-    try:
-        f()
-        _core.synchronize("cuda:0")
-        print("ok " + f.__name__, flush=True)
-    except BaseException:
-        failed = 1
-        print("FAIL %s: %s" % (f.__name__, " | ".join(traceback.format_exc().splitlines()[-4:])), flush=True)
+status = checks.run(CHECKS, lambda: _core.synchronize("cuda:0"))
 figures()
-sys.exit(failed)
+sys.exit(status)

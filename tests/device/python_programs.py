@@ -1,8 +1,8 @@
 """Programs of the documents (SPEC S1, S2, S4, S7, S8) on a GPU, where their inputs lie; prints `ok NAME`, `FAIL NAME: why`, `note …`."""
 import sys
 import time
-import traceback
 
+import checks
 import torch
 
 import tessera as ts
@@ -139,13 +139,6 @@ def figures():
         print("note ts.jit of the layer, S %d: %.1f us a call, of them %.1f on the host" % (s, (time.perf_counter() - start) / 50 * 1e6, host / 50 * 1e6))
 
 
-failed = 0
-for check in (s1_and_s7, s2, s4, s8, torch_in_torch_out, profile):
-    try:
-        check()
-        print("ok " + check.__name__, flush=True)
-    except BaseException:
-        failed = 1
-        print("FAIL %s: %s" % (check.__name__, " | ".join(traceback.format_exc().splitlines()[-4:])), flush=True)
+status = checks.run((s1_and_s7, s2, s4, s8, torch_in_torch_out, profile))
 figures()
-sys.exit(failed)
+sys.exit(status)
