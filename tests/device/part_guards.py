@@ -104,7 +104,8 @@ def eights(kind, *shape):
 
 
 def unit(dtype):
-    return {BF16: 2.0 ** -8, torch.float16: 2.0 ** -10, F32: 2.0 ** -23}[dtype]
+    """What rounding to the nearest may move a number, as a part of it: half a step at the lower end of a power of two."""
+    return {BF16: 2.0 ** -8, torch.float16: 2.0 ** -11, F32: 2.0 ** -24}[dtype]
 
 
 def product(name, a, b, expr, dtype, ta, tb, bias=False, batch=False, tf32=False):
@@ -164,8 +165,8 @@ def heads(name, causal, group, queries="S", dtype=BF16):
             scores = scores.masked_fill(torch.ones(s, t, device="cuda", dtype=torch.bool).triu(1), float("-inf"))
         p = scores.softmax(-1)
         want = p @ vv
-        # a weight is rounded to bf16, 2^-9 of it at most; scores and sums are f32
-        return [q, k, v], want, (2.0 ** -9 + 2.0 ** -12) * (p @ vv.abs()) + unit(BF16) * want.abs() + 1e-30, BF16
+        # a weight is rounded to bf16, by 2^-8 of it at most (half a step of 2^-7 at the lower end of its power of two); scores and sums are f32
+        return [q, k, v], want, (unit(BF16) + 2.0 ** -12) * (p @ vv.abs()) + unit(BF16) * want.abs() + 1e-30, BF16
 
     bases = [dict(B=1, H=2, T=t, D=d, **({} if one else {"S": s})) for s, t, d in ((200, 200, 64), (17, 300, 128), (130, 130, 256), (65, 130, 40))]
     limits = dict(B=4, H=8, T=17000, D=256, **({} if one else {"S": 2200}))

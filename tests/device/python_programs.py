@@ -64,8 +64,8 @@ def exact(q, k, v, causal):
 
 
 def near(got, want, terms):
-    """Weights and the result are rounded to bf16, the rest is f32."""
-    bad = ~((got.double() - want).abs() <= (2.0 ** -9 + 2.0 ** -12) * terms + 2.0 ** -8 * want.abs() + 1e-30)
+    """Weights and the result are rounded to bf16, each by 2^-8 of it at most; the rest is f32."""
+    bad = ~((got.double() - want).abs() <= (2.0 ** -8 + 2.0 ** -12) * terms + 2.0 ** -8 * want.abs() + 1e-30)
     assert not bad.any(), "%d of %d elements are beyond their bound" % (int(bad.sum()), bad.numel())
 
 
