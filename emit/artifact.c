@@ -22,6 +22,9 @@ enum { STREAM = 1 << 20 };
 /* The note's program header is the one that later maps the weights; its text says what made the file. */
 static const struct { uint32_t name, desc, type; char text[8]; uint32_t abi; } note = { 8, 4, 1, "Tessera", TESSERA_ABI };
 
+/* lea rsi, [model]; jmp ts_xla_call */
+static const uint8_t jump_to_xla[] = { 0x48, 0x8d, 0x35, 0, 0, 0, 0, 0xe9, 0, 0, 0, 0 };
+
 /* Plans for devices: their sections, the table of them, and the place for the devices' code. */
 typedef struct { uint32_t names, table, code, *plan, s_table, s_code; TesseraDevicePlan *rows; } Devices;
 
@@ -64,6 +67,22 @@ static void device_symbols(TsElf *e, const TsArtifact *a, Devices *d)
 	}
 }
 
+/* NAME_xla: hands the model to the runtime's handler, behind the argument that XLA gives. A session keeps the states of a model from run to
+ * run and XLA's calls have no session of their own, so a model with states exports none. */
+static void xla_handler(TsCtx *cx, TsElf *e, const TsArtifact *a, uint32_t section, uint32_t model)
+{
+	uint32_t call = ts_elf_symbol(e, "ts_xla_call", 0, 0, 0, STB_GLOBAL, STV_HIDDEN);
+	ts_elf_symbol(e, ts_printf(ts_arena(cx), "%s_xla", a->name), section, 0, sizeof jump_to_xla, STB_GLOBAL, STV_DEFAULT);
+	ts_elf_reloc(e, section, 3, R_X86_64_PC32, model, -4);
+	ts_elf_reloc(e, section, 8, R_X86_64_PLT32, call, -4);
+}
+
+static bool exports_xla(const TsArtifact *a)
+{
+	const TsPlanHeader *p = a->plan.p;
+	return a->kind != TS_ARTIFACT_EXE && a->n_objects && a->plan.n >= sizeof *p && !p->states.n;
+}
+
 /* An object with the descriptor, the plans, the texts and empty places for the devices' code and the weights. */
 static void make_glue(TsCtx *cx, const TsArtifact *a, TsBuf *out)
 {
@@ -82,9 +101,13 @@ static void make_glue(TsCtx *cx, const TsArtifact *a, TsBuf *out)
 	device_sections(cx, e, a, so_or_exe, &d);
 	ts_elf_section(e, ".tessera.ops", SHT_PROGBITS, 0, 1, a->ops.p, a->ops.n);
 	ts_elf_section(e, ".tessera.meta", SHT_PROGBITS, 0, 1, a->meta.p, a->meta.n);
+	uint32_t jump = exports_xla(a) ? ts_elf_section(e, ".text.tessera.xla", SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR, 16, jump_to_xla, sizeof jump_to_xla) : 0;
 	uint32_t s_name = ts_elf_symbol(e, "", name, 0, 0, STB_LOCAL, STV_DEFAULT), s_plan = ts_elf_symbol(e, "", plan, 0, 0, STB_LOCAL, STV_DEFAULT);
 	uint32_t s_link = ts_elf_symbol(e, "", link, 0, 0, STB_LOCAL, STV_DEFAULT), s_weights = ts_elf_symbol(e, "", weights, 0, 0, STB_LOCAL, STV_DEFAULT);
+	uint32_t s_data = jump ? ts_elf_symbol(e, "", data, 0, 0, STB_LOCAL, STV_DEFAULT) : 0;
 	device_symbols(e, a, &d);
+	if (jump)
+		xla_handler(cx, e, a, jump, s_data);
 	ts_elf_symbol(e, ts_printf(ts_arena(cx), "%s_tessera", a->name), data, 0, sizeof m, STB_GLOBAL, STV_DEFAULT);
 	ts_elf_symbol(e, "ts_model", data, 0, sizeof m, STB_GLOBAL, STV_HIDDEN);
 	uint32_t s_api = ts_elf_symbol(e, "ts_api", 0, 0, 0, STB_GLOBAL, STV_HIDDEN);

@@ -153,4 +153,5 @@ static int32_t context_create(const TesseraModel *m, const TesseraContextOptions
 const TesseraApi ts_api = {
 	TESSERA_ABI, sizeof(TesseraApi), context_create, ts_session_create, ts_session_destroy, ts_session_prepare, ts_session_run,
 	ts_session_output_shape, workspace, explain, stats, graph_count, graph_name, graph_inputs, graph_outputs, tensor_info, dim_count, dim_info, ts_session_profile,
+	ts_xla_contexts,
 };

@@ -1,6 +1,6 @@
 /* What the parts of the runtime share. The runtime is freestanding C: it calls the kernel, the caller's hooks and nothing else, keeps
- * all state in contexts and sessions, and never prints or aborts. Functions that can fail return a TESSERA_* code and fill the
- * caller's TesseraError. */
+ * all state in contexts and sessions (but for xla.c, whose caller has neither), and never prints or aborts. Functions that can fail
+ * return a TESSERA_* code and fill the caller's TesseraError. */
 #ifndef TESSERA_RTLIB_RT_H
 #define TESSERA_RTLIB_RT_H
 #include <stdarg.h>
@@ -174,6 +174,9 @@ int32_t ts_check_dims(const TsPlanHeader *plan, const int64_t *dims, int32_t n, 
 void ts_execute(TsRtSession *s);
 bool ts_enter(TsRtSession *s, TesseraError *e); /* false: another call is inside */
 void ts_leave(TsRtSession *s);
+
+/* ---- the custom call for XLA (xla.c) ------------------------------------------------------------------------------------------------ */
+void ts_xla_contexts(TesseraContextSource *source, void *user);
 
 extern const TesseraApi ts_api;
 #endif

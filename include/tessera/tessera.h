@@ -152,6 +152,10 @@ typedef struct TesseraLaunchTime {
 	int64_t start_ns, duration_ns;            /* start: of CLOCK_MONOTONIC */
 } TesseraLaunchTime;
 
+/* Where the artifact's custom call for XLA gets its contexts: one for each device, which lives as long as the process. May be called on any
+ * thread, not by two at once. NULL with an error. */
+typedef TesseraContext *TesseraContextSource(void *user, DLDevice device, TesseraError *e);
+
 /* ---- the function table of an artifact --------------------------------------------------------------------------------------- */
 
 typedef struct TesseraApi {
@@ -177,6 +181,7 @@ typedef struct TesseraApi {
 	/* not in the first artifacts of this ABI: `size` tells */
 	int32_t (*profile)(TesseraSession *, int32_t graph, const DLTensor *const *in, int32_t n_in, const DLTensor *const *out, int32_t n_out,
 	                   void *stream, void (*each)(void *user, const TesseraLaunchTime *), void *user, TesseraError *);
+	void (*xla_contexts)(TesseraContextSource *source, void *user);
 } TesseraApi;
 
 /* How a model runs on one kind of device: its architecture ("sm_90a") and the plan for it. */
@@ -309,6 +314,15 @@ static inline int32_t tessera_profile(TesseraSession *s, int32_t graph, const DL
 	if (s->api->size < offsetof(TesseraApi, profile) + sizeof s->api->profile)
 		return tessera_version_error(e);
 	return s->api->profile(s, graph, in, n_in, out, n_out, stream, each, user, e);
+}
+/* The handler NAME_xla that an artifact exports beside its descriptor makes a context of its own for each device that XLA calls it on; with
+ * this, before its first call, it uses the caller's. An artifact made before there was such a handler gives TESSERA_VERSION. */
+static inline int32_t tessera_xla_contexts(const TesseraModel *m, TesseraContextSource *source, void *user, TesseraError *e)
+{
+	if (m->abi != TESSERA_ABI || m->api->size < offsetof(TesseraApi, xla_contexts) + sizeof m->api->xla_contexts)
+		return tessera_version_error(e);
+	m->api->xla_contexts(source, user);
+	return TESSERA_OK;
 }
 /* The shape that output number `output` will have for these inputs (their data is not looked at). shape holds 16. */
 static inline int32_t tessera_output_shape(TesseraSession *s, int32_t graph, const DLTensor *const *in, int32_t n_in, int32_t output,

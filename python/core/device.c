@@ -160,18 +160,45 @@ static int32_t make_context(DLDevice d, const TesseraModel *m, TesseraContext **
 	TesseraContextOptions o = { .device = core_on_host(d) ? TESSERA_DEVICE_CPU : TESSERA_DEVICE_CUDA, .device_id = core_on_host(d) ? 0 : d.device_id };
 	const TesseraModel *b = boot();
 	int32_t rc = b ? tessera_context_create(b, &o, out, e) : TESSERA_UNSUPPORTED;
-	if (!b)
+	if (!b) {
+		e->code = TESSERA_UNSUPPORTED;
 		snprintf(e->message, sizeof e->message, "the file _boot.so of the package is missing");
+	}
 	if (rc && m)
 		rc = tessera_context_create(m, &o, out, e);
 	return rc;
+}
+
+/* the process's context in this slot, made where there is none; without the GIL */
+static TesseraContext *context_in(int slot, DLDevice d, const TesseraModel *m, TesseraError *e)
+{
+	pthread_mutex_lock(&g.lock);
+	TesseraContext *made = NULL;
+	if (!g.context[slot] && !make_context(d, m, &made, e)) {
+		tessera_device(made, &g.info[slot]);
+		g.context[slot] = made;
+	}
+	made = g.context[slot];
+	pthread_mutex_unlock(&g.lock);
+	return made;
+}
+
+TesseraContext *core_context_for_xla(void *user, DLDevice d, TesseraError *e)
+{
+	int slot = core_on_host(d) ? 0 : 1 + d.device_id;
+	(void)user;
+	if (slot >= 0 && slot <= CORE_GPUS && !(slot && g.forked))
+		return context_in(slot, d, NULL, e);
+	e->code = TESSERA_UNSUPPORTED;
+	snprintf(e->message, sizeof e->message, g.forked ? "GPUs can't be used in a process that fork() made after the driver was opened" : "there is no GPU cuda:%d", slot - 1);
+	return NULL;
 }
 
 TesseraContext *core_context(DLDevice d, const TesseraModel *m)
 {
 	int slot = core_on_host(d) ? 0 : 1 + d.device_id;
 	TesseraError e = { 0 };
-	int32_t rc = TESSERA_OK;
+	TesseraContext *cx;
 	if (slot < 0 || slot > CORE_GPUS) {
 		PyErr_Format(PyExc_ValueError, "there is no GPU cuda:%d", slot - 1);
 		return NULL;
@@ -181,17 +208,11 @@ TesseraContext *core_context(DLDevice d, const TesseraModel *m)
 	if (g.context[slot])
 		return g.context[slot];
 	Py_BEGIN_ALLOW_THREADS
-	pthread_mutex_lock(&g.lock);
-	TesseraContext *made = NULL;
-	if (!g.context[slot] && !(rc = make_context(d, m, &made, &e))) {
-		tessera_device(made, &g.info[slot]);
-		g.context[slot] = made;
-	}
-	pthread_mutex_unlock(&g.lock);
+	cx = context_in(slot, d, m, &e);
 	Py_END_ALLOW_THREADS
-	if (rc)
-		core_raise_tessera(rc, e.message);
-	return g.context[slot];
+	if (!cx)
+		core_raise_tessera(e.code, e.message);
+	return cx;
 }
 
 static void in_child(void)

@@ -312,7 +312,30 @@ static PyGetSetDef getset[] = {
 	{ "archs", get_archs, NULL, "The GPU architectures it holds code for.", NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
+/* The file is open for good, so this opens nothing. The artifact gets its contexts from here: one for each device serves all programs. */
+static PyObject *xla_handler(PyObject *self, PyObject *unused)
+{
+	CoreProgram *p = (CoreProgram *)self;
+	PyObject *path = PyUnicode_EncodeFSDefault(p->path), *symbol = PyUnicode_FromFormat("%U_xla", p->name), *made = NULL;
+	const char *name = symbol ? PyUnicode_AsUTF8AndSize(symbol, NULL) : NULL;
+	TesseraError e = { 0 };
+	(void)unused;
+	if (path && name) {
+		void *library = dlopen(PyBytes_AsString(path), RTLD_NOW | RTLD_LOCAL), *handler = library ? dlsym(library, name) : NULL;
+		if (!handler)
+			PyErr_Format(PyExc_ValueError, "%U exports no handler for XLA: it keeps states between calls, or was made before there was one", p->name);
+		else if (tessera_xla_contexts(p->model, core_context_for_xla, NULL, &e))
+			core_raise_tessera(e.code, e.message);
+		else
+			made = PyCapsule_New(handler, "xla._CUSTOM_CALL_TARGET", NULL);
+	}
+	Py_XDECREF(path);
+	Py_XDECREF(symbol);
+	return made;
+}
+
 static PyMethodDef methods[] = {
+	{ "xla_handler", xla_handler, METH_NOARGS, "xla_handler() -> capsule: what jax.ffi.register_ffi_target takes. A ValueError for a model with states." },
 	{ "inputs", inputs, METH_VARARGS, "inputs(graph=0) -> [(name, dtype, sizes)]: a size is an int, a dim's name, or None for a formula." },
 	{ "outputs", outputs, METH_VARARGS, "outputs(graph=0) -> [(name, dtype, sizes)]" },
 	{ NULL, NULL, 0, NULL },

@@ -144,6 +144,7 @@ uint8_t *core_alloc(DLDevice device, uint64_t bytes);                 /* aligned
 void core_release(DLDevice device, uint8_t *memory, uint64_t bytes, void *event); /* takes the event over; any thread, no GIL needed */
 void core_memory_forked(void);
 TesseraContext *core_context(DLDevice device, const TesseraModel *m); /* the process's, made when it is first asked for; NULL with an exception */
+TesseraContext *core_context_for_xla(void *user, DLDevice device, TesseraError *e); /* the same, from any thread, without the GIL */
 uint32_t core_generation(void);                                       /* changes in a forked child */
 int core_copy(DLDevice to_device, void *to, DLDevice from_device, const void *from, uint64_t bytes); /* done when it returns; -1 with an exception */
 int core_copy_in_order(DLDevice device, void *to, const void *from_host, uint64_t bytes, void *stream); /* small, from the host, behind the stream's work */

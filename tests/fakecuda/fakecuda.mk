@@ -7,7 +7,7 @@ $(FAKE_CUDA): tests/fakecuda/fakecuda.c tests/fakecuda/fakecuda.h rtlib/cuda_dri
 	$(Q)$(CC) -std=c17 -O1 -g $(WARN) -D_GNU_SOURCE $(INCLUDES) -fPIC -fvisibility=hidden -shared -Wl,-soname,libcuda.so.1 -o $@ $< -lpthread
 
 # the runtime as artifacts have it, not its archive members: there are none
-$(BUILD)/unit/test_cuda: $(BUILD)/obj/tests/unit/test_cuda.c.o $(BUILD)/rtlib.o $(BUILD)/rtlib_cuda.o $(ARCHIVES) $(FAKE_CUDA)
+$(BUILD)/unit/test_cuda $(BUILD)/unit/test_xla: $(BUILD)/unit/%: $(BUILD)/obj/tests/unit/%.c.o $(BUILD)/rtlib.o $(BUILD)/rtlib_cuda.o $(ARCHIVES) $(FAKE_CUDA)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(ARCHIVES) -Wl,--end-group $(LIBS) -ldl
 
