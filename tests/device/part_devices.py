@@ -1,6 +1,7 @@
 """Several GPUs of one machine: the same file on each, the same bits, tensors of the wrong one refused, threads on all of them at once."""
 import lab as kit
 import part_bad
+import part_python
 import torch
 from part_diff import architectures
 
@@ -48,3 +49,4 @@ def run(lab):
 
     wrong = kit.threads_do(4 * n, work)
     yield "threads-on-all", not wrong, wrong
+    yield from part_python.scripts(lab, "python_devices.py")

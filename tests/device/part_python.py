@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lab as kit
 
+MODEL_SCRIPT = "python_calls.py"  # takes the compiled MODEL
 MODEL = """tessera 1
 dims N, M, K
 
@@ -32,17 +33,23 @@ graph chain(x: f32[N, M]) -> (y: f32[N, M]) {
 """
 
 
-def run(lab):
+def scripts(lab, *names):
+    """Runs each with the package; yields its verdicts."""
     home = lab.tmp / "package"
     if not (lab.package / "_core.abi3.so").exists():
         yield "package", False, "%s is not there: make python" % lab.package
         return
     shutil.copytree(lab.package, home / "tessera", symlinks=True, ignore=shutil.ignore_patterns("bin"))
-    model = lab.compile("calls", MODEL, "sm_80,sm_90")
-    env = {"PYTHONPATH": str(home), "TESSERA_TSC": str(lab.tsc), "TESSERA_CACHE": str(lab.tmp / "cache"), "TESSERA_MODEL": str(model)}
-    for script in ("python_calls.py", "python_programs.py"):
+    env = {"PYTHONPATH": str(home), "TESSERA_TSC": str(lab.tsc), "TESSERA_CACHE": str(lab.tmp / "cache")}
+    if MODEL_SCRIPT in names:
+        env["TESSERA_MODEL"] = str(lab.compile("calls", MODEL, "sm_80,sm_90"))
+    for script in names:
         done = lab.run([sys.executable, str(Path(__file__).parent / script)], timeout=300, env=env)
         yield from kit.verdicts(script.partition(".")[0], done)
         for line in done.out.splitlines():
             if line.startswith("note "):
                 lab.note(line[5:])
+
+
+def run(lab):
+    yield from scripts(lab, MODEL_SCRIPT, "python_programs.py")
