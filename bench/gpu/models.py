@@ -84,7 +84,9 @@ def types():
             run()
             want = a.double() @ b.double().T
             torch.backends.cuda.matmul.allow_tf32 = mode == "tf32"
-            report("types", "%s %dx%dx%d" % (mode, m, n, k), c, want, 1e-6 if mode == "f32" else 2e-3, alternate(run, lambda: torch.matmul(a, b.T, out=c), SECONDS),
+            # f32: what one chain of K sums errs: partial sums grow as the root of i, each is rounded by 2^-24 of itself over the root of 3, mean square
+            bound = (k / 6) ** 0.5 * 2.0 ** -24 if mode == "f32" else 2e-3
+            report("types", "%s %dx%dx%d" % (mode, m, n, k), c, want, bound, alternate(run, lambda: torch.matmul(a, b.T, out=c), SECONDS),
                    "TFLOP/s", 2e-9 * m * n * k)
     torch.backends.cuda.matmul.allow_tf32 = False
     fp8, one = torch.float8_e4m3fn, torch.ones((), device="cuda")

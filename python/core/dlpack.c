@@ -122,12 +122,14 @@ static int device_of(PyObject *o, DLDevice *d)
 	return PyErr_Occurred() ? -1 : 0;
 }
 
-/* The producer orders its work before the default stream's (stream 1). One that knows no max_version is asked again without. */
+/* The producer orders its work before the default stream's (stream 1). One that knows no max_version is asked again without. PyTorch hands out tensors of the
+   current GPU only: theirs is made the current one. */
 CoreTensor *core_tensor_of_dlpack(PyObject *o)
 {
 	DLDevice d;
+	bool pushed = false;
 	PyObject *kwargs = NULL, *method = NULL, *none = NULL, *capsule = NULL;
-	if (!device_of(o, &d) && (method = PyObject_GetAttrString(o, "__dlpack__")) && (none = PyTuple_New(0)))
+	if (!device_of(o, &d) && !(d.device_type == kDLCUDA && core_push_context(d, &pushed)) && (method = PyObject_GetAttrString(o, "__dlpack__")) && (none = PyTuple_New(0)))
 		kwargs = d.device_type == kDLCUDA ? Py_BuildValue("{s(ii)si}", "max_version", MAJOR, MINOR, "stream", 1) : Py_BuildValue("{s(ii)}", "max_version", MAJOR, MINOR);
 	if (kwargs)
 		capsule = PyObject_Call(method, none, kwargs);
@@ -135,6 +137,7 @@ CoreTensor *core_tensor_of_dlpack(PyObject *o)
 		PyErr_Clear();
 		capsule = PyDict_DelItemString(kwargs, "max_version") ? NULL : PyObject_Call(method, none, kwargs);
 	}
+	core_pop_context(pushed);
 	Py_XDECREF(none);
 	Py_XDECREF(method);
 	Py_XDECREF(kwargs);

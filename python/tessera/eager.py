@@ -12,7 +12,7 @@ from typing import Any
 from . import _core, trace
 from ._ops import TABLE
 from .dtypes import as_dtype
-from .errors import ArgumentTypeError, DeviceError, GraphTypeError, GraphValueError, TesseraError
+from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError, TesseraError
 from .interop import as_kind
 from .tree import flatten, is_tensor, unflatten
 from .views import VIEWS, can_view
@@ -51,10 +51,11 @@ class Pattern:
 
 def same_device(tensors: list[Any], what: str) -> str:
     """The device that all lie on."""
-    devices = {t.device for t in tensors}
-    if len(devices) > 1:
-        raise DeviceError(f"{what}: the tensors lie on different devices: " + ", ".join(sorted(devices)))
-    return devices.pop() if devices else "cpu"
+    first = tensors[0].device if tensors else "cpu"
+    for i, t in enumerate(tensors):
+        if t.device != first:
+            raise ArgumentValueError(f"{what}: tensor {i + 1}: wanted on {first}, as the first, found on {t.device}")
+    return first
 
 
 def run_op(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], ...]) -> Any:

@@ -41,11 +41,11 @@ class ArgumentTypeError(TesseraError, TypeError):
 
 
 class ArgumentValueError(TesseraError, ValueError):
-    """A compiled function was called with tensors whose ranks or sizes do not fit."""
+    """A compiled function was called with tensors whose ranks, sizes or devices do not fit."""
 
 
 class DeviceError(TesseraError, RuntimeError):
-    """A device is missing, lost or out of memory, or tensors lie on different ones."""
+    """A device is missing, lost or out of memory."""
 
 
 class CompileError(TesseraError, RuntimeError):
