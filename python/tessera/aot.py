@@ -1,5 +1,7 @@
 """Ahead of time: a function as a folder that runs with no Python, no library and no compiler.
 
+::
+
     ts.aot.compile(layer, example_inputs=[x, weights], output_path="deployment/", target_archs=["sm_80", "sm_90"],
                    embed=["weights"])
     model = ts.aot.load("deployment/")

@@ -1,5 +1,7 @@
 """From the text of a graph to a shared object: the compiler as a child process, and its words as exceptions.
 
+::
+
     build(text, name="layer", archs=("sm_90",)) -> Path of a .so in the disk cache
 
 The compiler is the one of this package, or the file that ``$TESSERA_TSC`` names. A ``tsc`` that happens to be on PATH

@@ -1,0 +1,43 @@
+"""``{operators}``: every function of ``tessera.ops`` from its docstring: with ``table`` those of the compiler's table, by class, else those that are
+made of them."""
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+# classes of ir/ops.def, as headings
+CLASSES = {
+    "POINTWISE": "Pointwise", "CONTRACT": "Products", "ATTENTION": "Attention", "REDUCE": "Reductions", "ROW": "Rows: softmax and norms",
+    "VIEW": "Views", "MOVE": "Movement", "GATHER": "Gather", "RANDOM": "Random", "NONE": "Interpreted alone: compiling these is an error in this release",
+}
+
+
+class Operators(SphinxDirective):
+    optional_arguments = 1
+
+    def functions(self, names):
+        return self.parse_text_to_nodes("```{eval-rst}\n" + "".join(f".. autofunction:: tessera.ops.{n}\n" for n in names) + "```\n")
+
+    def run(self):
+        import keyword
+
+        from tessera import _ops, ops
+
+        self.env.note_dependency(_ops.__file__)
+        self.env.note_dependency(ops.__file__)
+        if not self.arguments:
+            return self.functions(n for n in ops.__all__ if n not in _ops.__all__)
+        classes = {}
+        for name, (_, _, cls, _) in _ops.TABLE.items():
+            classes.setdefault(cls, []).append(name + "_" if keyword.iskeyword(name) else name)
+        out = []
+        for cls, names in classes.items():
+            section = nodes.section(ids=[nodes.make_id(f"operators {cls}")], names=[cls.lower()])
+            section += nodes.title(cls, CLASSES[cls])
+            section += self.functions(names)
+            out.append(section)
+        return out
+
+
+def setup(app):
+    app.add_directive("operators", Operators)
+    return {"parallel_read_safe": True}
