@@ -63,8 +63,9 @@ def signature(declaration):
 
 
 def type_name(declaration):
-    found = re.match(r"typedef struct (\w+) \{|typedef struct \w+ (\w+);|struct (\w+) \{", declaration)
-    return found and next(g for g in found.groups() if g)
+    """Of a structure that is declared whole; other types and enums are shown as they stand."""
+    found = re.match(r"(?:typedef )?struct (\w+) \{", declaration)
+    return found and found[1]
 
 
 def paragraph(text):
@@ -94,9 +95,8 @@ class CHeader(SphinxDirective):
         if declaration.startswith("static inline"):
             name = signature(declaration)
             return [] if "tessera_version_error" in name else self.declared("c:function", name, said)
-        if declaration.startswith("enum") or re.match(r"typedef struct \w+ \w+;", declaration):
-            return [*said, code]
-        return self.declared("c:struct", type_name(declaration), [*said, code])
+        name = type_name(declaration)
+        return self.declared("c:struct", name, [*said, code]) if name else [*said, code]
 
     def run(self):
         path = INCLUDE / self.arguments[0]
