@@ -101,6 +101,7 @@ class CHeader(SphinxDirective):
     def run(self):
         path = INCLUDE / self.arguments[0]
         self.env.note_dependency(str(path))
+        self.env.note_dependency(__file__)
         parts = SECTION.split(path.read_text())
         head = COMMENT.search(parts[0])[0]
         out = self.paragraphs(head)

@@ -22,8 +22,8 @@ class Operators(SphinxDirective):
 
         from tessera import _ops, ops
 
-        self.env.note_dependency(_ops.__file__)
-        self.env.note_dependency(ops.__file__)
+        for file in (_ops.__file__, ops.__file__, __file__):
+            self.env.note_dependency(file)
         if not self.arguments:
             return self.functions(n for n in ops.__all__ if n not in _ops.__all__)
         classes = {}
