@@ -4,6 +4,7 @@ compilation serves all batches."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from types import FunctionType
@@ -24,6 +25,15 @@ _lock = threading.Lock()
 _NUMBERS = (bool, int, float)
 
 
+class InsideJax(Exception):
+    """A value that JAX traces, which has no data: the call becomes part of JAX's program (``tessera.jax``)."""
+
+
+def traced_by_jax(x: Any) -> bool:
+    core = sys.modules.get("jax.core")
+    return core is not None and isinstance(x, core.Tracer)
+
+
 def tensor_of(x: Any, what: str) -> Any:
     """x as a tensor of ours, without copying."""
     if isinstance(x, _core.TensorBase):
@@ -32,21 +42,23 @@ def tensor_of(x: Any, what: str) -> Any:
         raise ArgumentTypeError(f"{what}: wanted a tensor or a number, found {type(x).__name__}", "E_ARGUMENTS")
     try:
         return _core.as_tensor(x)
-    except (TypeError, ValueError, BufferError) as e:
+    except (TypeError, ValueError, BufferError, AttributeError) as e:
+        if traced_by_jax(x):
+            raise InsideJax from None
         raise ArgumentTypeError(f"{what}: wanted a tensor, found {type(x).__name__}: {e}", "E_ARGUMENTS") from None
 
 
 class Pattern:
     """The sizes of one call as names: equal ones share a name."""
 
-    def __init__(self, static: bool = False) -> None:
-        self.static = static
+    def __init__(self, static: bool = False, prefix: str = "n") -> None:
+        self.static, self.prefix = static, prefix
         self.sizes: dict[int, str] = {}
 
     def of(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
         if self.static:
             return tuple(shape)
-        return tuple(d if d < 2 else self.sizes.setdefault(d, f"n{len(self.sizes)}") for d in shape)
+        return tuple(d if d < 2 else self.sizes.setdefault(d, f"{self.prefix}{len(self.sizes)}") for d in shape)
 
 
 def same_device(tensors: list[Any], what: str) -> str:
@@ -59,7 +71,16 @@ def same_device(tensors: list[Any], what: str) -> str:
 
 
 def run_op(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], ...]) -> Any:
-    """The operator on data."""
+    """The operator on data, or on what JAX traces."""
+    try:
+        return _run_op(name, operands, attrs)
+    except InsideJax:
+        from . import jax
+
+        return jax.operator(name)(*operands, attrs=attrs)
+
+
+def _run_op(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], ...]) -> Any:
     view = VIEWS.get(name)
     if view is not None and not isinstance(operands[0], _NUMBERS):
         t = tensor_of(operands[0], name)
@@ -189,6 +210,15 @@ def _compile_op(name: str, slots: list[Any], attrs: tuple[tuple[str, Any], ...],
 
 def run(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], known: bool = False) -> Any:
     """A function made of operators, on data, as one graph; ``known``: for the very sizes."""
+    try:
+        return _run(fn, args, kwargs, known)
+    except InsideJax:
+        from . import jax
+
+        return jax.composite(fn)(*args, **kwargs)
+
+
+def _run(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], known: bool) -> Any:
     leaves: list[tuple[str, Any]] = []
     tree = flatten((args, kwargs), "", leaves)
     tensors = [tensor_of(x, fn.__name__) for _, x in leaves]

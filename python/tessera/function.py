@@ -20,7 +20,7 @@ from . import _core, trace
 from ._apply import Symbolic, tracing
 from .annot import DictSpec, TensorSpec, hints_of
 from .dtypes import DType, as_dtype
-from .eager import Hidden, same_device, tensor_of
+from .eager import Hidden, InsideJax, same_device, tensor_of
 from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError, TesseraError
 from .numeric import NumericPolicy
 from .tree import any_leaf, flatten, is_tensor, unflatten
@@ -174,7 +174,7 @@ class Function:
         if fast is not None and not kwargs and not tracing.depth:
             try:
                 out = fast(*args)
-            except _Slowly:
+            except (_Slowly, InsideJax):
                 pass
             except TypeError as e:
                 if isinstance(e, TesseraError):
@@ -182,7 +182,16 @@ class Function:
                 # what is no tensor at all: below, its name is known
             else:
                 return out if self._rebuild is None else self._rebuild(out)
-        return self._call_slowly(args, kwargs)
+        try:
+            return self._call_slowly(args, kwargs)
+        except InsideJax:
+            return self._inside_jax(*args, **kwargs)
+
+    @functools.cached_property
+    def _inside_jax(self) -> Callable[..., Any]:
+        from . import jax
+
+        return jax.wrap(self)
 
     def _call_slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call in full generality: inside a graph, with trees of tensors, by name."""

@@ -11,7 +11,7 @@ from .errors import NotInRelease
 
 __all__ = ["MODULES", "NAMES", "OPERATORS", "absent", "absent_module", "nearest"]
 
-_GRAD = "derivatives and training come in a later release"
+GRAD = "derivatives and training come in a later release"
 _DIST = "several devices come in a later release"
 _TORCH = (
     "the bridge to PyTorch comes in a later release; tensors go both ways with ts.from_dlpack and torch.from_dlpack"
@@ -19,11 +19,11 @@ _TORCH = (
 
 # of tessera.ops
 OPERATORS: dict[str, str] = {
-    "grad": _GRAD,
-    "derivative": _GRAD,
-    "jvp": _GRAD,
-    "vjp": _GRAD,
-    "backward": _GRAD,
+    "grad": GRAD,
+    "derivative": GRAD,
+    "jvp": GRAD,
+    "vjp": GRAD,
+    "backward": GRAD,
     "conv1d": "convolutions come in a later release",
     "conv2d": "convolutions come in a later release",
     "conv3d": "convolutions come in a later release",
@@ -60,24 +60,23 @@ OPERATORS: dict[str, str] = {
     "grouped_gemm": "mixtures of experts come in a later release",
     "ppo_loss": "losses of reinforcement learning come in a later release",
     "grpo_loss": "losses of reinforcement learning come in a later release",
-    "adamw": _GRAD,
+    "adamw": GRAD,
 }
 
 # of tessera itself
-NAMES: dict[str, str] = {"grad": _GRAD, "distribute": _DIST, "from_pytorch": _TORCH}
+NAMES: dict[str, str] = {"grad": GRAD, "distribute": _DIST, "from_pytorch": _TORCH}
 
 # modules that are there and have nothing yet
 MODULES: dict[str, str] = {
-    "train": _GRAD,
-    "opt": _GRAD,
-    "optim": _GRAD,
-    "data": _GRAD,
+    "train": GRAD,
+    "opt": GRAD,
+    "optim": GRAD,
+    "data": GRAD,
     "dist": _DIST,
     "mesh": _DIST,
     "compat": _TORCH,
     "torch": _TORCH,
     "hf": "models of Hugging Face come in a later release",
-    "jax": "operators inside jax.jit come in a later release; outside of it tessera.ops takes JAX arrays",
     "runtime": "the runtime has a C interface (tessera/tessera.h); its Python names come in a later release",
 }
 

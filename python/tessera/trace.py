@@ -19,6 +19,7 @@ from .annot import evaluate_size
 from .dtypes import DType, as_dtype
 from .errors import GraphTypeError, GraphValueError
 from .methods import TensorMethods
+from .tree import is_tensor
 
 __all__ = ["Context", "Record", "Value", "add_op", "current", "evaluate_size", "numerics"]
 
@@ -388,6 +389,11 @@ class Context:
         policy: dict[str, Any] | None,
         place: tuple[str, int],
     ) -> tuple[Value, ...]:
+        for i, x in enumerate(operands):
+            if not (x is None or isinstance(x, (*_SCALARS, complex, _core.Dim)) or is_tensor(x)):
+                raise GraphTypeError(
+                    f"{name}: operand {i + 1}: wanted a tensor or a number, found {type(x).__name__}", "E_ARGUMENTS"
+                )
         literal = _literal_type(name, operands)
         used = tuple(
             None if x is None else self.use(x, "int64" if name == "attention" and i == 5 else literal)

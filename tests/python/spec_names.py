@@ -89,7 +89,13 @@ NAMES = [
     ("K", "ts.memory.get_memory_usage()", "assert ts.memory.get_memory_usage() >= 0"),
     ("L", "ts.aot.compile(fn, example_inputs=, output_path=, target_archs=)",
      "ts.aot.compile(ts.jit(lambda a: a + 1.0), example_inputs=[x], output_path=str(tmp_path / 'out'), target_archs=['sm_90'])"),
-    ("N", "from tessera.jax import op", "from tessera.jax import op as j\nj.matmul"),
+    ("N", "from tessera.jax import op", "from tessera.jax import op as t_op\nt_op.matmul(jx, jx.T)"),
+    ("N", "operators inside jax.jit", "from tessera.jax import op as t_op\nassert 'custom_call @tessera' in jax.jit(t_op.matmul).lower(jx, jx.T).as_text()\njax.jit(t_op.matmul)(jx, jx.T)"),
+    ("N", "functions inside jax.jit", "from tessera.jax import wrap\njax.jit(wrap(ts.function(lambda a: a + 1.0)))(jx)"),
+    ("N", "jax.pmap", "from tessera.jax import op as t_op\njax.pmap(t_op.softmax)(jx[None])"),
+    ("N", "pjit", "from tessera.jax import op as t_op\njax.jit(t_op.softmax, in_shardings=None, out_shardings=None)(jx)"),
+    ("N", "gradients through JAX", "from tessera.jax import op as t_op\njax.grad(lambda a: t_op.softmax(a).sum())(jx)"),
+    ("N", "PyTorch to JAX to tessera", "y = ts.op.softmax(ts.op.matmul(jx, jx.T))\nassert isinstance(y, jax.Array)"),
 ]
 
 # names of later releases
@@ -101,7 +107,7 @@ NOT_YET = {
     "ts.nn.conv2d",
     "ts.nn.conv3d",
     "numerics= of a Trainer",
-    "from tessera.jax import op",
+    "gradients through JAX",
 }
 
 
@@ -113,6 +119,10 @@ def run(code, tmp_path):
 
     scope = {"ts": ts, "np": np, "tmp_path": tmp_path, "copy_kernel": copy_kernel(ts)}
     scope.update(x=ts.randn(4, 6, dtype=ts.f32), w=ts.randn(6, 6, dtype=ts.f32), q=ts.randn(1, 2, 8, 16, dtype=ts.bf16), weights=weights)
+    if "jx" in code:
+        import jax
+
+        scope.update(jax=jax, jx=jax.numpy.asarray(np.asarray(scope["x"])))
     try:
         exec(compile(code, "<a name of the documents>", "exec"), scope)
     except ts.errors.NotInRelease as e:
