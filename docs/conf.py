@@ -43,7 +43,9 @@ STUBS = {m[1]: (m[2], m[3]) for m in re.finditer(r"^def (\w+)(\(.*\)) -> (.*): \
 
 
 def typed_signature(app, what, name, obj, options, signature, result):
-    """The generated operators have their types in a stub."""
+    """The generated operators have their types in a stub, the words of kernels their parameters in a table."""
+    if hasattr(obj, "__tessera_word__"):
+        return tessera.tile.WORDS[obj.__name__][0], None
     return STUBS.get(obj.__name__) if what == "function" and obj.__module__ == "tessera._ops" else None
 
 

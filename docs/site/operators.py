@@ -1,5 +1,5 @@
 """``{operators}``: every function of ``tessera.ops`` from its docstring: with ``table`` those of the compiler's table, by class, else those that are
-made of them."""
+made of them. ``{dtypes}``: the element types."""
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
@@ -38,6 +38,18 @@ class Operators(SphinxDirective):
         return out
 
 
+class Dtypes(SphinxDirective):
+    KINDS = {"F": "float", "I": "integer", "U": "unsigned integer", "B": "bool", "C": "complex"}
+
+    def run(self):
+        from tessera import _dtype_table
+
+        self.env.note_dependency(_dtype_table.__file__)
+        rows = [f"| `{name}` | {self.KINDS[kind]} | {bits} | {'computed in' if computes else 'for storage'} |" for name, kind, bits, computes in _dtype_table.DTYPE_TABLE]
+        return self.parse_text_to_nodes("\n".join(["| type | kind | bits of an element in memory | operators |", "| --- | --- | --- | --- |", *rows]))
+
+
 def setup(app):
     app.add_directive("operators", Operators)
+    app.add_directive("dtypes", Dtypes)
     return {"parallel_read_safe": True}

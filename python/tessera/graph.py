@@ -351,7 +351,8 @@ def compile(value: Any, target: str = "auto", *, name: str | None = None) -> Com
     Args:
         value: a symbolic value, a dict of such by name, or a ``graph.module``.
         target: "auto" (the CPU, and the GPUs of this machine), "cpu", "cuda", "ptx" (portable code for GPUs), or an
-        architecture ("sm_90"). name: of the graph.
+            architecture ("sm_90").
+        name: of the graph.
 
     Raises:
         NotInRelease: target "hip".

@@ -491,7 +491,7 @@ class Kernel:
 
     @property
     def inputs(self) -> list[str]:
-        """The names of the operands: tensors that are no results, and numbers."""
+        """The names of the operands that are no results: tensors and numbers."""
         return [n for n in self.params if n not in self.results]
 
     @property

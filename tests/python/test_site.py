@@ -77,7 +77,7 @@ def test_what_the_tables_have_is_on_the_pages(site, root, pages):
     shown = {i for p in pages.values() for i in p.ids}
     wanted = {f"tessera.ops.{n}" for n in [*_ops.__all__, *ops.__all__]}
     wanted |= {f"{m.__name__}.{n}" for m in (memory, nn, profiler, tile) for n in m.__all__}
-    wanted |= {f"tessera.{n}" for n in ("function", "jit", "Module", "Tensor", "aot.compile", "aot.load", "load", "cache.clear")}
+    wanted |= {f"tessera.{n}" for n in ("function", "jit", "Module", "Tensor", "randn", "methods.TensorMethods.reshape", "aot.compile", "aot.load", "load", "cache.clear")}
     missing = wanted - shown - {"tessera.nn.Module"}  # which is tessera.Module
     assert not missing
     functions = set(re.findall(r"^static inline .*?\b(tessera_\w+)\(", (root / "include/tessera/tessera.h").read_text(), re.M)) - {"tessera_version_error"}
