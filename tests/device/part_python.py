@@ -1,5 +1,5 @@
-"""The Python package on this GPU: tensors, calls, DLPack, streams, capture, threads and fork (python_calls.py), and programs of the documents (python_programs.py), each
-script a process of its own with the package alone."""
+"""The Python package on this GPU: tensors, calls, DLPack, streams, capture, threads and fork (python_calls.py), programs of the documents (python_programs.py), and
+operators inside jax.jit where there is a JAX that computes on a GPU (python_jax.py), each script a process of its own with the package alone."""
 import shutil
 import sys
 from pathlib import Path
@@ -43,6 +43,7 @@ def scripts(lab, *names):
     env = {"PYTHONPATH": str(home), "TESSERA_TSC": str(lab.tsc), "TESSERA_CACHE": str(lab.tmp / "cache")}
     if MODEL_SCRIPT in names:
         env["TESSERA_MODEL"] = str(lab.compile("calls", MODEL, "sm_80,sm_90"))
+    env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # of JAX: others use the GPU too
     for script in names:
         done = lab.run([sys.executable, str(Path(__file__).parent / script)], timeout=300, env=env)
         yield from kit.verdicts(script.partition(".")[0], done)
@@ -51,5 +52,14 @@ def scripts(lab, *names):
                 lab.note(line[5:])
 
 
+def has_jax(lab):
+    """Whether JAX is installed and computes on a GPU; what is missing goes into the report."""
+    done = lab.run([sys.executable, "-c", "import jax; print(jax.__version__, jax.devices('gpu'))"])
+    if done.code:
+        lab.note("no operators inside jax.jit were tested: " + (done.err.strip().splitlines() or ["JAX ended with %d" % done.code])[-1])
+    return not done.code
+
+
 def run(lab):
-    yield from scripts(lab, MODEL_SCRIPT, "python_programs.py")
+    jax = ["python_jax.py"] if has_jax(lab) else []
+    yield from scripts(lab, MODEL_SCRIPT, "python_programs.py", *jax)
