@@ -197,7 +197,7 @@ check:
 	@$(GPU_PYTHON) tests/device/run.py --build $(BUILD) $(PART)
 bench:
 	@scripts/setup.sh build
-	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(MAKE) --no-print-directory $(JOBS) all python $(BUILD)/device/host $(BUILD)/device/first
 	@$(GPU_PYTHON) bench/gpu/models.py $(BUILD)/tsc $(or $(CLASS),all) $(or $(SECONDS),0.5)
 else
 check:

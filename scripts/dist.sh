@@ -11,17 +11,17 @@ trap 'rm -rf "$stage"' EXIT
 
 scripts/install.sh "$build" "$stage/$name"
 
-# the GPU suite and bench: scripts, texts, and two programs that need libc alone
+# the GPU suite and bench: scripts, texts, and three programs that need libc alone
 home=$stage/$name
 strip=${STRIP:-strip}
 install -d "$home/tests/device" "$home/bench/gpu" "$home/examples/kernels" "$home/examples/minilm" "$home/examples/mlp" "$home/lib/tessera/device"
 install -m 644 scripts/dist.mk "$home/Makefile"
 install -m 644 tests/device/*.py "$home/tests/device/"
-install -m 644 bench/gpu/*.py "$home/bench/gpu/"
+install -m 644 bench/gpu/*.py bench/gpu/*.cpp "$home/bench/gpu/"
 install -m 644 examples/kernels/*_sm*.tile "$home/examples/kernels/"
 install -m 644 examples/minilm/minilm.tg "$home/examples/minilm/"
 install -m 644 examples/mlp/mlp.tg "$home/examples/mlp/"
-for program in tests host; do
+for program in tests host first; do
 	install -m 755 "$build/device/$program" "$home/lib/tessera/device/"
 	$strip --strip-all "$home/lib/tessera/device/$program"
 done

@@ -3,9 +3,10 @@
     begin(tsc, seconds)              once; reads the results of this machine and day
     alternate(ours, peer, seconds)   a pair to be timed; nothing runs yet
     report(class, what, ...)         times it, unless a result of the same code is there, and prints and keeps the row
+    keep(class, what, unit, ours, …) prints and keeps a figure that has a limit, or none; kept(class, what, code) is one of a former run
     finish()                         the table, ratios first; the exit status
 
-A row holds the ratio peer / ours three times. Hot: by turns in short blocks (driver.alternate). Cold: single calls, the second-level cache
+A row of report holds the ratio peer / ours three times. Hot: by turns in short blocks (driver.alternate). Cold: single calls, the second-level cache
 flushed before each. Throttled: each side alone, back to back until the card's power limit has settled it.
 
 Results lie in bench/results/gpu-MACHINE-DATE.json. A row belongs to the artifact it timed, by hash, and to the versions of PyTorch and driver: others
@@ -27,6 +28,7 @@ FOLDER = Path(os.environ.get("RESULTS", Path(__file__).resolve().parents[1] / "r
 COLD_RUNS = 9
 KEEPS = ("class", "what", "unit", "ratio", "ours_ms", "peer_ms", "rate", "of_ceiling", "cold_ratio", "cold_ms", "throttled_ratio", "throttled_rate", "error",
          "right", "seconds", "code", "tsc", "host")
+LIMIT_KEEPS = ("class", "what", "unit", "ours", "peer", "limit", "kept", "detail", "code", "tsc", "host")
 
 
 class State:
@@ -180,6 +182,41 @@ def report(cls, what, got, want, bound, timed=None, unit="TFLOP/s", amount=0.0):
     save()
 
 
+def kept(cls, what, code):
+    """The row of a former run that measured this very code, which then stands: said again; None where there is none."""
+    s = State
+    r = s.old.get((cls, what))
+    if not (r and r.get("code") == code and r.get("host") == s.host and all(k in r for k in LIMIT_KEEPS)):
+        return None
+    s.rows[cls, what] = dict(r, tsc=s.tsc)
+    print(limit_line(r) + " (as measured before)", flush=True)
+    save()
+    return r
+
+
+def keep(cls, what, unit, ours, peer=None, limit=None, at_least=False, detail="", code=""):
+    """A figure that has a limit, or none: at most that, or at least."""
+    s = State
+    good = None if limit is None else bool(ours >= limit if at_least else ours <= limit)  # false for NaN too
+    s.rows[cls, what] = {"class": cls, "what": what, "unit": unit, "ours": ours, "peer": peer, "limit": limit, "at_least": at_least, "kept": good, "detail": detail,
+                         "code": code, "tsc": s.tsc, "host": s.host}
+    print(limit_line(s.rows[cls, what]), flush=True)
+    save()
+
+
+def limit_line(r):
+    text = "%-12s %-52s %9.2f %-3s" % (r["class"], r["what"], r["ours"], r["unit"])
+    text += " (peer %.2f)" % r["peer"] if r["peer"] is not None else ""
+    text += "   at %s %.2f: %s" % ("least" if r.get("at_least") else "most", r["limit"], "yes" if r["kept"] else "NO") if r["limit"] is not None else ""
+    return text + ("   " + r["detail"] if r["detail"] else "")
+
+
+def wrong(what):
+    """An answer that is not what it should be."""
+    State.wrong.append(what)
+    print("%s  WRONG" % what, flush=True)
+
+
 def number(form, value):
     return form % value if value is not None else "-"
 
@@ -197,9 +234,10 @@ def failed(cls, e):
 
 def finish():
     s = State
-    kept = {k: r for k, r in s.old.items() if k not in s.rows and r.get("tsc") == s.tsc and r.get("host") == s.host}
-    refused = len([k for k in s.old if k not in s.rows]) - len(kept)
-    rows = list(kept.values()) + list(s.rows.values())
+    others = {k: r for k, r in s.old.items() if k not in s.rows and r.get("tsc") == s.tsc and r.get("host") == s.host}
+    refused = len([k for k in s.old if k not in s.rows]) - len(others)
+    all_rows = list(others.values()) + list(s.rows.values())
+    rows = [r for r in all_rows if "rate" in r]
     print("\nRatios, peer / ours, above 1 where Tessera is faster: geometric mean (lowest) hot, cold, throttled; the median of the ceiling's share")
     for cls in dict.fromkeys(r["class"] for r in rows):
         mine = [r for r in rows if r["class"] == cls]
@@ -213,5 +251,8 @@ def finish():
     save()
     for what in s.wrong:
         print("WRONG: " + what)
-    print("%d rows, %d wrong, %d classes failed" % (len(rows), len(s.wrong), len(s.broken)), flush=True)
-    return 1 if s.wrong or s.broken or not rows else 0
+    over = [r for r in all_rows if r.get("kept") is False]
+    for r in over:
+        print("limit not kept: %s %s" % (r["class"], r["what"]))
+    print("%d rows, %d wrong, %d classes failed" % (len(all_rows), len(s.wrong), len(s.broken)), flush=True)
+    return 1 if s.wrong or s.broken or over or not all_rows else 0

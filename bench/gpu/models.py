@@ -354,7 +354,14 @@ def layer():
     print("layer: %d launches, %d graph runs, %d plain runs, workspace %d MB" % (s.launches, s.graph_runs, s.plain_runs, s.workspace_bytes >> 20))
 
 
-ALL = ("matmul", "matmul20", "gelu", "attention", "decode", "norm", "softmax", "chain", "sums", "layer", "block", "types", "invariance")
+def python():
+    """ts.jit, ts.aot and what a call costs: a file of its own."""
+    import python
+
+    python.run(TSC, FOLDER, SECONDS)
+
+
+ALL = ("matmul", "matmul20", "gelu", "attention", "decode", "norm", "softmax", "chain", "sums", "layer", "block", "types", "invariance", "python")
 unknown = set(CLASSES or ()) - set(ALL)
 if unknown:
     sys.exit("bench: no class %s; there are %s" % (", ".join(sorted(unknown)), ", ".join(ALL)))

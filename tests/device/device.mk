@@ -1,7 +1,8 @@
-# What `make check DEVICE=cuda` runs, and `make dist` packs, beside tests/device/run.py: the differential tests in one program (they carry the
-# compiler, and one copy of it is enough), and a small program that runs artifacts without Python, for sanitizers and for the host's costs.
+# What `make check DEVICE=cuda` and `make bench DEVICE=cuda` run, and `make dist` packs, beside the scripts: the differential tests in one program (they
+# carry the compiler, and one copy of it is enough), and two small programs that run artifacts without Python: for sanitizers and the host's costs,
+# and for the way to a first answer.
 DEVICE_TESTS    := test_diff test_graphs test_invariance
-DEVICE_PROGRAMS := $(BUILD)/device/tests $(BUILD)/device/host
+DEVICE_PROGRAMS := $(BUILD)/device/tests $(BUILD)/device/host $(BUILD)/device/first
 CHECK_PROGRAMS  += $(DEVICE_PROGRAMS)
 
 $(BUILD)/obj/tests/device/%.main.o: $(BUILD)/obj/tests/unit/%.c.o
@@ -13,3 +14,6 @@ $(BUILD)/device/tests: $(BUILD)/obj/tests/device/tests.c.o $(DEVICE_TESTS:%=$(BU
 $(BUILD)/device/host: $(BUILD)/obj/tests/device/host.c.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -o $@ $< -ldl -lpthread -lm
+$(BUILD)/device/first: $(BUILD)/obj/bench/gpu/first.c.o
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -o $@ $< -ldl

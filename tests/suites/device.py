@@ -1,5 +1,5 @@
 """The GPU suite and bench, as far as a machine without a GPU shows: what is missing is a failure and never a skip, guards are read as the compiler means
-them, results of other code are refused, and the runtime's side of tests/device/host.c works on the fake driver."""
+them, results of other code are refused, limits are held, and the runtime's side of tests/device/host.c and bench/gpu/first.c works on the fake driver."""
 import json
 import os
 import sys
@@ -109,6 +109,60 @@ def guards(ctx):
             yield "guards/%s/%s/as-explained" % (case.name, target), bool(some) and not wrong, "\n".join(wrong[:3])
 
 
+LIMITS = """
+measure.begin(sys.argv[2], 0.2)
+for what, value, most, code in eval(sys.argv[3]):
+    measure.kept("call", what, code) or (timed.append(1), measure.keep("call", what, "us", value, limit=most, code=code))
+status = measure.finish()
+print("timed %d, status %d" % (len(timed), status))
+"""
+
+FIRST = """
+import pathlib, python
+good = python.Starter("good", [sys.executable, "-c", "import time; t = time.monotonic_ns(); print('at %d process' % t); print('at %d answer' % (t + 5000000)); open('y', 'w')"], pathlib.Path("y"))
+bad = python.Starter("bad", [sys.executable, "-c", "print('at 5 process'); raise SystemExit('no such model')"], pathlib.Path("z"))
+for one in (good, bad, bad):
+    one.run()
+print(good.failure, good.parts().partition("answer")[2], good.total() > 5)
+print(bad.runs, bad.failure)
+"""
+
+
+def limits(ctx):
+    """Figures with limits: kept, gone on from, and one that is over its limit is a failure. Processes to a first answer: their steps, and what they said."""
+    head = BENCH[: BENCH.index("measure.begin")]
+    (ctx.tmp / "bench.py").write_text(head + LIMITS)
+    tsc = ctx.tmp / "one"
+    out = rows(ctx, tsc, [("a", 2.0, 5.0, "x"), ("b", 9.0, None, "x")])
+    yield "limits/kept", "timed 2, status 0" in out and "at most 5.00: yes" in out, out
+    out = rows(ctx, tsc, [("a", 2.0, 5.0, "x"), ("b", 9.0, None, "y")])
+    yield "limits/goes-on", "timed 1, status 0" in out and out.count("as measured before") == 1, out
+    out = rows(ctx, tsc, [("a", 7.0, 5.0, "y")])
+    yield "limits/not-kept-is-failure", "timed 1, status 1" in out and "limit not kept: call a" in out and "at most 5.00: NO" in out, out
+    (ctx.tmp / "bench.py").write_text(head + FIRST)
+    done = ctx.run([sys.executable, ctx.tmp / "bench.py", ctx.root / "bench/gpu"], cwd=ctx.tmp)
+    good = "None  5 True\n" in done.out and "[] status 1: no such model\n" in done.out and done.out.count("bad: status 1") == 1
+    yield "first-answers/steps", good, done.out + done.err
+
+
+def first(ctx):
+    """The C program that says what a first answer consists of, on the fake driver."""
+    fake = ctx.build / "fakecuda"
+    env = dict(os.environ, LD_LIBRARY_PATH=str(fake.resolve()), FAKE_CUDA=str((fake / "toy.so").resolve()))
+    (ctx.tmp / "n.tg").write_text("tessera 1\ndims B\ngraph f(x: f32[B, 64]) -> (y: f32[B, 64]) {\n  y = softmax(x, axis = -1)\n}\n")
+    made = ctx.run([ctx.tsc, "n.tg", "-o", "n.so", "--arch", "sm_90", "--ptxas", "none"], cwd=ctx.tmp)
+    (ctx.tmp / "x").write_bytes(bytes(3 * 64 * 4))
+    program, model = ctx.build / "device/first", ctx.tmp / "n.so"
+    done = ctx.run([program, model, "x=3x64:%s" % (ctx.tmp / "x"), ctx.tmp / "y"], env=env)
+    steps = [line.split(" ", 2) for line in done.out.splitlines()]
+    times = [int(s[1]) for s in steps]
+    good = made.code == done.code == 0 and [s[0] for s in steps] == ["at"] * len(steps) and steps[-1][2] == "answer" and times == sorted(times)
+    yield "first/steps", good and (ctx.tmp / "y").stat().st_size == 3 * 64 * 4, made.err + done.out + done.err
+    for name, words, code, say in (("short-file", ["x=4x64:%s" % (ctx.tmp / "x")], 1, "has other bytes"), ("no-input", [], 2, "usage"), ("other-input", ["z=3x64:z"], 2, "'x' is not given")):
+        done = ctx.run([program, model, *words, *([ctx.tmp / "y"] if words else [])], env=env)
+        yield "first/" + name, done.code == code and say in done.err, done.out + done.err
+
+
 def host(ctx):
     """The program that sanitizers watch, on the fake driver: two sets of shapes, costs, and words for what is wrong."""
     fake = ctx.build / "fakecuda"
@@ -132,5 +186,7 @@ def host(ctx):
 def run(ctx):
     yield from missing_is_failure(ctx)
     yield from bench(ctx)
+    yield from limits(ctx)
+    yield from first(ctx)
     yield from host(ctx)
     yield from guards(ctx)
