@@ -9,6 +9,6 @@ $(BUILD)/e2e/artifact_kernels.o: tests/e2e/artifact_kernels.c rtlib/plan.h
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c17 -O2 $(WARN) -I. -Iinclude -ffreestanding -fPIC -c $< -o $@
 
-$(BUILD)/e2e/artifact_use: tests/e2e/artifact_use.c $(wildcard include/tessera/*.h)
+$(BUILD)/e2e/artifact_use: tests/e2e/artifact_use.c rtlib/xla_abi.h $(wildcard include/tessera/*.h)
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=c17 -O1 -g $(WARN) -D_GNU_SOURCE -Iinclude -o $@ $< -ldl -lpthread
+	$(Q)$(CC) -std=c17 -O1 -g $(WARN) -D_GNU_SOURCE -I. -Iinclude -o $@ $< -ldl -lpthread

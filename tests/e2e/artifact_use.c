@@ -2,6 +2,7 @@
  *   artifact_use all A.so B.so        everything; prints `ok NAME` or `FAIL NAME: why` lines
  *   artifact_use load A.so            only that it loads and computes (also for programs of another libc)
  *   artifact_use weights A.so DIR     opens external weights; prints the error or `ok` */
+#include "rtlib/xla_abi.h"
 #include "tessera/tessera.h"
 #include <dlfcn.h>
 #include <pthread.h>
@@ -550,6 +551,44 @@ static void options(const TesseraModel *m, TesseraContext *cx)
 	free(x);
 }
 
+/* ---- the handler for XLA, called as XLA would, without XLA ---- */
+
+static char said[256];
+static XlaError *say(XlaErrorCreate *c)
+{
+	snprintf(said, sizeof said, "%s", c->message);
+	return (XlaError *)(void *)said;
+}
+
+static void xla(const char *path)
+{
+	static const XlaApi api = { .size = sizeof api, .error_create = say };
+	void *lib = dlopen(path, RTLD_NOW);
+	XlaError *(*handler)(XlaFrame *);
+	*(void **)(void *)&handler = lib ? dlsym(lib, "toy_xla") : NULL;
+	CHECK("xla-is-exported", handler, "%s", dlerror());
+	if (!handler)
+		return;
+	for (int round = 0; round < 4; round++) {
+		int64_t shape[2] = { 6, round % 2 ? 8 : 64 };
+		float *x = numbers(6 * 64), *y = numbers(6 * 64);
+		XlaBuffer in = { sizeof in, NULL, XLA_F32, x, 2, shape }, out = { sizeof out, NULL, XLA_F32, y, 2, shape };
+		int32_t kind = XLA_BUFFER;
+		void *ins = &in, *outs = &out;
+		XlaFrame f = { .size = XLA_SIZE(XlaFrame, attributes), .api = &api, .stage = XLA_STAGE_EXECUTE, .attributes = { .size = sizeof f.attributes } };
+		f.args = (XlaList){ sizeof f.args, NULL, 1, &kind, &ins };
+		f.rets = (XlaList){ sizeof f.rets, NULL, 1, &kind, &outs };
+		char name[32];
+		snprintf(name, sizeof name, "xla-computes-%d", round);
+		CHECK(name, !handler(&f) && right(x, y, 6, shape[1]), "%s", said);
+		in.dtype = XLA_S32;
+		snprintf(name, sizeof name, "xla-refuses-%d", round);
+		CHECK(name, handler(&f) && !strcmp(said, "input 'x': type is int32, wanted f32"), "%s", said);
+		free(x);
+		free(y);
+	}
+}
+
 static int only_load(const TesseraModel *m)
 {
 	TesseraContext *cx;
@@ -623,6 +662,7 @@ int main(int argc, char **argv)
 	clones(m);
 	shared_context(m, other);
 	options(m, cx);
+	xla(argv[2]);
 	tessera_context_destroy(cx);
 	return failed;
 }

@@ -36,6 +36,8 @@ def what_is_in_them(ctx):
 
     names, binding = undefined(ctx.tmp / "toy.so")
     yield "so/undefined-are-allowed-and-weak", names == ALLOWED_UNDEFINED and binding == {"WEAK"}, str(names)
+    symbols = ctx.run(["readelf", "--dyn-syms", "-W", ctx.tmp / "toy.so"]).out
+    yield "so/no-handler-for-xla-with-states", "toy_tessera" in symbols and "_xla" not in symbols, symbols
     yield "so/needs-nothing", needed(ctx.tmp / "toy.so") == [], str(needed(ctx.tmp / "toy.so"))
     yield "cpu-so/has-no-dlopen", undefined(ctx.tmp / "cpu.so")[0] == {"pthread_create", "pthread_join"}, str(undefined(ctx.tmp / "cpu.so")[0])
     yield "exe/needs-the-c-library", set(needed(ctx.tmp / "toy.exe")) == {"libc.so.6", "libdl.so.2"}, str(needed(ctx.tmp / "toy.exe"))
