@@ -303,16 +303,17 @@ static bool passes(TsOp op, uint32_t i)
 	return op == TS_OP_mul || op == TS_OP_div || op == TS_OP_neg || op == TS_OP_abs || op == TS_OP_relu || op == TS_OP_cast;
 }
 
+static bool is_half(TsDtype t) { return ts_dtype_bits(t) == 16 && ts_dtype_is_float(t); }
+
 void ts_region_bits(TsTl *t, TsRegion *r, uint32_t root, TsDtype to)
 {
 	int *need = TS_NEW_N(t->a, int, r->nodes.n);
-	if (ts_dtype_bits(to) == 16 && ts_dtype_is_float(to)) need[root] = BITS_OF_HALF;
-	else need[root] = EXACT;
+	need[root] = is_half(to) ? BITS_OF_HALF : EXACT;
 	for (uint32_t id = r->nodes.n; id-- > 1;) { /* operands come before what they are operands of */
 		TsRNode *n = &r->nodes.p[id];
 		if (!need[id]) continue;
-		n->bits = need[id] == EXACT ? 0 : need[id];
-		bool rounds = n->kind == TS_R_OP && n->op == TS_OP_cast && ts_dtype_bits(n->elem) == 16 && ts_dtype_is_float(n->elem);
+		n->bits = need[id] == BITS_OF_HALF || is_half(n->elem) ? BITS_OF_HALF : 0; /* a value declared in 16 bits may be rounded to them, whatever takes it */
+		bool rounds = n->kind == TS_R_OP && n->op == TS_OP_cast && is_half(n->elem);
 		for (uint32_t i = 0; i < n->narg; i++) {
 			int want = rounds ? BITS_OF_HALF : n->kind == TS_R_OP && n->node && passes(n->op, i) && ts_dtype_is_float(n->elem) ? need[id] : EXACT;
 			if (want > need[n->arg[i]]) need[n->arg[i]] = want;

@@ -72,8 +72,9 @@ void ts_region_init(TsTl *t, TsRegion *r, uint32_t niter, const TsDim *size);
 uint32_t ts_region_value(TsTl *t, TsRegion *r, TsVal v, const TsIdx *idx, TsVal anchor);
 uint32_t ts_region_leaf(TsTl *t, TsRegion *r, const TsReal *real, const TsType *ty, const TsIdx *idx);
 void ts_identity_idx(TsTl *t, uint32_t first, uint32_t rank, TsIdx *idx);
-/* Sets `bits` of every node on the way to `root`, which is rounded to type `to`: a function's relative error passes through products,
- * quotients, signs and choices, not through sums. No other root may be evaluated. */
+/* Sets `bits` of every node on the way to `root`, which is rounded to type `to`. A value declared in 16 bits may be off by as much as rounding it would
+ * not show; a wider one only where what it becomes is rounded to 16 bits: a relative error passes through products, quotients, signs and choices, not through
+ * sums. No other root may be evaluated. */
 void ts_region_bits(TsTl *t, TsRegion *r, uint32_t root, TsDtype to);
 /* Merges neighbouring iteration dims (within [0, split) and [split, niter)) that every leaf walks as one. Returns the new split. */
 uint32_t ts_region_merge(TsTl *t, TsRegion *r, uint32_t split);
