@@ -17,6 +17,8 @@ strip=${STRIP:-strip}
 install -d "$home/tests/device" "$home/bench/gpu" "$home/examples/kernels" "$home/examples/minilm" "$home/examples/mlp" "$home/lib/tessera/device"
 install -m 644 scripts/dist.mk "$home/Makefile"
 install -m 644 tests/device/*.py "$home/tests/device/"
+install -d "$home/tests/python/spec"
+install -m 644 tests/python/spec/*.py "$home/tests/python/spec/"
 install -m 644 bench/gpu/*.py bench/gpu/*.cpp "$home/bench/gpu/"
 install -m 644 examples/kernels/*_sm*.tile "$home/examples/kernels/"
 install -m 644 examples/minilm/minilm.tg "$home/examples/minilm/"

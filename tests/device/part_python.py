@@ -1,11 +1,14 @@
-"""The Python package on this GPU: tensors, calls, DLPack, streams, capture, threads and fork (python_calls.py), programs of the documents (python_programs.py), and
-operators inside jax.jit where there is a JAX that computes on a GPU (python_jax.py), each script a process of its own with the package alone."""
+"""The Python package on this GPU: tensors, calls, DLPack, streams, capture, threads and fork (python_calls.py), programs of the documents at sizes that a GPU has time for
+(python_programs.py), and operators inside jax.jit where there is a JAX that computes on a GPU (python_jax.py), each script a process of its own with the package alone; the tests
+of the documents' programs (tests/python/spec), whose tensors lie on the GPU here."""
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import lab as kit
 
+SPEC = Path(__file__).resolve().parents[1] / "python" / "spec"
 MODEL_SCRIPT = "python_calls.py"  # takes the compiled MODEL
 MODEL = """tessera 1
 dims N, M, K
@@ -33,6 +36,11 @@ graph chain(x: f32[N, M]) -> (y: f32[N, M]) {
 """
 
 
+def environment(lab):
+    """The package, its compiler, a cache; JAX doesn't take the card's memory for itself: others use it too."""
+    return {"PYTHONPATH": str(lab.tmp / "package"), "TESSERA_TSC": str(lab.tsc), "TESSERA_CACHE": str(lab.tmp / "cache"), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
+
 def scripts(lab, *names):
     """Runs each with the package; yields its verdicts."""
     home = lab.tmp / "package"
@@ -40,10 +48,9 @@ def scripts(lab, *names):
         yield "package", False, "%s is not there: make python" % lab.package
         return
     shutil.copytree(lab.package, home / "tessera", symlinks=True, ignore=shutil.ignore_patterns("bin"))
-    env = {"PYTHONPATH": str(home), "TESSERA_TSC": str(lab.tsc), "TESSERA_CACHE": str(lab.tmp / "cache")}
+    env = environment(lab)
     if MODEL_SCRIPT in names:
         env["TESSERA_MODEL"] = str(lab.compile("calls", MODEL, "sm_80,sm_90"))
-    env["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # of JAX: others use the GPU too
     for script in names:
         done = lab.run([sys.executable, str(Path(__file__).parent / script)], timeout=300, env=env)
         yield from kit.verdicts(script.partition(".")[0], done)
@@ -60,6 +67,18 @@ def has_jax(lab):
     return not done.code
 
 
+def documents(lab, jax):
+    """tests/python/spec under pytest; JAX's own program where there is one for GPUs."""
+    left_out = [] if jax else ["--ignore", str(SPEC / "test_s20.py")]
+    done = lab.run([sys.executable, "-m", "pytest", "-q", "-rA", "--tb=short", "-p", "no:cacheprovider", *left_out, str(SPEC)], timeout=300, env=environment(lab))
+    found = re.findall(r"^(PASSED|FAILED|ERROR) .*?(test_\w+\.py\S*)(?: - (.*))?$", done.out, re.M)
+    for verdict, name, why in found:
+        yield name, verdict == "PASSED", why
+    if not found:
+        yield "documents", False, (done.out + done.err)[-500:]
+
+
 def run(lab):
-    jax = ["python_jax.py"] if has_jax(lab) else []
-    yield from scripts(lab, MODEL_SCRIPT, "python_programs.py", *jax)
+    jax = has_jax(lab)
+    yield from scripts(lab, MODEL_SCRIPT, "python_programs.py", *(["python_jax.py"] if jax else []))
+    yield from documents(lab, jax)
