@@ -1,4 +1,4 @@
-"""The blocks of the guides run, page by page and one after another, as a reader would type them.
+"""The blocks of the guides and of the API pages run, page by page and one after another, as a reader would type them.
 
     ```python    runs, in one namespace for the page
     ```sh        runs in bash, in the page's folder
@@ -17,7 +17,8 @@ import pytest
 import tessera
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["docs/python.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs/guides").glob("*.md"))]
+GUIDES = ["docs/python.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs/guides").glob("*.md"))]
+API = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs/api").glob("*.md") if "```python" in p.read_text())
 BLOCK = re.compile(r"(?:^<!-- (?P<file>[\w./-]+) -->\n)?^```(?P<kind>\S*)[^\n]*\n(?P<text>.*?)^```$", re.M | re.S)
 KINDS = {"python", "sh", "text", "c", "tg"}
 
@@ -47,12 +48,12 @@ def tools(folder, root, build):
         (folder / name).chmod(0o755)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", GUIDES + API)
 def test_the_page(page, root, build_folder, tmp_path, monkeypatch, capfd):
     text = (root / page).read_text()
     found = list(blocks(text))
     assert {kind for _, kind, _, _ in found} <= KINDS, "a block of no known kind"
-    assert not page.startswith("docs/guides/") or not re.search(r"^(?: {4}|\t)", BLOCK.sub("", text), re.M), "a block without a fence runs nowhere"
+    assert page == "docs/python.md" or not re.search(r"^(?: {4}|\t)", BLOCK.sub("", text), re.M), "a block without a fence runs nowhere"
     assert any(kind == "python" for _, kind, _, _ in found)
     tools(tmp_path / "tools", root, build_folder.resolve())
     package = Path(next(iter(tessera.__path__))).resolve().parent
