@@ -59,5 +59,5 @@ python: $(PY_OUT)/_core.abi3.so $(PY_OUT)/_boot.so $(PY_BIN) $(PY_HEADERS) $(PY_
 wheel: python
 	@$(firstword $(wildcard $(PY)) python3) python/tools/make_wheel.py $(BUILD) $(or $(DIST_DIR),dist)
 # and what tests/python takes beside the package
-python-tests: python $(FAKE_CUDA) $(BUILD)/fakecuda/toy $(BUILD)/fakecuda/toy.so $(BUILD)/fakecuda/toy_kernels.o
+python-tests: python $(BUILD)/fakecuda/libcuda.so.1 $(BUILD)/fakecuda/toy $(BUILD)/fakecuda/toy.so $(BUILD)/fakecuda/toy_kernels.o
 .PHONY: python wheel python-tests

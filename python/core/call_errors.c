@@ -45,9 +45,12 @@ static const char *name_of(const CoreCallable *c, Py_ssize_t i)
 	return s ? s : c->spec[i].name;
 }
 
-static PyObject *raise(PyObject *class, const Text *t)
+/* class: PyExc_TypeError or PyExc_ValueError, of which those of tessera.errors are raised, or another one */
+static PyObject *raise(PyObject *class, const char *text)
 {
-	PyErr_SetString(class, t->s);
+	class = core_error_class(class == PyExc_TypeError ? "ArgumentTypeError" : class == PyExc_ValueError ? "ArgumentValueError" : NULL, class);
+	PyErr_SetString(class, text);
+	Py_DECREF(class);
 	return NULL;
 }
 
@@ -58,7 +61,7 @@ static PyObject *wrong_count(const CoreCallable *c, Py_ssize_t n)
 	for (int i = 0; i < c->n_in && i < 8; i++)
 		add(&t, "%s'%s'", i ? ", " : " (", name_of(c, i));
 	add(&t, "%s, and %zd %s given", !c->n_in ? "" : c->n_in > 8 ? ", …)" : ")", n, n == 1 ? "was" : "were");
-	return raise(PyExc_TypeError, &t);
+	return raise(PyExc_TypeError, t.s);
 }
 
 /* which earlier argument gave dim its size */
@@ -110,7 +113,7 @@ static PyObject *wrong_place(const CoreCallable *c, const CoreArg *a, Py_ssize_t
 	Text t = { "", 0 };
 	add(&t, "argument '%s': wanted a tensor on %s, where argument '%s' lies, found one on %s", name_of(c, i), core_device_text(want, a[first].dl.device),
 	    name_of(c, first), core_device_text(have, a[i].dl.device));
-	return raise(PyExc_ValueError, &t);
+	return raise(PyExc_ValueError, t.s);
 }
 
 PyObject *core_call_wrong(CoreCallable *c, CoreArg *a, Py_ssize_t n)
@@ -147,7 +150,7 @@ PyObject *core_call_wrong(CoreCallable *c, CoreArg *a, Py_ssize_t n)
 	if (dims != few)
 		PyMem_Free(dims);
 	if (!PyErr_Occurred())
-		PyErr_SetString(class ? class : PyExc_ValueError, class ? t.s : "these arguments do not fit");
+		raise(class ? class : PyExc_ValueError, class ? t.s : "these arguments do not fit");
 	return NULL;
 }
 
@@ -166,7 +169,7 @@ PyObject *core_call_unreadable(CoreCallable *c, Py_ssize_t argument)
 	if (why && strncmp(why, generic, strlen(generic)))
 		add(&t, "%s", why);
 	PyErr_Clear();
-	PyErr_SetString(type ? type : PyExc_TypeError, t.s);
+	raise(type ? type : PyExc_TypeError, t.s);
 	Py_XDECREF(text);
 	Py_XDECREF(type);
 	Py_XDECREF(value);

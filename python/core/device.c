@@ -24,16 +24,32 @@ static struct {
 uint32_t core_generation(void) { return g.generation; }
 bool core_on_host(DLDevice d) { return d.device_type == kDLCPU || d.device_type == kDLCUDAHost; }
 
+PyObject *core_error_class(const char *name, PyObject *plain)
+{
+	PyObject *m = name ? PyImport_ImportModule("tessera.errors") : NULL, *found = m ? PyObject_GetAttrString(m, name) : NULL;
+	Py_XDECREF(m);
+	if (found && PyExceptionClass_Check(found) && PyObject_IsSubclass(found, plain) == 1)
+		return found;
+	Py_XDECREF(found);
+	PyErr_Clear();
+	return Py_NewRef(plain);
+}
+
 PyObject *core_raise_tessera(int32_t code, const char *message)
 {
+	const char *name = NULL;
 	PyObject *class = PyExc_RuntimeError;
 	if (code == TESSERA_INVALID || code == TESSERA_RANGE)
-		class = PyExc_ValueError;
+		name = "ArgumentValueError", class = PyExc_ValueError;
+	else if (code == TESSERA_LOST || code == TESSERA_UNSUPPORTED)
+		name = "DeviceError";
 	else if (code == TESSERA_NO_MEMORY)
 		class = PyExc_MemoryError;
 	else if (code == TESSERA_FILE)
 		class = PyExc_OSError;
+	class = core_error_class(name, class);
 	PyErr_SetString(class, message);
+	Py_DECREF(class);
 	return NULL;
 }
 

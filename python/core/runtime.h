@@ -155,6 +155,8 @@ int core_storage_used_on(CoreStorage *s, void *stream);               /* its mem
 int core_push_context(DLDevice device, bool *pushed);                 /* makes the GPU's CUDA context current where it is not */
 void core_pop_context(bool pushed);
 PyObject *core_raise_tessera(int32_t code, const char *message);      /* the Python exception for TESSERA_* */
+/* A class of tessera.errors (a new reference), or the built-in one that it derives from where there is none of that name. */
+PyObject *core_error_class(const char *name, PyObject *plain);
 
 /* ---- programs and calls ---- */
 

@@ -1,5 +1,5 @@
-"""300 wrong calls and more: each is a TypeError or a ValueError that names the argument, what is wanted and what was found, and the next right call
-gives the right answer."""
+"""300 wrong calls and more: each is a TesseraError that is a TypeError or a ValueError and names the argument, what is wanted and what was found,
+and the next right call gives the right answer."""
 
 import datetime
 import decimal
@@ -97,7 +97,7 @@ def test_each():
                 text = str(e)
                 others = [n for n in args if n != name]
                 named = name in text or (not words and any(n in text for n in others))
-                if not named or not all(w in text for w in words):
+                if not named or not all(w in text for w in words) or not isinstance(e, ts.TesseraError):
                     bad.append(f"{fn.__name__}({name} = {type(value).__name__} {getattr(value, 'shape', '')}): {type(e).__name__}: {text}")
             except Exception as e:
                 bad.append(f"{fn.__name__}({name} = {type(value).__name__}): {type(e).__name__}: {e}")
@@ -119,5 +119,5 @@ def test_then_a_right_one(fn):
     ((1,), {"left": 2}, "left"),
 ])
 def test_counts_and_names(args, kwargs, match):
-    with pytest.raises(TypeError, match=match):
+    with pytest.raises(ts.ArgumentTypeError, match=match):
         product(*args, **kwargs)
