@@ -22,7 +22,7 @@ def end(path, data):
     """The elements of the answer are on the host."""
     step("answer")
     for what, at in DONE:
-        print("at %d %s" % (at, what))
+        print("at %d %s" % (at, what), flush=True)
     with open(path, "wb") as f:
         f.write(data)
 

@@ -273,7 +273,7 @@ class Starter:
 
     def __init__(self, name, words, y):
         self.name, self.words, self.y = name, words, y
-        self.runs, self.failure = [], None
+        self.runs, self.failure, self.after = [], None, ""  # after: what became of it after its answer
 
     def run(self):
         if self.failure:
@@ -283,12 +283,15 @@ class Starter:
         process = child(*self.words)
         out, err = process.communicate()
         steps = [(m[2], (int(m[1]) - began) * 1e-6) for m in re.finditer(r"^at (\d+) (.*)$", out, re.M)]
-        if process.returncode or not steps or steps[-1][0] != "answer":
-            lines = [line for line in err.splitlines() if line.strip()]
-            self.failure = "status %d: %s" % (process.returncode, " | ".join(lines[-3:])[:600])
-            say("%s: %s" % (self.name, self.failure))
-        else:
+        what = "status %d: %s" % (process.returncode, " | ".join([line for line in err.splitlines() if line.strip()][-12:])[:900]) if process.returncode else ""
+        if steps and steps[-1][0] == "answer" and self.y.exists():
             self.runs.append(steps)
+            if what and not self.after:
+                say("%s: after its answer %s" % (self.name, what))
+            self.after = what
+        else:
+            self.failure = what or "no answer"
+            say("%s: %s; last step %s" % (self.name, self.failure, steps[-1] if steps else "none"))
 
     def total(self):
         return median(steps[-1][1] for steps in self.runs)
@@ -304,7 +307,7 @@ class Starter:
 
 
 def starts(case, b, s, folder, made, code):
-    shape, script = "%dx%dx%d" % (b, s, D), [sys.executable, HERE / "first.py"]
+    shape, script = "%dx%dx%d" % (b, s, D), [sys.executable, "-X", "faulthandler", HERE / "first.py"]
     x = folder / ("x%d" % s)
     x.write_bytes(bytes_of(case.torch[0]))
     model, package = folder / "aot", folder / ("S%d.pt2" % s)

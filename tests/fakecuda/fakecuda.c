@@ -370,17 +370,22 @@ static int32_t Memcpy(TsCuPtr to, TsCuPtr from, size_t bytes)
 	memmove((void *)(uintptr_t)to, (const void *)(uintptr_t)from, bytes);
 	END(0);
 }
-/* FAKE_CUDA_UPLOADS: a file that gets a line for each copy to the device, its bytes and their hash */
+/* FAKE_CUDA_UPLOADS: a file that gets a line for each copy to the device, its bytes and their CRC-32 */
 static void note_upload(const uint8_t *p, size_t n)
 {
 	const char *path = getenv("FAKE_CUDA_UPLOADS");
 	FILE *f = path ? fopen(path, "a") : NULL;
-	uint64_t hash = 1469598103934665603u;
+	uint32_t table[256], crc = ~0u;
 	if (!f)
 		return;
+	for (uint32_t i = 0; i < 256; i++) {
+		table[i] = i;
+		for (int bit = 0; bit < 8; bit++)
+			table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xedb88320u : 0);
+	}
 	for (size_t i = 0; i < n; i++)
-		hash = (hash ^ p[i]) * 1099511628211u;
-	fprintf(f, "%zu %016llx\n", n, (unsigned long long)hash);
+		crc = crc >> 8 ^ table[(crc ^ p[i]) & 255];
+	fprintf(f, "%zu %08x\n", n, ~crc);
 	fclose(f);
 }
 static int32_t MemcpyHtoD(TsCuPtr to, const void *from, size_t bytes)

@@ -5,6 +5,7 @@ import os
 import random
 import re
 import struct
+import zlib
 
 PARALLEL = True
 
@@ -194,6 +195,49 @@ def uploads(ctx, with_gpu):
     yield "uploads/same-bytes", lines[0] == lines[1] and len(lines[0]) == len(WEIGHTS) + 1, str(lines)
 
 
+LARGE = {"f32_rows": ("F32", (3001, 1024)), "bf16_columns": ("BF16", (2500, 2111)), "bf16_rows": ("BF16", (2111, 2500)), "wide": ("F32", (3, 800000))}
+LARGE_GRAPH = """tessera 1
+dims B
+weights W = "large.safetensors"
+graph f(x: f32[B, 3001], y: bf16[B, 2111], z: f32[B, 3]) -> (a: f32[B, 1024], b: bf16[B, 2500], c: bf16[B, 2500], d: f32[B, 800000]) {
+  a = x @ W."f32_rows"
+  b = y @ W."bf16_columns".T
+  c = y @ W."bf16_rows"
+  d = z @ W."wide"
+}
+"""
+
+
+def large_uploads(ctx, with_gpu):
+    """Weights of more than a piece are put together some rows at a time, be the panels along rows or across them."""
+    rng, at, header, data = random.Random(9), 0, {}, {}
+    for name, (dtype, shape) in LARGE.items():
+        data[name] = rng.randbytes(shape[0] * shape[1] * (4 if dtype == "F32" else 2))
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + len(data[name])]}
+        at += len(data[name])
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    (ctx.tmp / "large.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"".join(data.values()))
+    (ctx.tmp / "large.tg").write_text(LARGE_GRAPH)
+    made = ctx.run([ctx.tsc, "large.tg", "-o", "large.so", "--arch", "sm_90", "--ptxas", "none"], cwd=ctx.tmp, timeout=200)
+    inspected = ctx.run([ctx.tsc, "inspect", "large.so"], cwd=ctx.tmp).out
+    yield "uploads/large-in-panels", made.code == 0 and inspected.count("panels of") >= len(LARGE), made.err + inspected[:3000]
+    shown = ctx.run([ctx.tsc, "explain", ctx.tmp / "large.so", "--dims", "B=5"], env=dict(with_gpu, FAKE_CUDA_UPLOADS=os.fspath(ctx.tmp / "large.log")))
+    copies = [line.split() for line in (ctx.tmp / "large.log").read_text().splitlines()] if shown.code == 0 else []
+    left, pieces = dict(data), []
+    while copies and left:  # the weights in the plan's order: whose first bytes are these?
+        name = next((n for n, d in left.items() if "%08x" % zlib.crc32(d[: int(copies[0][0])]) == copies[0][1]), None)
+        if not name:
+            break
+        want, n = left.pop(name), 0
+        count = 0
+        while n < len(want) and copies and "%08x" % zlib.crc32(want[n : n + int(copies[0][0])]) == copies[0][1]:
+            n, count = n + int(copies.pop(0)[0]), count + 1
+        pieces.append((name, count, n == len(want)))
+    good = not copies and not left and all(whole for _, _, whole in pieces) and dict((n, c) for n, c, _ in pieces) == {"f32_rows": 2, "bf16_columns": 2, "bf16_rows": 2, "wide": 2}
+    yield "uploads/large-in-pieces", good, "%s %s %s" % (pieces, copies, shown.err)
+
+
 def run(ctx):
     fake = ctx.build / "fakecuda"
     with_gpu = {"LD_LIBRARY_PATH": os.fspath(fake.resolve()), "FAKE_CUDA": os.fspath((fake / "toy.so").resolve())}
@@ -204,3 +248,4 @@ def run(ctx):
     yield from linked(ctx, with_gpu)
     yield from compiled(ctx, with_gpu)
     yield from uploads(ctx, with_gpu)
+    yield from large_uploads(ctx, with_gpu)
