@@ -48,8 +48,8 @@ class MLP(Module):
             self._make(policy.dtype, default_device())
 
     def _make(self, dtype: DType, device: str) -> None:
-        """Draws the weights. Layer i's come from stream i of (seed, 0), so they are the same on every machine."""
-        from . import _ops, ops
+        """Draws the weights, now, also where the layers are being traced. Layer i's come from stream i of (seed, 0), so
+        they are the same on every machine."""
         from .eager import _call, on_device
         from .tensor import tensor
 
@@ -58,8 +58,11 @@ class MLP(Module):
             key = tensor([self.seed, i], dtype="int64", device="cpu")
             limit = (1 / a if i == 0 else sqrt(6 / a) / _FIRST_OMEGA) if sine else sqrt(6 / (a + b))
             w = _call("uniform", (key,), (("shape", (a, b)), ("low", -1.0), ("high", 1.0)))
+            w = _call("mul", (w, limit), ())
+            if dtype.name != "f32":
+                w = _call("cast", (w,), (("dtype", dtype.name),))
             zeros = _core.from_buffer(bytearray(b * dtype.bits // 8), dtype.name, (b,))
-            self.__dict__["_parameters"][f"{i}.weight"] = on_device(ops.cast(_ops.mul(w, limit), dtype), device)
+            self.__dict__["_parameters"][f"{i}.weight"] = on_device(w, device)
             self.__dict__["_parameters"][f"{i}.bias"] = on_device(zeros, device)
 
     def forward(self, x: Any) -> Any:

@@ -208,6 +208,29 @@ def test_a_module_inside_jit():
     near(jax.jit(ts.jit(net))(x), np.asarray(want))
 
 
+@ts.kernel
+def scaled(X: ts.Tile["N", "M", ts.f32], Y: ts.Tile["N", "M", ts.f32], factor: float):
+    for i in ts.tile.range(X.shape[0], step=64):
+        ts.tile.store(Y[i : i + 64], ts.tile.load(X[i : i + 64]) * factor)
+
+
+def test_kernels_inside_jit():
+    x = rand(2, 100, 7)
+    f = jax.jit(lambda a: ts.jit(scaled)(a, factor=2.0))
+    same(f(x[0]), x[0] * 2)
+    same(jax.jit(wrap(ts.jit(scaled)))(x[0], factor=2.0), x[0] * 2)
+    same(jax.vmap(f)(x), x * 2)  # one after the other
+
+
+def test_an_mlp_whose_weights_are_drawn_while_it_is_traced():
+    x = rand(4, 7)
+    first = ts.op.mlp(in_dim=7, hidden=[8], out_dim=3, name="m")
+    want = np.asarray(first(ts.from_dlpack(x)))
+    for m in (op.mlp(in_dim=7, hidden=[8], out_dim=3, name="m"), ts.jit(ts.op.mlp(in_dim=7, hidden=[8], out_dim=3, name="m"))):
+        near(jax.jit(lambda a, m=m: m(a))(x), want, 1e-6)
+    near(ts.jit(ts.op.mlp(in_dim=7, hidden=[8], out_dim=3, name="m"))(ts.from_dlpack(x)), want, 1e-6)
+
+
 def test_large_arrays_from_outside():
     w = np.random.default_rng(3).standard_normal((64, 64)).astype("float32")
     f = wrap(lambda x: ts.op.matmul(x, w))
