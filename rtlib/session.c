@@ -76,8 +76,9 @@ static int32_t bind_all(TsRtSession *s, const TsPlanEntry *en, uint32_t n_known,
 		size = s->args[b[i].tensor].shape[b[i].axis];
 		if (__builtin_sub_overflow(size, b[i].add, &rest) || rest < 0 || rest % b[i].mul) {
 			const TsPlanTensor *t = TS_PLAN_TABLE(p, TsPlanTensor, tensors) + en->tensor + b[i].tensor;
-			ts_fail(e, TESSERA_INVALID, "%s '%s': axis %d is %d, wanted %d*%s + %d", kind_of(en, b[i].tensor), ts_plan_str(p, t->name),
-			        (int64_t)b[i].axis, size, b[i].mul, ts_plan_str(p, TS_PLAN_TABLE(p, TsPlanDim, dims)[b[i].dim].name), b[i].add);
+			const char *dim = ts_plan_str(p, TS_PLAN_TABLE(p, TsPlanDim, dims)[b[i].dim].name);
+			ts_fail(e, TESSERA_INVALID, b[i].add ? "%s '%s': axis %d is %d, wanted %d*%s + %d" : "%s '%s': axis %d is %d, wanted %d*%s", kind_of(en, b[i].tensor),
+			        ts_plan_str(p, t->name), (int64_t)b[i].axis, size, b[i].mul, dim, b[i].add);
 			add_where(p, t, e);
 			return TESSERA_INVALID;
 		}

@@ -2,6 +2,7 @@
 #include "emit/version.h"
 #include "tsc/commands.h"
 #include "tsc/options.h"
+#include "tsc/lifeline.h"
 #include "tsc/progress.h"
 #include "tsc/pipeline.h"
 
@@ -25,7 +26,7 @@ int ts_cmd_compile(TsCtx *cx, const TsArgList *args)
 	case TS_ASK_DETECT: return ts_detect(cx, stdout) ? 0 : ts_exit_code(cx);
 	case TS_ASK_NOTHING: break;
 	}
-	if (!ts_check_passes(cx, &o) || !ts_progress_open(cx, &o)) return ts_usage_status(cx);
+	if (!ts_check_passes(cx, &o) || !ts_progress_open(cx, &o) || !ts_lifeline_hold(cx, &o)) return ts_usage_status(cx);
 	ts_compile(cx, &o);
 	return ts_exit_code(cx);
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { EMIT = 1, OUTPUT, ARCH, WEIGHTS, NAME, SAVE_TEMPS, ONLY, PRINT_AFTER, SKIP, PTXAS, PROGRESS, DETECT, HELP, VERSION, LIST_OPS };
+enum { EMIT = 1, OUTPUT, ARCH, WEIGHTS, NAME, SAVE_TEMPS, ONLY, PRINT_AFTER, SKIP, PTXAS, PROGRESS, LIFELINE, DETECT, HELP, VERSION, LIST_OPS };
 
 static const TsArgSpec spec[] = {
 	{ 0, NULL, NULL, NULL, "What comes out:" },
@@ -23,6 +23,7 @@ static const TsArgSpec spec[] = {
 	{ ONLY, "--only", NULL, "PASS", "of the passes that may be left out, run PASS alone" },
 	{ SKIP, "--skip", NULL, "PASS", "leave PASS out (repeatable)" },
 	{ PROGRESS, "--progress", NULL, "FD", "tell descriptor FD each pass, and how many kernels are through" },
+	{ LIFELINE, "--lifeline", NULL, "FD", "end when the other end of pipe FD is closed" },
 	{ DETECT, "--detect", NULL, NULL, "the GPUs of this machine and what --arch makes code for them" },
 	{ LIST_OPS, "--list-ops", NULL, NULL, "list the operators" },
 	{ VERSION, "--version", NULL, NULL, "versions of tsc and LLVM" },
@@ -202,6 +203,10 @@ static bool take(TsOptions *o, TsArgs *a, int id, TsAsk *ask)
 	case PROGRESS:
 		if (!ts_args_int(a, 1, 1 << 20, &n)) return false;
 		o->progress = (int)n;
+		return true;
+	case LIFELINE:
+		if (!ts_args_int(a, 1, 1 << 20, &n)) return false;
+		o->lifeline = (int)n;
 		return true;
 	case DETECT: *ask = TS_ASK_DETECT; return true;
 	case HELP: *ask = TS_ASK_HELP; return true;

@@ -36,6 +36,7 @@ typedef struct {
 	uint32_t n_skip;
 	int jobs;                      /* 0: one per core */
 	int progress;                  /* descriptor that is told what is done; 0: none */
+	int lifeline;                  /* descriptor whose end is this process's; 0: none */
 } TsOptions;
 
 void ts_options_init(TsOptions *o);

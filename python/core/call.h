@@ -63,3 +63,20 @@ bool core_call_fits(const CoreCallable *c, const CoreArg *a, Py_ssize_t n, int64
 /* Of arguments that fit. a has room for n_in; the caller drops them. */
 PyObject *core_call_run(CoreCallable *c, CoreArg *a, const int64_t *dims, DLDevice where);
 int core_program_graph(const CoreProgram *p, PyObject *given);
+
+/* call_tree.c: arguments as trees. */
+enum { CORE_FEW_LEAVES = 24, CORE_FEW_BYTES = 512, CORE_REFUSED = 1 };
+typedef enum { CORE_NUMBERS_ARE_PARTS, CORE_NUMBERS_ARE_LEAVES } CoreNumbers;
+typedef struct {
+	PyObject **leaf, *few_leaves[CORE_FEW_LEAVES]; /* held */
+	uint8_t *key, few_bytes[CORE_FEW_BYTES];
+	Py_ssize_t n, room, n_key, key_room;
+} CoreWalk;
+void core_walk_begin(CoreWalk *w);
+void core_walk_end(CoreWalk *w);
+/* These: 0, -1 with an exception, or CORE_REFUSED for what a key cannot tell from others. */
+int core_walk(CoreWalk *w, PyObject *o, CoreNumbers numbers);      /* the leaves of o, and all else of it; numbers: outside of dicts */
+int core_walk_number(CoreWalk *w, PyObject *number);               /* into the key */
+int core_walk_bytes(CoreWalk *w, const void *bytes, Py_ssize_t n); /* into the key */
+bool core_walk_needed(PyObject *o, bool numbers);                  /* is o another thing than one leaf? numbers: these are leaves */
+PyObject *core_add_constant_type(PyObject *module, PyObject *type);

@@ -176,4 +176,5 @@ int core_device_init(PyObject *module);
 int core_program_init(PyObject *module);
 int core_call_init(PyObject *module);
 int core_dispatch_init(PyObject *module);
+int core_ways_init(PyObject *module);
 PyTypeObject *core_add_type(PyObject *module, PyType_Spec *spec);

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-__all__ = ["Symbolic", "apply", "has_symbolic", "tracing"]
+from . import _core
+
+__all__ = ["Symbolic", "apply", "has_symbolic", "tracing", "view", "ways"]
 
 
 class Symbolic:
@@ -15,12 +17,15 @@ class Symbolic:
 
 
 class Tracing(threading.local):
-    """How many functions this thread is tracing just now."""
+    """How many functions this thread is tracing just now; ``busy`` counts the policies too that it is inside of."""
 
     depth = 0
+    busy = 0
 
 
 tracing = Tracing()
+ways = _core.Ways()  # what was compiled of operators, by the patterns of their operands
+_run_op = ways.run_op
 
 
 def has_symbolic(operands: Any) -> bool:
@@ -38,10 +43,24 @@ def has_symbolic(operands: Any) -> bool:
 def apply(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], ...]) -> Any:
     """The operator ``name``: in a function that is being traced, or with a symbolic value among the operands, it
     becomes part of the graph, else it runs now."""
+    if not tracing.busy:
+        out = _run_op(name, operands, attrs)
+        if out is not NotImplemented:
+            return out
     if tracing.depth or has_symbolic(operands):
-        from . import trace
+        from .trace import add_op
 
-        return trace.add_op(name, operands, attrs)
-    from . import eager
+        return add_op(name, operands, attrs)
+    from .eager import run_op
 
-    return eager.run_op(name, operands, attrs)
+    return run_op(name, operands, attrs)
+
+
+def view(name: str, x: Any, **attrs: Any) -> Any:
+    """The same for an operator that data need not be copied for."""
+    if not tracing.depth and isinstance(x, _core.TensorBase):
+        from .views import VIEWS, can_view
+
+        if can_view(x):
+            return VIEWS[name](x, **attrs)
+    return apply(name, (x,), tuple(attrs.items()))

@@ -200,16 +200,20 @@ def run_tsc(words: Sequence[str | Path], *, name: str, text: str = "", where: Wh
     """
     argv = [str(tsc_path()), *map(str, words)]
     reader, writer = os.pipe()
+    # Nobody writes to the lifeline: it is closed when this process ends, killed or not, and the compiler goes with it.
+    lifeline, held = os.pipe()
     try:
         child = subprocess.Popen(
-            [*argv, "--progress", str(writer)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(writer,),
+            [*argv, "--lifeline", str(lifeline), "--progress", str(writer)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(writer, lifeline),
         )
     except OSError as error:
         os.close(reader)
+        os.close(held)
         raise CompileError(f"cannot start the compiler '{argv[0]}': {error.strerror}", "E_TOOL") from error
     finally:
         os.close(writer)
+        os.close(lifeline)
     try:
         said = _listen(child, reader, Display(name))
     except BaseException:
@@ -217,6 +221,7 @@ def run_tsc(words: Sequence[str | Path], *, name: str, text: str = "", where: Wh
         raise
     finally:
         os.close(reader)
+        os.close(held)
         if child.stderr:
             child.stderr.close()
         child.wait()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from . import _core
 from ._dtype_table import DTYPE_TABLE
 from .errors import GraphTypeError
 
@@ -145,6 +146,9 @@ class DType:
     def numpy_name(self) -> str:
         """The name NumPy (or ml_dtypes) has for it."""
         return _NUMPY.get(self.name, self.name)
+
+
+_core.add_constant_type(DType)
 
 
 def accum(dtype: object) -> Accum:

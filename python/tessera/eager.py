@@ -4,15 +4,18 @@ compilation serves all batches."""
 
 from __future__ import annotations
 
+import operator
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import FunctionType
 from typing import Any
 
 from . import _core, trace
+from ._apply import tracing, ways
 from ._ops import TABLE
-from .dtypes import as_dtype
+from .dtypes import DType, as_dtype
 from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError, TesseraError
 from .interop import as_kind
 from .tree import flatten, is_tensor, unflatten
@@ -22,7 +25,9 @@ __all__ = ["run", "run_op"]
 
 _made: dict[Any, Any] = {}
 _lock = threading.Lock()
+_making: dict[Any, threading.Lock] = {}
 _NUMBERS = (bool, int, float)
+EXACT = 1 << 63  # of a way: it is for the very sizes
 
 
 class InsideJax(Exception):
@@ -129,12 +134,44 @@ def on_device(x: Any, device: str) -> Any:
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(int(v) if hasattr(v, "__index__") else v for v in value) if isinstance(value, (list, tuple)) else value
+    """An attribute as numbers, text and tuples of them."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return tuple([_index(v) for v in value])
+    return value.name if isinstance(value, DType) else _index(value)
+
+
+def _index(value: Any) -> Any:
+    try:
+        return operator.index(value)
+    except TypeError:
+        return value
+
+
+def once(key: Any, make: Callable[[], Any]) -> Any:
+    """What ``make`` makes, once for each key however many threads ask."""
+    with _lock:
+        lock = _making.setdefault(key, threading.Lock())
+    try:
+        with lock:
+            made = _made.get(key)
+            if made is None:
+                made = _made[key] = make()
+        return made
+    finally:
+        with _lock:
+            _making.pop(key, None)
 
 
 def _call(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], ...]) -> Any:
-    attrs = tuple((k, _frozen(v)) for k, v in attrs)
-    policy = trace.current_numerics()
+    given, attrs = attrs, tuple([(k, _frozen(v)) for k, v in attrs])
+    changed = any(v is not w for (_, v), (_, w) in zip(given, attrs, strict=True))
+    if changed and not tracing.busy:
+        out = ways.run_op(name, operands, attrs)
+        if out is not NotImplemented:
+            return out
+    policy = trace.numerics_key()
     arrays: list[Any] = []
     tensors: list[Any] = []
     literal: str | None = None
@@ -152,37 +189,41 @@ def _call(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], ..
         pattern = Pattern(static)
         it = iter(tensors)
         slots: list[Any] = []
+        passed: list[Any] = []
+        flags = EXACT if static else 0
         for x in operands:
             if x is None:
                 slots.append(None)
             elif isinstance(x, _NUMBERS):
                 wants_float = isinstance(x, float) and not as_dtype(literal).is_float
-                slots.append(("baked", x) if wants_float or name == "pow" else "number")
+                if wants_float or name == "pow":
+                    slots.append(("baked", x, repr(x)))  # 0.0 and -0.0 are equal and not the same
+                    flags |= 1 << sum(s is not None for s in slots) - 1
+                else:
+                    slots.append("number")
+                    passed.append(x)
             else:
                 t = next(it)
                 slots.append((t.dtype, pattern.of(t.shape)))
+                passed.append(x)
         try:
-            key = (name, tuple(slots), attrs, literal, device[:4], tuple(sorted(policy.items())) if policy else None)
-            made = _made.get(key)
+            hash(attrs)
         except TypeError:
             raise GraphTypeError(
                 f"{name}: attributes are numbers, strings, element types and lists of numbers, not {attrs!r}", "E_ATTR"
             ) from None
-        if made is None:
-            try:
-                made = _compile_op(name, slots, attrs, literal, device)
-            except (GraphValueError, GraphTypeError):
-                if static:
-                    raise
-                continue
-            _made[key] = made
-        return made(
-            *[
-                x
-                for x, slot in zip(operands, slots, strict=True)
-                if x is not None and not (isinstance(slot, tuple) and slot[0] == "baked")
-            ]
-        )
+        key = (name, tuple(slots), repr(attrs), literal, device[:4], policy)
+        try:
+            made = _made.get(key) or once(key, partial(_compile_op, name, slots, attrs, literal, device))
+        except (GraphValueError, GraphTypeError):
+            if static:
+                raise
+            continue
+        out = made(*passed)
+        if policy is None and not tracing.busy:
+            for words in (attrs, given) if changed else (attrs,):
+                ways.add(name, operands, words, True, made, flags)
+        return out
     raise AssertionError("not reached")
 
 
@@ -208,38 +249,39 @@ def _compile_op(name: str, slots: list[Any], attrs: tuple[tuple[str, Any], ...],
     return build(context, results, device)
 
 
-def run(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], known: bool = False) -> Any:
-    """A function made of operators, on data, as one graph; ``known``: for the very sizes."""
+def run(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], known: bool = False, what: str = ""
+) -> Any:
+    """A function made of operators, on data, as one graph; ``known``: for the very sizes; ``what``: the name under
+    which it is found again without coming here."""
     try:
-        return _run(fn, args, kwargs, known)
+        return _run(fn, args, kwargs, known, what)
     except InsideJax:
         from . import jax
 
         return jax.composite(fn)(*args, **kwargs)
 
 
-def _run(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], known: bool) -> Any:
+def _run(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], known: bool, what: str) -> Any:
     leaves: list[tuple[str, Any]] = []
     tree = flatten((args, kwargs), "", leaves)
     tensors = [tensor_of(x, fn.__name__) for _, x in leaves]
     device = same_device(tensors, fn.__name__)
-    policy = trace.current_numerics()
-    frozen = tuple(sorted(policy.items())) if policy else None
+    policy = trace.numerics_key()
     for static in (True,) if known else (False, True):
         pattern = Pattern(static)
         specs = tuple((t.dtype, pattern.of(t.shape)) for t in tensors)
-        key = (fn, tree, specs, device[:4], frozen)
-        made = _made.get(key)
-        if made is None:
-            try:
-                made = _compile_fn(fn, tree, specs, device)
-            except (GraphValueError, GraphTypeError):
-                if static:
-                    raise
-                continue
-            _made[key] = made
+        key = (fn, tree, specs, device[:4], policy)
+        try:
+            made = _made.get(key) or once(key, partial(_compile_fn, fn, tree, specs, device))
+        except (GraphValueError, GraphTypeError):
+            if static:
+                raise
+            continue
         call, out_tree, hidden = made
         out = call(*[x for _, x in leaves], *hidden.on(device))
+        if what and policy is None and out_tree == ("leaf",) and not hidden.sources and not tracing.busy:
+            ways.add(what, args, kwargs, False, call, EXACT if static else 0)
         return unflatten(out_tree, iter(out if isinstance(out, tuple) else (out,)))
     raise AssertionError("not reached")
 

@@ -14,6 +14,7 @@ import inspect
 import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from . import _core, trace
@@ -22,7 +23,9 @@ from .annot import DictSpec, TensorSpec, hints_of
 from .dtypes import DType, as_dtype
 from .eager import Hidden, InsideJax, same_device, tensor_of
 from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError, TesseraError
+from .module import Mark, Module, parts_of
 from .numeric import NumericPolicy
+from .sizes import Sizes, learn, match
 from .tree import any_leaf, flatten, is_tensor, unflatten
 
 __all__ = ["Compiled", "Function", "function", "jit"]
@@ -78,13 +81,20 @@ class Compiled:
             self.text, self.context.name, device, self.names, self.owner.options, where=self.context.builder.where
         )
 
+    def device_of(self, leaves: Sequence[Any]) -> str:
+        tensors = [tensor_of(x, self.owner.__name__) for x in leaves if not isinstance(x, (bool, int, float))]
+        return same_device(tensors, self.owner.__name__)
+
     def call(self, leaves: Sequence[Any]) -> Any:
-        device = same_device(
-            [tensor_of(x, self.owner.__name__) for x in leaves if not isinstance(x, (bool, int, float))],
-            self.owner.__name__,
-        )
+        device = self.device_of(leaves)
         out = self.callable_for(device)(*leaves, *self.hidden.on(device))
         return out if self.as_it_is else self.rebuild(out)
+
+    def way(self, leaves: Sequence[Any]) -> tuple[Any, tuple[Any, ...], tuple[Any, ...], Any]:
+        """What a dispatcher wants to know of these arguments, and of those like them."""
+        device = self.device_of(leaves)
+        after = tuple([_core.as_tensor(x) for x in self.hidden.on(device)])
+        return self.callable_for(device), tuple(leaves), after, None if self.as_it_is else self.rebuild
 
     def rebuild(self, out: Any) -> Any:
         return unflatten(self.out_tree, iter(out if isinstance(out, tuple) else (out,)))
@@ -96,7 +106,9 @@ class Compiled:
 
 
 class _Slowly(Exception):
-    """The quick way does not do for this call."""
+    """The quick way does not do for this call; ``found``: the trace and the tensors that do, where they are known."""
+
+    found: tuple[Compiled, list[Any]] | None = None
 
 
 class Function:
@@ -109,8 +121,13 @@ class Function:
         policy: NumericPolicy | None = None,
         options: Sequence[str] = (),
         name: str | None = None,
+        first: tuple[Any, ...] = (),
     ) -> None:
+        """``first`` are arguments that go before those of each call: the module of a method."""
         functools.update_wrapper(self, fn)
+        if first:
+            signature = inspect.signature(fn)
+            self.__signature__ = signature.replace(parameters=[*signature.parameters.values()][len(first) :])
         self.fn = fn
         self.policy = policy
         self.options = tuple(options)
@@ -120,13 +137,13 @@ class Function:
         self._returns: Any = None
         self._variants: dict[Any, Compiled] = {}
         self._lock = threading.RLock()
-        self._fast: Any = None
-        self._fast_kinds: tuple[str, ...] | None = None
-        self._rebuild: Callable[[Any], Any] | None = None
-        self._rebuild_key: Any = None
-        self._called = False
-        self._tree_kinds = False
-        self._by_tree: dict[Any, tuple[Any, Callable[[Any], Any], Any]] = {}
+        self._first = first
+        self._fast: Any = None  # the dispatcher, where arguments have an order
+        self._order: tuple[tuple[str, Any, bool], ...] = ()  # of arguments: name, default, whether it goes by name
+        self._positional = 0  # how many of them go by position
+        self._ordered = False
+        self._modules = bool(first)  # whether there are modules among the arguments
+        self._takes_numbers: list[bool] = []  # where a Python number is an input
 
     # ---- what the signature says ----
 
@@ -138,27 +155,14 @@ class Function:
                 plan = [(name, hints.get(name), p) for name, p in signature.parameters.items()]
                 self._returns = hints.get("return")
                 self._signature = signature
-                plain = all(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for _, _, p in plan)
-                kinds = tuple(
-                    (
-                        "tensor"
-                        if isinstance(h, TensorSpec)
-                        and h.dims is not None
-                        and h.dtype is not None
-                        and Ellipsis not in h.dims
-                        else "number"
-                        if h is float
-                        else "open"
-                        if h is None or isinstance(h, DictSpec)
-                        else "slow"
-                    )
-                    for _, h, _ in plan
-                )
-                self._tree_kinds = plain and "number" not in kinds
-                if plain and plan and "slow" not in kinds:
-                    self._fast_kinds = kinds
-                    self._fast = _core.Dispatcher(self._miss, [kind != "open" for kind in kinds])
+                if not any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for _, _, p in plan):
+                    self._ordered = True
+                    self._order = tuple([(name, p.default, p.kind is not p.POSITIONAL_ONLY) for name, _, p in plan])
+                    self._positional = sum(p.kind is not p.KEYWORD_ONLY for _, _, p in plan)
                 self._plan = plan
+                self._takes_numbers = [hints.get(n) is float or _has_sizes(hints.get(n)) for n, _, _ in self._order]
+                if self._ordered:
+                    self._fast = _core.Dispatcher(self._miss, self._takes_numbers)
         return self._plan
 
     @property
@@ -171,85 +175,78 @@ class Function:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         fast = self._fast
-        if fast is not None and not kwargs and not tracing.depth:
-            try:
-                out = fast(*args)
-            except (_Slowly, InsideJax):
-                pass
-            except TypeError as e:
-                if isinstance(e, TesseraError):
-                    raise
-                # what is no tensor at all: below, its name is known
-            else:
-                return out if self._rebuild is None else self._rebuild(out)
+        if fast is not None and not tracing.busy:
+            given: Any = (*self._first, *args)
+            if kwargs or len(given) != len(self._order):
+                given = self._in_order(given, kwargs)
+            if given is not None:
+                try:
+                    if self._modules:
+                        given = [parts_of(x) if isinstance(x, Module) else x for x in given]
+                    return fast(*given)
+                except _Slowly as e:
+                    if e.found is not None:
+                        return e.found[0].call(e.found[1])
+                except InsideJax:
+                    pass
+                except TypeError as e:
+                    if isinstance(e, TesseraError):
+                        raise
+                    # what is no tensor at all: below, its name is known
         try:
             return self._call_slowly(args, kwargs)
         except InsideJax:
-            return self._inside_jax(*args, **kwargs)
+            return self._inside_jax(*self._first, *args, **kwargs)
 
     @functools.cached_property
     def _inside_jax(self) -> Callable[..., Any]:
         from . import jax
 
-        return jax.wrap(self)
+        if not self._first:
+            return jax.wrap(self)
+        return jax.wrap(type(self)(self.fn, policy=self.policy, options=self.options, name=self.__name__))
+
+    def _in_order(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """All arguments by position; None where they do not fit the signature."""
+        n = len(args)
+        if n > self._positional:
+            return None
+        full, used = [*args], 0
+        for name, default, by_name in self._order[n:]:
+            if by_name and name in kwargs:
+                full.append(kwargs[name])
+                used += 1
+            elif default is inspect.Parameter.empty:
+                return None
+            else:
+                full.append(default)
+        return full if used == len(kwargs) else None
 
     def _call_slowly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The call in full generality: inside a graph, with trees of tensors, by name."""
         self._prepare()
+        args = (*self._first, *args)
         if tracing.depth or any_leaf(args, _symbolic) or (kwargs and any_leaf(kwargs, _symbolic)):
             return self._inline(args, kwargs)
-        if kwargs or not self._tree_kinds:
-            compiled, leaves = self._resolve(args, kwargs)
-            return compiled.call(leaves)
-        found: list[tuple[str, Any]] = []
-        try:
-            tree = tuple([flatten(x, None, found) for x in args])
-            ways = self._by_tree.get(tree)
-        except TypeError:
-            tree, ways = (), None
-        if ways is None:
-            compiled, leaves = self._resolve(args, {})
-            if tree and len(leaves) == len(found) and not compiled.captured:
-                dispatcher = _core.Dispatcher(functools.partial(self._miss_tree, tree))
-                self._by_tree[tree] = (dispatcher, compiled.rebuild, compiled.out_tree)
-            return compiled.call(leaves)
-        try:
-            out = ways[0](*[x for _, x in found])
-        except _Slowly:
-            compiled, leaves = self._resolve(args, {})
-            return compiled.call(leaves)
-        return ways[1](out)
-
-    def _miss_tree(self, tree: Any, args: Any) -> Any:
-        """The same as ``_miss`` for the leaves of trees."""
-        leaves = iter(args)
-        compiled, found = self._resolve(tuple([unflatten(t, leaves) for t in tree]), {})
-        if compiled.captured or len(found) != len(args) or compiled.out_tree != self._by_tree[tree][2]:
-            raise _Slowly
-        return self._callable(compiled, found)
+        compiled, leaves = self._resolve(self._bind(args, kwargs))
+        return compiled.call(leaves)
 
     def _miss(self, args: Any) -> Any:
         """A call that the dispatcher has nothing for: what to call, from now on too."""
-        args = tuple(args)
-        if len(args) == len(self._fast_kinds or ()):
-            for x, kind in zip(args, self._fast_kinds or (), strict=True):
-                if isinstance(x, Symbolic) or (kind == "open" and not _tensors_in(x)):
-                    raise _Slowly
-        compiled, leaves = self._resolve(args, {})
-        # results are put together in one way, which the first call settles
-        way = None if compiled.as_it_is else compiled.out_tree
-        given = sum(_tensors_in(x) if isinstance(x, (dict, list, tuple)) else 1 for x in args)
-        if compiled.captured or len(leaves) != given or (self._called and way != self._rebuild_key):
-            self._fast = None  # never again: it takes more than a call of the compiled graph
+        if any_leaf(args, _symbolic):
             raise _Slowly
-        if not compiled.as_it_is:
-            self._rebuild_key, self._rebuild = compiled.out_tree, compiled.rebuild
-        self._called = True
-        return self._callable(compiled, leaves)
-
-    def _callable(self, compiled: Compiled, leaves: Sequence[Any]) -> Any:
-        tensors = [tensor_of(x, self.__name__) for x in leaves if not isinstance(x, (bool, int, float))]
-        return compiled.callable_for(same_device(tensors, self.__name__))
+        marks = [x[0] if type(x) is tuple and x and type(x[0]) is Mark else None for x in args]
+        values: list[Any] = [x if m is None else m.module() for x, m in zip(args, marks, strict=True)]
+        if not self._modules and any(isinstance(x, Module) for x in values):
+            self._modules = True
+            raise _Slowly
+        compiled, leaves = self._resolve(dict(zip([name for name, _, _ in self._order], values, strict=True)))
+        changed = any(m is not None and parts_of(x)[0] is not m for x, m in zip(values, marks, strict=True))
+        if changed or any(isinstance(s, types.FunctionType) for s in compiled.captured):  # made anew by each call
+            slowly = _Slowly()
+            slowly.found = compiled, leaves
+            raise slowly
+        return compiled.way(leaves)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         for name in kwargs:
@@ -263,17 +260,17 @@ class Function:
         bound.apply_defaults()
         return dict(bound.arguments)
 
-    def _resolve(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled, list[Any]]:
+    def _resolve(self, values: dict[str, Any]) -> tuple[Compiled, list[Any]]:
         """The trace for these arguments, and the tensors among them in its order."""
         plan = self._prepare()
-        values = self._bind(args, kwargs)
         leaves: list[Leaf] = []
         tensors: list[Any] = []
         parts = []
-        for name, hint, _ in plan:
-            parts.append((name, self._argument(name, hint, values[name], leaves, tensors)))
+        for i, (name, hint, _) in enumerate(plan):
+            title = "module" if i < len(self._first) and "module" not in values else name
+            parts.append((name, self._argument(title, hint, values[name], leaves, tensors)))
         tree = tuple(parts)
-        key = (tree, tuple(leaf.key() for leaf in leaves))
+        key = (tree, tuple([leaf.key() for leaf in leaves]), trace.numerics_key())
         try:
             compiled = self._variants.get(key)
         except TypeError:
@@ -361,15 +358,15 @@ class Function:
     def _trace_once(
         self, leaves: Sequence[Leaf], tree: Any, multiples: dict[str, int]
     ) -> tuple[trace.Context, list[tuple[str, trace.Value]], Any]:
-        taken = {leaf.name for leaf in leaves} | {str(d) for leaf in leaves for d in leaf.dims}
+        sizes = Sizes([leaf.dims for leaf in leaves], [leaf.name for leaf in leaves])
+        taken = sizes.taken
         name = self.__name__ if self.__name__.isidentifier() else "f"
         while name in taken:
             name += "_"
         context = self._context(name)
         with trace.entered(context):
-            for size, k in multiples.items():
-                context.builder.declare(size, multiple_of=k)
-            values = iter([context.param(leaf.name, leaf.dtype, leaf.dims) for leaf in leaves])
+            sizes.enter(context, multiples)
+            values = iter([self._input(context, leaf, sizes, i) for i, leaf in enumerate(leaves)])
             args: list[Any] = []
             kwargs: dict[str, Any] = {}
             for (name, part), (_, _, p) in zip(tree, self._plan or (), strict=True):
@@ -382,13 +379,31 @@ class Function:
                     kwargs[name] = value
                 else:
                     args.append(value)
-            out = self._result(context, self.fn(*args, **kwargs), {})
+            out = self._result(context, self.fn(*args, **kwargs))
             found: list[tuple[str, Any]] = []
             out_tree = flatten(out, "", found)
             if not found:
                 raise GraphTypeError(f"{self.__name__} gives {type(out).__name__}, and no tensor")
             results = self._named(context, found, taken | {context.name})
         return context, results, out_tree
+
+    def _input(self, context: trace.Context, leaf: Leaf, sizes: Sizes, i: int) -> trace.Value:
+        """An argument as a value, its sizes held against what they are made of when it is called."""
+        v = context.param(leaf.name, leaf.dtype, sizes.dims[i])
+        shape = [*v.shape]
+        for k, text in sizes.checks.get(i, {}).items():
+            shape[k] = context.size(text)
+        found = self._reshaped(context, v, shape)
+        return v if found is None else found
+
+    def _reshaped(self, context: trace.Context, v: trace.Value, shape: Sequence[Any] | None) -> trace.Value | None:
+        """v, whose sizes are these; what cannot be decided is checked at each call. None where they cannot be."""
+        if shape is None or tuple(shape) == tuple(v.shape):
+            return None if shape is None else v
+        try:
+            return context.op("reshape", (v,), (("shape", tuple(shape)),))  # type: ignore[no-any-return]
+        except GraphValueError:
+            return None
 
     def _context(self, name: str) -> trace.Context:
         """The graph to trace into."""
@@ -406,43 +421,44 @@ class Function:
             results.append((name, context.use(x, "f32")))
         return results
 
-    def _result(self, context: trace.Context, out: Any, sizes: dict[str, Any]) -> Any:
+    def _result(self, context: trace.Context, out: Any) -> Any:
         """The result as the annotation says: float types are converted, anything else that differs is an error."""
         hint = self._returns
+        known = dict(context.sizes), dict(context.wholes)
         if isinstance(hint, TensorSpec) and is_tensor(out):
-            return self._checked(context, out, hint, "result", sizes)
+            return self._checked(context, out, hint, "result", *known)
         if isinstance(hint, DictSpec) and not isinstance(out, dict):
             raise GraphTypeError(f"{self.__name__} is to give {hint!r}, and gives {type(out).__name__}")
         parts = getattr(hint, "__args__", None)
         if isinstance(out, tuple) and getattr(hint, "__origin__", None) is tuple and parts and len(parts) == len(out):
             return tuple(
-                self._checked(context, x, h, f"result {i}", sizes) if isinstance(h, TensorSpec) and is_tensor(x) else x
+                self._checked(context, x, h, f"result {i}", *known) if isinstance(h, TensorSpec) and is_tensor(x) else x
                 for i, (x, h) in enumerate(zip(out, parts, strict=True))
             )
         if isinstance(hint, TensorSpec) and not is_tensor(out):
             raise GraphTypeError(f"{self.__name__} is to give {_spec_text(hint)}, and gives {type(out).__name__}")
         return out
 
-    def _checked(self, context: trace.Context, out: Any, spec: TensorSpec, what: str, sizes: dict[str, Any]) -> Any:
+    def _checked(
+        self,
+        context: trace.Context,
+        out: Any,
+        spec: TensorSpec,
+        what: str,
+        sizes: dict[str, Any],
+        wholes: dict[str, Any],
+    ) -> Any:
         v = context.use(out, "f32")
         if spec.dims is not None and Ellipsis not in spec.dims:
-            wanted = [
-                (
-                    sizes[d]
-                    if isinstance(d, str) and d in sizes
-                    else context.size(d)
-                    if not sizes
-                    else trace.evaluate_size(str(d), lambda n: sizes.get(n, n))
-                )
-                for d in spec.dims
-            ]
-            if len(wanted) != len(v.shape) or any(_differ(a, b) for a, b in zip(wanted, v.shape, strict=True)):
+            found = None
+            if len(spec.dims) == len(v.shape):
+                found = self._reshaped(context, v, match(spec.dims, v.shape, sizes, wholes, _differ))
+            if found is None:
                 raise GraphValueError(
                     f"{self.__name__}: the {what} is {v._text()}, and its annotation says {_spec_text(spec)}",
                     "E_SHAPE_MISMATCH",
                 )
-            if not sizes and tuple(wanted) != tuple(v.shape):  # what cannot be decided is checked at each call
-                v = context.op("reshape", (v,), (("shape", tuple(wanted)),))
+            v = found
         if spec.dtype is not None and spec.dtype.name != v.dtype.name:
             if not (spec.dtype.is_float and v.dtype.is_float):
                 raise GraphTypeError(
@@ -461,10 +477,15 @@ class Function:
         context = trace.context_of(_leaves((args, kwargs)))
         assert context is not None
         sizes: dict[str, Any] = {}
+        wholes: dict[str, Any] = {}
         bound = self._bind(args, kwargs)
-        for name, hint, _ in plan:
-            if isinstance(hint, TensorSpec) and hint.dims is not None:
-                bound[name] = self._matched(context, name, hint, bound[name], sizes)
+        annotated = [(n, h) for n, h, _ in plan if isinstance(h, TensorSpec) and h.dims is not None]
+        for name, hint in annotated:
+            dims = hint.dims or ()
+            if is_tensor(bound[name]) and Ellipsis not in dims and len(bound[name].shape) == len(dims):
+                learn(dims, bound[name].shape, sizes)
+        for name, hint in annotated:
+            bound[name] = self._matched(context, name, hint, bound[name], sizes, wholes)
         positional: list[Any] = []
         named: dict[str, Any] = {}
         for name, _, p in plan:
@@ -476,12 +497,23 @@ class Function:
                 named[name] = bound[name]
             else:
                 positional.append(bound[name])
-        if self.policy is None:
-            return self._result(context, self.fn(*positional, **named), sizes)
-        with self.policy:
-            return self._result(context, self.fn(*positional, **named), sizes)
+        outer = context.sizes, context.wholes
+        context.sizes, context.wholes = sizes, wholes
+        try:
+            with self.policy or nullcontext():
+                return self._result(context, self.fn(*positional, **named))
+        finally:
+            context.sizes, context.wholes = outer
 
-    def _matched(self, context: trace.Context, name: str, spec: TensorSpec, x: Any, sizes: dict[str, Any]) -> Any:
+    def _matched(
+        self,
+        context: trace.Context,
+        name: str,
+        spec: TensorSpec,
+        x: Any,
+        sizes: dict[str, Any],
+        wholes: dict[str, Any],
+    ) -> Any:
         if not is_tensor(x) and not isinstance(x, (bool, int, float)):
             raise GraphTypeError(
                 f"{self.__name__}: argument {name!r}: wanted {_spec_text(spec)}, found {type(x).__name__}",
@@ -492,24 +524,17 @@ class Function:
         if Ellipsis in dims:
             at, rest = dims.index(Ellipsis), len(v.shape) - (len(dims) - 1)
             dims = (*dims[:at], *v.shape[at : at + max(rest, 0)], *dims[at + 1 :])
-        wrong = len(dims) != len(v.shape) or (spec.dtype is not None and spec.dtype.name != v.dtype.name)
-        if not wrong:
-            for d, have in zip(dims, v.shape, strict=True):
-                if isinstance(d, str) and d.isidentifier() and d not in sizes:
-                    sizes[d] = have
-            for d, have in zip(dims, v.shape, strict=True):
-                if isinstance(d, str) and all(n in sizes for n in _names_in(d)):
-                    wrong |= _differ(trace.evaluate_size(d, sizes.__getitem__), have)
-                elif isinstance(d, int):
-                    wrong |= _differ(d, have)
-        if wrong:
+        found = None
+        if len(dims) == len(v.shape) and (spec.dtype is None or spec.dtype.name == v.dtype.name):
+            found = self._reshaped(context, v, match(dims, v.shape, sizes, wholes, _differ))
+        if found is None:
             bound = ", ".join(f"{k} = {s}" for k, s in sizes.items())
             raise GraphValueError(
                 f"{self.__name__}: argument {name!r}: wanted {_spec_text(spec)}, found {v._text()}"
                 + (f" ({bound})" if bound else ""),
                 "E_SHAPE_MISMATCH",
             )
-        return v
+        return found
 
     # ---- looking inside ----
 
@@ -520,8 +545,8 @@ class Function:
             TypeError: without arguments, where a parameter has no annotation with sizes and a type.
         """
         plan = self._prepare()
-        if args or kwargs or not plan:
-            return self._resolve(args, kwargs)[0]
+        if args or kwargs or not plan or self._first:
+            return self._resolve(self._bind((*self._first, *args), kwargs))[0]
         leaves, parts = [], []
         for name, hint, _ in plan:
             if hint is float:
@@ -541,7 +566,7 @@ class Function:
                 )
             parts.append((name, ("leaf",)))
         tree = tuple(parts)
-        key = (tree, tuple(leaf.key() for leaf in leaves))
+        key = (tree, tuple([leaf.key() for leaf in leaves]), trace.numerics_key())
         with self._lock:
             if key not in self._variants:
                 self._variants[key] = Compiled(self, leaves, tree)
@@ -572,13 +597,8 @@ def _symbolic(x: Any) -> bool:
     return isinstance(x, Symbolic)
 
 
-def _tensors_in(x: Any) -> int:
-    """How many tensors x holds, where it is one, or dicts, lists and tuples of nothing else: these the dispatcher takes
-    apart itself. 0 for anything else."""
-    if type(x) is dict or type(x) is list or type(x) is tuple:
-        counts = [_tensors_in(v) for v in (x.values() if type(x) is dict else x)]
-        return sum(counts) if all(counts) else 0
-    return int(is_tensor(x) and not isinstance(x, Symbolic))
+def _has_sizes(hint: Any) -> bool:
+    return isinstance(hint, TensorSpec) and hint.dims is not None
 
 
 def _leaves(x: Any) -> Iterator[Any]:
@@ -589,12 +609,6 @@ def _leaves(x: Any) -> Iterator[Any]:
         yield from _leaves(list(x.values()))
     else:
         yield x
-
-
-def _names_in(text: str) -> list[str]:
-    import re
-
-    return re.findall(r"[A-Za-z_]\w*", text)
 
 
 def _differ(a: Any, b: Any) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
+from . import _core
+from ._apply import apply
 from ._ops import OpMethods
 from .errors import GraphTypeError, GraphValueError
 
@@ -62,12 +64,12 @@ def index_plan(shape: tuple[Any, ...], index: Any) -> tuple[list[Any], list[Any]
             stop.append(b)
             step.append(s)
             out.append((b - a + (s - 1)) // s if s > 1 else b - a)
-        elif hasattr(item, "__index__") or hasattr(item, "__floordiv__"):
+        elif not isinstance(item, bool) and (hasattr(item, "__index__") or isinstance(item, _core.Dim)):
             if hasattr(item, "shape"):
                 raise GraphTypeError(
                     "an index is an int, a slice, None or ...; to choose by a tensor use tessera.ops.gather", "E_INDEX"
                 )
-            i: Any = item
+            i: Any = item if isinstance(item, _core.Dim) else operator.index(item)
             size = shape[axis]
             if isinstance(i, int):
                 if isinstance(size, int) and not -size <= i < size:
@@ -107,40 +109,40 @@ class TensorMethods(OpMethods):
     # ---- arithmetic ----
 
     def __add__(self, other: Any) -> Any:
-        return _ops().add(self, other)
+        return apply("add", (self, other), ())
 
     def __radd__(self, other: Any) -> Any:
-        return _ops().add(other, self)
+        return apply("add", (other, self), ())
 
     def __sub__(self, other: Any) -> Any:
-        return _ops().sub(self, other)
+        return apply("sub", (self, other), ())
 
     def __rsub__(self, other: Any) -> Any:
-        return _ops().sub(other, self)
+        return apply("sub", (other, self), ())
 
     def __mul__(self, other: Any) -> Any:
-        return _ops().mul(self, other)
+        return apply("mul", (self, other), ())
 
     def __rmul__(self, other: Any) -> Any:
-        return _ops().mul(other, self)
+        return apply("mul", (other, self), ())
 
     def __truediv__(self, other: Any) -> Any:
-        return _ops().div(self, other)
+        return apply("div", (self, other), ())
 
     def __rtruediv__(self, other: Any) -> Any:
-        return _ops().div(other, self)
+        return apply("div", (other, self), ())
 
     def __floordiv__(self, other: Any) -> Any:
-        return _ops().floordiv(self, other)
+        return apply("floordiv", (self, other), ())
 
     def __rfloordiv__(self, other: Any) -> Any:
-        return _ops().floordiv(other, self)
+        return apply("floordiv", (other, self), ())
 
     def __mod__(self, other: Any) -> Any:
-        return _ops().mod(self, other)
+        return apply("mod", (self, other), ())
 
     def __rmod__(self, other: Any) -> Any:
-        return _ops().mod(other, self)
+        return apply("mod", (other, self), ())
 
     def __pow__(self, other: Any) -> Any:
         return _ops().power(self, other)
@@ -149,48 +151,48 @@ class TensorMethods(OpMethods):
         return _ops().power(other, self)
 
     def __matmul__(self, other: Any) -> Any:
-        return _ops().matmul(self, other)
+        return apply("matmul", (self, other), ())
 
     def __rmatmul__(self, other: Any) -> Any:
-        return _ops().matmul(other, self)
+        return apply("matmul", (other, self), ())
 
     def __neg__(self) -> Any:
-        return _ops().neg(self)
+        return apply("neg", (self,), ())
 
     def __pos__(self) -> Any:
         return self
 
     def __abs__(self) -> Any:
-        return _ops().abs(self)
+        return apply("abs", (self,), ())
 
     # ---- comparison and logic ----
 
     def __eq__(self, other: object) -> Any:
-        return _ops().eq(self, other)
+        return apply("eq", (self, other), ())
 
     def __ne__(self, other: object) -> Any:
-        return _ops().ne(self, other)
+        return apply("ne", (self, other), ())
 
     def __lt__(self, other: Any) -> Any:
-        return _ops().lt(self, other)
+        return apply("lt", (self, other), ())
 
     def __le__(self, other: Any) -> Any:
-        return _ops().le(self, other)
+        return apply("le", (self, other), ())
 
     def __gt__(self, other: Any) -> Any:
-        return _ops().gt(self, other)
+        return apply("gt", (self, other), ())
 
     def __ge__(self, other: Any) -> Any:
-        return _ops().ge(self, other)
+        return apply("ge", (self, other), ())
 
     def __and__(self, other: Any) -> Any:
-        return _ops().and_(self, other)
+        return apply("and", (self, other), ())
 
     def __or__(self, other: Any) -> Any:
-        return _ops().or_(self, other)
+        return apply("or", (self, other), ())
 
     def __invert__(self) -> Any:
-        return _ops().not_(self)
+        return apply("not", (self,), ())
 
     # ---- shape ----
 

@@ -2,16 +2,51 @@
 
 from __future__ import annotations
 
+import inspect
+import types
+import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from . import _core
 from .dtypes import DType
 from .errors import ArgumentTypeError, ArgumentValueError, GraphValueError
 from .interop import kind_of
-from .tree import is_tensor
+from .tree import flatten, is_tensor
 
 __all__ = ["Module"]
+
+changes = [0]  # what is known of the parts of modules holds as long as no module has changed
+
+
+class Mark:
+    """Stands for the structure of a module and for what is constant in it. Dispatchers know marks by their addresses,
+    so marks live for ever."""
+
+    __slots__ = ("module",)
+    all: ClassVar[list[Mark]] = []
+
+    def __init__(self, module: Module) -> None:
+        self.module = weakref.ref(module)
+        Mark.all.append(self)
+
+
+_core.add_constant_type(Mark)
+
+
+def parts_of(module: Module) -> tuple[Any, ...]:
+    """The module's mark and its tensors, as an argument for dispatchers."""
+    parts: tuple[Any, ...]
+    seen, parts = module.__dict__.get("_parts", (-1, ()))
+    if seen != changes[0]:
+        seen = changes[0]
+        leaves: list[tuple[Any, Any]] = []
+        tree = flatten(module, None, leaves)
+        marks = module.__dict__.setdefault("_marks", {})
+        mark = marks.get(tree) or marks.setdefault(tree, Mark(module))
+        parts = (mark, *[x for _, x in leaves])
+        module.__dict__["_parts"] = seen, parts
+    return parts
 
 
 class Module:
@@ -52,6 +87,7 @@ class Module:
             kind[name] = value
         else:
             object.__setattr__(self, name, value)
+        changes[0] += 1
 
     def __getattr__(self, name: str) -> Any:
         for d in ("_parameters", "_children"):
@@ -64,11 +100,17 @@ class Module:
         for d in ("_parameters", "_children"):
             if name in self.__dict__[d]:
                 del self.__dict__[d][name]
-                return
-        object.__delattr__(self, name)
+                break
+        else:
+            object.__delattr__(self, name)
+        changes[0] += 1
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._children})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles of the module hold."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_parts", "_marks")}
 
     # ---- what it holds ----
 
@@ -129,18 +171,21 @@ class Module:
             table, key = places[name]
             new = value if kind_of(value) == kind_of(own[name]) else _core.as_tensor(value)
             table[key] = new
+            changes[0] += 1
 
     def to(self, *args: Any, **kwargs: Any) -> Module:
         """All tensors on another device, or in another type; see ``Tensor.to``."""
         for m in self.modules():
             for name, t in m.__dict__["_parameters"].items():
                 m.__dict__["_parameters"][name] = t.to(*args, **kwargs)
+        changes[0] += 1
         return self
 
     def train(self, mode: bool = True) -> Module:
         """Sets ``training`` here and below, which ``dropout`` may ask for."""
         for m in self.modules():
             object.__setattr__(m, "training", bool(mode))
+        changes[0] += 1
         return self
 
     def eval(self) -> Module:
@@ -161,17 +206,21 @@ class Module:
 
     def __tessera_unflatten__(self, parts: dict[str, Any]) -> Module:
         copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
+        copy.__dict__.update(self.__getstate__())
         copy.__dict__["_parameters"] = {k: parts[k] for k in self.__dict__["_parameters"]}
         copy.__dict__["_children"] = {k: parts[k] for k in self.__dict__["_children"]}
         return copy
 
     def __tessera_jit__(self, policy: Any = None, options: Any = ()) -> Any:
-        from .function import JitFunction
+        from .function import Function, JitFunction
 
-        return CompiledModule(
-            self, JitFunction(_call_forward, policy=policy, options=options, name=type(self).__name__)
-        )
+        forward: Any = inspect.getattr_static(type(self), "forward")
+        if isinstance(forward, Function):
+            forward, policy, options = forward.fn, policy or forward.policy, options or forward.options
+        if not isinstance(forward, types.FunctionType) or "forward" in self.__dict__:
+            forward = _call_forward
+        name = type(self).__name__
+        return CompiledModule(self, JitFunction(forward, policy=policy, options=options, name=name, first=(self,)))
 
 
 def _call_forward(module: Any, *args: Any, **kwargs: Any) -> Any:
@@ -179,26 +228,38 @@ def _call_forward(module: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 class CompiledModule:
-    """A module whose ``forward`` is compiled; attributes are those of the module."""
+    """A module whose ``forward`` is compiled; attributes are those of the module, which may change as before."""
+
+    module: Module
+    function: Any
 
     def __init__(self, module: Module, function: Any) -> None:
-        self.module, self.function = module, function
+        self.__dict__.update(module=module, function=function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.function(self.module, *args, **kwargs)
+        return self.function(*args, **kwargs)
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """The trace for these arguments."""
-        return self.function.lower(self.module, *args, **kwargs)
+        return self.function.lower(*args, **kwargs)
 
     def tg(self, *args: Any, **kwargs: Any) -> str:
         """The graph as a ``.tg`` text."""
         return str(self.lower(*args, **kwargs).text)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") or "module" not in self.__dict__:
             raise AttributeError(name)
         return getattr(self.module, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.module, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self.module, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *dir(self.module)})
 
     def __repr__(self) -> str:
         return f"jit({self.module!r})"

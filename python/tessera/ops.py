@@ -12,12 +12,13 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import _ops
-from ._apply import apply, has_symbolic, tracing
+from . import _core, _ops
+from ._apply import apply, has_symbolic, tracing, view, ways
 from ._ops import *  # noqa: F403
 from ._ops import add, div, eq, exp, iota, log, matmul, maximum, mul, ne, slice, sqrt, sub, where
 from .errors import GraphTypeError, GraphValueError, NotInRelease
 from .methods import index_plan, sizes_of
+from .views import index_view
 
 if TYPE_CHECKING:
     from .mlp import MLP
@@ -68,13 +69,19 @@ def composite(fn: F, static: bool = False) -> F:
     ``static`` for the very sizes.
     """
 
+    what = f"{fn.__module__}.{fn.__qualname__}"
+
     @functools.wraps(fn)
     def run(*args: Any, **kwargs: Any) -> Any:
+        if not tracing.busy:
+            out = ways.run_function(what, args, kwargs)
+            if out is not NotImplemented:
+                return out
         if tracing.depth or has_symbolic(args) or has_symbolic(kwargs.values()):
             return fn(*args, **kwargs)
         from . import eager
 
-        return eager.run(fn, args, kwargs, static)
+        return eager.run(fn, args, kwargs, static, what)
 
     return run  # type: ignore[return-value]
 
@@ -103,7 +110,7 @@ def reshape(x: Any, *shape: Any) -> Any:
     Raises:
         ValueError: the element counts differ.
     """
-    return apply("reshape", (x,), (("shape", tuple(sizes_of(shape))),))
+    return view("reshape", x, shape=tuple(sizes_of(shape)))
 
 
 def transpose(x: Any, *axes: Any, perm: Sequence[int] | None = None) -> Any:
@@ -126,7 +133,7 @@ def transpose(x: Any, *axes: Any, perm: Sequence[int] | None = None) -> Any:
         perm = order
     elif perm is None and axes:
         perm = sizes_of(axes)
-    return apply("transpose", (x,), (("perm", None if perm is None else tuple(perm)),))
+    return view("transpose", x, perm=None if perm is None else tuple(perm))
 
 
 def split(
@@ -153,7 +160,7 @@ def split(
     if n is None:
         raise GraphTypeError("split: how many parts? split(x, sections=3, dim=-1)", "E_ARGUMENTS")
     if hasattr(n, "__index__"):
-        return apply("split", (x,), (("n", n), ("axis", axis)))  # type: ignore[no-any-return]
+        return view("split", x, n=n, axis=axis)  # type: ignore[no-any-return]
     rank = _rank(x)
     start: Any = 0
     parts = []
@@ -167,6 +174,10 @@ def split(
 
 def getitem(x: Any, index: Any) -> Any:
     """``x[index]``: ints, slices, None and ``...``; a view."""
+    if not tracing.depth and isinstance(x, _core.TensorBase):
+        made = index_view(x, index)
+        if made is not None:
+            return made
     start, stop, step, out = index_plan(tuple(x.shape), index)
     whole = (
         all(isinstance(a, int) and a == 0 for a in start)
@@ -214,7 +225,7 @@ def unsqueeze(x: Any, axis: int) -> Any:
 
 def broadcast_to(x: Any, shape: Sequence[Any]) -> Any:
     """x repeated along new leading axes and axes of size 1."""
-    return apply("broadcast", (x,), (("shape", tuple(shape)),))
+    return view("broadcast", x, shape=tuple(shape))
 
 
 def concat(xs: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Any:

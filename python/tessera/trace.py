@@ -15,10 +15,11 @@ from typing import Any
 from . import _core
 from ._apply import Symbolic, tracing
 from ._where import user_line
-from .annot import evaluate_size
+from .annot import Sym, evaluate_size
 from .dtypes import DType, as_dtype
 from .errors import GraphTypeError, GraphValueError
 from .methods import TensorMethods
+from .sizes import canonical
 from .tree import is_tensor
 
 __all__ = ["Context", "Record", "Value", "add_op", "current", "evaluate_size", "numerics"]
@@ -41,10 +42,12 @@ def entered(context: Context) -> Iterator[Context]:
     stack = _local.__dict__.setdefault("stack", [])
     stack.append(context)
     tracing.depth += 1
+    tracing.busy += 1
     try:
         yield context
     finally:
         tracing.depth -= 1
+        tracing.busy -= 1
         stack.pop()
 
 
@@ -53,14 +56,22 @@ def numerics(policy: dict[str, Any]) -> Iterator[None]:
     """The operators added inside carry these keys of a ``numerics`` block; the inner one wins, key by key."""
     old = getattr(_local, "numerics", None)
     _local.numerics = {**(old or {}), **policy}
+    tracing.busy += 1
     try:
         yield
     finally:
         _local.numerics = old
+        tracing.busy -= 1
 
 
 def current_numerics() -> dict[str, Any] | None:
     return getattr(_local, "numerics", None)
+
+
+def numerics_key() -> Any:
+    """What tells the policies apart that hold here."""
+    policy = current_numerics()
+    return tuple(sorted(policy.items())) if policy else None
 
 
 class Record:
@@ -190,7 +201,9 @@ class Context:
         self._imports: list[dict[Any, Any]] = [{}]
         self._redone: set[int] = set()  # records of this graph that are being made again
         self._keep: list[Any] = []
-        self.sizes: dict[str, Any] = {}  # what names of another graph stand for here
+        self.sizes: dict[str, Any] = {}  # what names of a signature, or of another graph, stand for here
+        self.wholes: dict[str, Any] = {}  # products and sums of names that are known as a whole alone
+        self.hidden_names: dict[str, str] = {}  # these names, and the text of the whole
         self.import_inputs = False  # op.tensor inputs of other graphs become inputs of this one
 
     # ---- leaves ----
@@ -203,15 +216,26 @@ class Context:
             except (TypeError, ValueError):
                 return evaluate_size(str(d), self._name_of_size)
         if isinstance(d, str):
-            known = getattr(d, "multiple_of", None)
-            if known is not None:
-                self.builder.declare(str(d), d.min, d.max, d.multiple_of)  # type: ignore[attr-defined]
-                return self.builder.dim(str(d))
+            if isinstance(d, Sym):
+                if d not in self.sizes:
+                    self.builder.declare(str(d), d.min, d.max, d.multiple_of)
+            elif self.wholes and not d.isidentifier():
+                whole = self.wholes.get(canonical(d))
+                if whole is not None:
+                    return whole
             return evaluate_size(d, self._name_of_size)
         return d
 
     def _name_of_size(self, name: str) -> Any:
-        return self.sizes[name] if name in self.sizes else self.builder.dim(name)
+        if name in self.sizes:
+            return self.sizes[name]
+        if name in self.hidden_names:
+            raise GraphValueError(
+                f"the size {name} is not known: of it the arguments of {self.name} say no more than"
+                f" {self.hidden_names[name]}",
+                "E_SIZE",
+            )
+        return self.builder.dim(name)
 
     def param(self, name: str, dtype: Any, dims: Sequence[Any]) -> Value:
         """A new input."""
@@ -278,7 +302,7 @@ class Context:
         if isinstance(x, Value):
             return self.bring(x)
         if isinstance(x, _SCALARS):
-            return self.scalar(literal, x)
+            return self.scalar(literal, int(x) if isinstance(x, bool) and as_dtype(literal).name != "bool" else x)
         if isinstance(x, _core.Dim):
             return self.size_value(x, literal)
         if isinstance(x, complex):

@@ -17,6 +17,7 @@ from .errors import GraphTypeError
 __all__ = ["flatten", "is_tensor", "unflatten"]
 
 _LEAF = ("leaf",)
+_NAN = float("nan")
 _kinds: dict[type, bool] = {}
 _STATIC = (bool, int, float, complex, str, bytes, type(None))
 
@@ -52,6 +53,8 @@ def flatten(x: Any, name: str | None, leaves: list[tuple[Any, Any]]) -> Any:
     own = getattr(x, "__tessera_flatten__", None)
     if own is not None and not isinstance(x, type):
         return ("object", x, flatten(own(), name, leaves))
+    if type(x) is float:  # 0.0 and -0.0 are equal and not the same, and NaN is the same and not equal
+        return ("static", float, _NAN if x != x else x, x.hex())
     try:
         hash(x)
     except TypeError:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from .dtypes import as_dtype
+from . import _core
+from ._dtype_table import DTYPE_TABLE
 from .errors import GraphValueError
 
 __all__ = ["VIEWS"]
@@ -157,6 +158,57 @@ VIEWS: dict[str, Callable[..., Any]] = {
 }
 
 
+_dtype_of = _core.TensorBase.dtype.__get__  # type: ignore[attr-defined]
+_PACKED = frozenset(name for name, _, bits, _ in DTYPE_TABLE if bits < 8)
+
+
 def can_view(t: Any) -> bool:
     """Elements of less than a byte have no address of their own."""
-    return as_dtype(t.dtype).bits >= 8
+    return _dtype_of(t) not in _PACKED
+
+
+def index_view(t: Any, index: Any) -> Any:
+    """``t[index]`` in one step; None for what is no plain index, or lies outside, which others say."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    left = t.ndim - sum(i is not None and i is not Ellipsis for i in items)
+    if left < 0 or not can_view(t):
+        return None
+    sizes, strides = t.shape, t.strides
+    offset, axis, wide = 0, 0, False
+    shape: list[int] = []
+    steps: list[int] = []
+    for i in items:
+        if i is None:
+            shape.append(1)
+            steps.append(1)
+            continue
+        if i is Ellipsis:
+            if wide:
+                return None
+            wide = True
+            shape += sizes[axis : axis + left]
+            steps += strides[axis : axis + left]
+            axis += left
+            continue
+        n, s = sizes[axis], strides[axis]
+        if type(i) is int:
+            if not -n <= i < n:
+                return None
+            offset += (i + n if i < 0 else i) * s
+        elif type(i) is slice:
+            try:
+                a, b, c = i.indices(n)
+            except TypeError:
+                return None
+            if c < 1:
+                return None
+            d = (b - a + c - 1) // c if b > a else 0
+            offset += a * s if d else 0
+            shape.append(d)
+            steps.append(s * c)
+        else:
+            return None
+        axis += 1
+    if 0 in shape:
+        offset = 0
+    return t._view(offset, [*shape, *sizes[axis:]], [*steps, *strides[axis:]])

@@ -1,6 +1,7 @@
 """The compiler as a child process: which program is run, what becomes of its words, what is shown meanwhile."""
 
 import os
+import pathlib
 import pty
 import re
 import select
@@ -275,3 +276,26 @@ def test_an_interrupt_ends_the_compiler(cache_folder, script, python):
     with pytest.raises(ProcessLookupError):
         os.kill(int(script.log()[0]), 0)
     assert not [n for n in os.listdir(cache_folder / "v1") if n != "tidied"]
+
+
+SLOW_TEXT = "\n".join([
+    "tessera 1", "graph f(x: f32[64, 64]) -> (y: f32[64, 64]) {",
+    *(f"  a{i} = matmul({(p := f'a{i - 1}' if i else 'x')}, softmax({p} * {i}.25, axis = [1]))" for i in range(150)), "  y = a149 * 2.0", "}", "",
+])
+
+
+def test_the_compiler_goes_with_a_killed_process(cache_folder, script, python):
+    script('echo $$ >>$LOG\nexec $TSC "$@" -j 2')
+    p = python(f"import threading\nfrom tessera import compile\nt = threading.Thread(target=compile.build, args=({SLOW_TEXT!r},), kwargs={{'name': 'f'}})\nt.start()\nt.join()\n")
+    end = time.monotonic() + 60
+    while not script.log() and time.monotonic() < end:
+        time.sleep(0.02)
+    child = int(script.log()[0])
+    while b"-j" not in pathlib.Path(f"/proc/{child}/cmdline").read_bytes() and time.monotonic() < end:
+        time.sleep(0.02)
+    p.kill()
+    p.communicate(timeout=30)
+    while time.monotonic() < end and os.path.exists(f"/proc/{child}") and "State:\tZ" not in pathlib.Path(f"/proc/{child}/status").read_text():
+        time.sleep(0.05)
+    assert time.monotonic() < end
+    assert not [n for n in os.listdir(cache_folder / "v1") if len(n) == 40]  # no entry: it did not come to its end

@@ -513,6 +513,33 @@ def progress(ctx):
         yield "progress-fd-" + fd, bad.code == 2 and text in bad.err and not (folder / "no.so").exists(), bad.err
 
 
+def lifeline(ctx):
+    """--lifeline: who holds the other end of the pipe is gone, and so is tsc; as long as it is there, nothing happens."""
+    folder = ctx.tmp / "lifeline"
+    put(folder, {"m.tg": MODEL})
+    reader, writer = os.pipe()
+    os.write(writer, b"words")
+    done = subprocess.run([ctx.tsc, "m.tg", "-o", "m.so", "--lifeline", str(reader)], cwd=folder, pass_fds=[reader], capture_output=True, timeout=60)
+    yield "lifeline-held", done.returncode == 0 and (folder / "m.so").exists() and not done.stderr, str(done)
+    steps = [f"  a{i} = matmul({f'a{i - 1}' if i else 'x'}, softmax({f'a{i - 1}' if i else 'x'} * {i}.25, axis = [1]))" for i in range(120)]
+    (folder / "slow.tg").write_text("\n".join(["tessera 1", "graph f(x: f32[64, 64]) -> (y: f32[64, 64]) {", *steps, "  y = a119 * 2.0", "}", ""]))
+    (folder / "temp").mkdir()
+    told, tell = os.pipe()
+    child = subprocess.Popen([ctx.tsc, "slow.tg", "-o", "no.so", "-j", "2", "--lifeline", str(reader), "--progress", str(tell)], cwd=folder, pass_fds=[reader, tell],
+                             env=dict(os.environ, TMPDIR=str(folder / "temp")), preexec_fn=heed_signals)
+    os.close(tell)
+    os.close(reader)
+    with os.fdopen(told) as lines:
+        while not next(lines).startswith("generate "):
+            pass
+        os.close(writer)  # as the kernel does for a caller that is killed
+        status = child.wait(60)
+    left = helpers(folder / "temp") + [p for p in (folder / "temp").iterdir()]
+    yield "lifeline-cut", status == -signal.SIGTERM and not left and not (folder / "no.so").exists(), f"{status}: {left}"
+    bad = ctx.run([ctx.tsc, "m.tg", "-o", "no.so", "--lifeline", "77"], cwd=folder)
+    yield "lifeline-no-fd", bad.code == 2 and "--lifeline 77: this descriptor is not open for reading" in bad.err and not (folder / "no.so").exists(), bad.err
+
+
 def questions(ctx):
     version = ctx.run([ctx.tsc, "--version"])
     yield "version", re.fullmatch(r"tsc \d+\.\d+\.\d+\nLLVM 22\.\d+\.\d+\n", version.out) and version.code == 0, version.out + version.err
@@ -868,5 +895,6 @@ def run(ctx):
     yield from links(ctx)
     yield from questions(ctx)
     yield from progress(ctx)
+    yield from lifeline(ctx)
     yield from formatting(ctx)
     yield from levels_read_again(ctx)
