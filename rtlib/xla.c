@@ -258,15 +258,19 @@ static void read_list(Use *u, uint32_t first, const XlaList *l, DLDevice device)
 
 /* ---- the call ---- */
 
-/* the attribute `graph`: which graph of the model; the first where there is no such attribute */
+/* the attribute `graph`: which graph of the model; the first where there is no such attribute, -1 where it says none */
 static int32_t find_graph(const XlaAttributes *a)
 {
-	for (int64_t i = 0; XLA_HAS(a, at) && i < a->n; i++) {
+	if (!XLA_HAS(a, at) || a->n <= 0)
+		return 0;
+	if (!a->kinds || !a->names || !a->at)
+		return -1;
+	for (int64_t i = 0; i < a->n; i++) {
 		const XlaText *name = a->names[i];
 		const XlaScalar *x = a->at[i];
-		if (name->n != 5 || memcmp(name->p, "graph", 5))
+		if (!name || name->n != 5 || memcmp(name->p, "graph", 5))
 			continue;
-		if (a->kinds[i] != XLA_ATTRIBUTE_SCALAR || (x->dtype != XLA_S32 && x->dtype != XLA_S64))
+		if (a->kinds[i] != XLA_ATTRIBUTE_SCALAR || !x || !x->value || (x->dtype != XLA_S32 && x->dtype != XLA_S64))
 			return -1;
 		int64_t n = x->dtype == XLA_S32 ? *(const int32_t *)x->value : *(const int64_t *)x->value;
 		return n < 0 || n > INT32_MAX ? -1 : (int32_t)n;

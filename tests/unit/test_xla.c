@@ -297,6 +297,10 @@ static void wrong_tensors(void)
 	c.graph = ONE;
 	c.scalar.dtype = XLA_F32;
 	refuses("graph-of-another-type", &c, XLA_INVALID_ARGUMENT, "attribute 'graph' is -1");
+	c.scalar = (XlaScalar){ XLA_S64, NULL };
+	refuses("graph-nowhere", &c, XLA_INVALID_ARGUMENT, "attribute 'graph' is -1");
+	c.f.attributes.at = NULL;
+	refuses("attributes-nowhere", &c, XLA_INVALID_ARGUMENT, "attribute 'graph' is -1");
 }
 
 static void on_gpus(void)
@@ -347,6 +351,56 @@ static void on_gpus(void)
 	if (error)
 		drop_error(&(XlaErrorDestroy){ sizeof(XlaErrorDestroy), NULL, error });
 	check("gpu-behaves", !fake_cuda_p->misuse(), "%s", fake_cuda_p->misuse());
+}
+
+/* graph `chain`, whose first kernel writes the workspace: where that lies tells the session */
+static void *workspace_of(Call *c, float *gx, float *gy, int64_t n, void *stream, const char *name)
+{
+	char why[256];
+	set_call(c, gx, gy, 4, n);
+	c->graph = CHAIN;
+	c->where = (XlaContext){ stream, 2, false };
+	uint64_t first = fake_cuda_p->launches();
+	int32_t code = run(c, why);
+	bool ok = !code && fake_cuda_p->launches() == first + 5;
+	for (int64_t i = 0; i < 4 * n && ok; i++)
+		ok = gy[i] == expected(gx[i], i % n);
+	if (!ok)
+		check(name, false, "%d %s", code, why);
+	return ok ? fake_cuda_p->launch(first).ptr[1] : NULL;
+}
+
+static void sessions(void)
+{
+	TesseraContextOptions o = { .threads = 1, .device = TESSERA_DEVICE_CUDA, .device_id = 2 };
+	static const int64_t sizes[] = { 16, 24, 32, 40 };
+	TesseraContext *cx = NULL;
+	TesseraError e = { 0 };
+	TesseraDeviceInfo info = { 0 };
+	void *gx = NULL, *gy = NULL, *at[2][4];
+	bool same = true, apart = true;
+	Call c;
+	if (!tessera_context_create(m, &o, &cx, &e) && !tessera_device_alloc(cx, sizeof x, &gx, &e) && !tessera_device_alloc(cx, sizeof x, &gy, &e))
+		tessera_device(cx, &info);
+	void *streams[2] = { fake_cuda_p->new_stream(info.native), fake_cuda_p->new_stream(info.native) };
+	memcpy(gx, x, sizeof x);
+	for (int round = 0; round < 3; round++)
+		for (int s = 0; s < 2; s++)
+			for (int k = 0; k < 4; k++) {
+				void *have = workspace_of(&c, gx, gy, sizes[k], streams[s], "sessions-compute");
+				same &= !round || have == at[s][k];
+				at[s][k] = have;
+			}
+	for (int i = 0; i < 8; i++)
+		for (int k = 0; k < i; k++)
+			apart &= at[i / 4][i % 4] != at[k / 4][k % 4];
+	check("sessions-belong-to-streams-and-sizes", apart, "two share a workspace");
+	check("sessions-come-back", same, "another workspace for the same sizes on the same stream");
+	uint64_t before = fake_cuda_p->count("cuMemAlloc");
+	void *fifth = workspace_of(&c, gx, gy, 48, streams[0], "sessions-compute"), *again = workspace_of(&c, gx, gy, 48, streams[0], "sessions-compute");
+	check("the-fifth-size-takes-over", fifth == again && workspace_of(&c, gx, gy, 40, streams[0], "sessions-compute") == at[0][3], "it took the last one over");
+	check("the-fifth-size-makes-no-session", fake_cuda_p->count("cuMemAlloc") <= before + 1, "%llu more", (unsigned long long)(fake_cuda_p->count("cuMemAlloc") - before));
+	check("sessions-behave", !fake_cuda_p->misuse(), "%s", fake_cuda_p->misuse());
 }
 
 enum { THREADS = 16, ROUNDS = 400 };
@@ -405,6 +459,7 @@ int main(int argc, char **argv)
 	cut_off();
 	wrong_tensors();
 	on_gpus();
+	sessions();
 	threads();
 	check("errors-are-destroyed", !errors_alive, "%d left", errors_alive);
 	ts_ctx_free(cx);
