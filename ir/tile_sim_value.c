@@ -327,11 +327,12 @@ static bool word_fill(Sim *s, Agent *a, const TsTree *call, const TsTType *to, V
 
 static bool word_iota(Sim *s, Agent *a, const TsTree *call, const TsTType *to, Val *out)
 {
-	int64_t axis;
-	if (!sim_idx(s, a, argument(call, "axis", 0), &axis)) return false;
+	int64_t axis, step = 1;
+	const TsTree *x = sim_keyword(call, "step");
+	if (!sim_idx(s, a, argument(call, "axis", 0), &axis) || (x && !sim_idx(s, a, x, &step))) return false;
 	const int32_t *c = sim_coords(s, a, to->layout);
 	out->tile = sim_tile(s, sim_places(to->layout));
-	for (int64_t p = 0; p < out->tile->n; p++) out->tile->c[p].i = c[p * to->rank + axis];
+	for (int64_t p = 0; p < out->tile->n; p++) out->tile->c[p].i = c[p * to->rank + axis] / step * step;
 	return true;
 }
 

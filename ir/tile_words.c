@@ -220,8 +220,11 @@ static bool word_fill(TsVerify *v, TvCall *c)
 static bool word_iota(TsVerify *v, TvCall *c)
 {
 	TsTType to;
-	int64_t axis;
-	if (!tv_arity(v, c, 0, 1) || !tv_keywords(v, c, "axis") || !wanted_tile(v, c, 0, &to) || !axis_arg(v, c, 0, to.rank, &axis)) return false;
+	int64_t axis, step = 1;
+	TsTree *x = tv_keyword(c, "step");
+	if (!tv_arity(v, c, 0, 1) || !tv_keywords(v, c, "axis step") || !wanted_tile(v, c, 0, &to) || !axis_arg(v, c, 0, to.rank, &axis)) return false;
+	if (x && !tv_const(v, x, &step)) return false;
+	if (step < 1 || step > 1024 || (step & (step - 1))) return tv_fail(v, x, "E_TILE_ARGUMENT", "step is a power of two up to 1024");
 	if (to.elem != TS_INT32 && to.elem != TS_INT64) return tv_fail(v, c->call, "E_TILE_TYPE", "iota gives int32 or int64, not %s", ts_dtype_name(to.elem));
 	return !to.pending ? give(c, &to) : tv_fail(v, c->call, "E_TILE_IN_FLIGHT", "iota is never in flight");
 }

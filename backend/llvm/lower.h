@@ -156,7 +156,7 @@ Val lg_intrinsic(Lower *w, const char *name, Val *args, unsigned n); /* without 
 Val lg_asm(Lower *w, const char *text, const char *constraints, LLVMTypeRef result, Val *args, unsigned n);
 Val lg_shuffle(Lower *w, Val x, Val lane, bool exchange);        /* x of another lane: of `lane`, or of this one xor `lane` */
 Frag lg_convert(Lower *w, const TsTree *call, const Frag *x, const TsTType *type); /* to another layout, within the warp */
-bool lg_cast_pairs(Lower *w, const Frag *x, Frag *out);          /* f32 to a 16-bit type, two at a time; false: not that */
+bool lg_cast_pairs(Lower *w, const Frag *x, Frag *out);          /* between f32 and 16 or 8 bits, two at a time; false: not that */
 void lg_sync(Lower *w, const char *who, const TsTree *at);
 typedef struct { Block yes, end; } Branch;
 Branch lg_if(Lower *w, Val c);

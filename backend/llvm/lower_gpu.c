@@ -194,9 +194,31 @@ static bool cast_fp8(Lower *w, const Frag *x, Frag *out)
 	return true;
 }
 
+/* The 32-bit word whose halves a and b are, NULL: they were not read as one. */
+static Val word_of_halves(Lower *w, Val a, Val b)
+{
+	if (!LLVMIsAExtractElementInst(a) || !LLVMIsAExtractElementInst(b) || LLVMGetOperand(a, 0) != LLVMGetOperand(b, 0)) return NULL;
+	Val at[] = { LLVMGetOperand(a, 1), LLVMGetOperand(b, 1) }, both = LLVMGetOperand(a, 0);
+	if (LLVMTypeOf(both) != LLVMVectorType(w->i16, 2) || !LLVMIsAConstantInt(at[0]) || !LLVMIsAConstantInt(at[1])) return NULL;
+	return LLVMConstIntGetZExtValue(at[0]) == 0 && LLVMConstIntGetZExtValue(at[1]) == 1 ? LLVMBuildBitCast(w->b, both, w->i32, "") : NULL;
+}
+
+/* bf16 is the upper half of f32: one instruction for each half of a word that was read, as long as nobody takes it apart first. */
+static bool widen_pairs(Lower *w, const Frag *x, Frag *out)
+{
+	if (x->elem != TS_BF16 || out->elem != TS_F32 || !x->at || x->n % 2) return false;
+	for (int r = 0; r < x->n; r += 2) {
+		Val word = word_of_halves(w, x->v[r], x->v[r + 1]);
+		if (!word) return false;
+		out->v[r] = LLVMBuildBitCast(w->b, LLVMBuildShl(w->b, word, lw_i32(w, 16), ""), w->f32, "");
+		out->v[r + 1] = LLVMBuildBitCast(w->b, LLVMBuildAnd(w->b, word, lw_i32(w, -65536), ""), w->f32, "");
+	}
+	return true;
+}
+
 bool lg_cast_pairs(Lower *w, const Frag *x, Frag *out)
 {
-	if (cast_fp8(w, x, out)) return true;
+	if (cast_fp8(w, x, out) || widen_pairs(w, x, out)) return true;
 	if (x->elem != TS_F32 || (out->elem != TS_BF16 && out->elem != TS_F16) || !x->at || x->n % 2) return false;
 	LLVMTypeRef two = LLVMVectorType(w->f32, 2), narrow = LLVMVectorType(out->elem == TS_BF16 ? LLVMBFloatTypeInContext(w->lc) : LLVMHalfTypeInContext(w->lc), 2);
 	for (int r = 0; r < x->n; r += 2) {

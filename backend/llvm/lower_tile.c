@@ -206,23 +206,37 @@ static Frag word_fill(Lower *w, const TsTree *call, const TsTType *type)
 	return dst;
 }
 
+/* Are the coordinates of first registers multiples of `step`? */
+static bool begins_at_steps(const TsLayout *l, int axis, int64_t step)
+{
+	for (int i = 0; i < l->n; i++)
+		if (l->d[i].dim == axis && l->d[i].axis != TS_AX_R && l->d[i].axis != TS_AX_V && l->d[i].stride % step) return false;
+	return true;
+}
+
 static Frag word_iota(Lower *w, const TsTree *call, const TsTType *type)
 {
 	Frag dst = lw_frag(w, type);
-	const TsTree *axis_tree = lw_argument(call, 0, "axis");
+	const TsTree *axis_tree = lw_argument(call, 0, "axis"), *step_tree = lw_keyword(call, "step");
 	int axis = axis_tree ? (int)lw_const_of(w, axis_tree) : 0;
+	int64_t step = step_tree ? lw_const_of(w, step_tree) : 1;
+	bool begins = begins_at_steps(dst.at->layout, axis, step);
 	Val *lane = TS_NEW_N(w->arena, Val, (size_t)dst.lanes);
 	for (int r = 0; r < dst.n; r++) {
 		for (int v = 0; v < dst.lanes; v++) {
 			int64_t c = dst.at->reg[r][axis] + dst.at->lane[v][axis];
-			lane[v] = ts_dtype_is_int(type->elem) ? lw_const_int(w, type->elem, c, 1) : lw_const(w, type->elem, (double)c, 1);
+			if (begins) c -= c % step;
+			lane[v] = lw_const_int(w, type->elem, c, 1);
 		}
 		dst.v[r] = dst.lanes > 1 ? LLVMConstVector(lane, (unsigned)dst.lanes) : lane[0];
 	}
 	if (!w->gpu) return dst;
 	/* Opaque to the optimizer: sums with it would be kept in registers over a persistent loop, one for each column. */
 	Val at = lg_coord(w, dst.at->layout, axis), own = lw_cast(w, call, lg_asm(w, "mov.b32 $0, $1;", "=r,r", w->i32, &at, 1), TS_INT32, type->elem);
-	for (int r = 0; r < dst.n; r++) dst.v[r] = ts_dtype_is_int(type->elem) ? lw_add(w, own, dst.v[r]) : LLVMBuildFAdd(w->b, own, dst.v[r], "");
+	for (int r = 0; r < dst.n; r++) {
+		dst.v[r] = lw_add(w, own, dst.v[r]);
+		if (!begins) dst.v[r] = LLVMBuildAnd(w->b, dst.v[r], lw_const_int(w, type->elem, -step, 1), "");
+	}
 	return dst;
 }
 

@@ -11,6 +11,9 @@ static V exp2_flushed(const TsFn *f, V x) { return ts_fintr(f, "llvm.nvvm.ex2.ap
 static V exp2_near(const TsFn *f, V x) { return ts_fintr(f, "llvm.nvvm.ex2.approx", &x, 1); }
 static V inverse(const TsFn *f, V x) { return ts_fintr(f, "llvm.nvvm.rcp.approx.ftz.f", &x, 1); }
 
+/* within 2^-22.9; 0 gives infinity with its sign */
+static V root_inverse_near(const TsFn *f, V x) { return ts_fintr(f, "llvm.nvvm.rsqrt.approx.f", &x, 1); }
+
 static V larger(const TsFn *f, V x, V y) { return ts_fintr(f, "llvm.maximum", (V[]){ x, y }, 2); }
 static V smaller(const TsFn *f, V x, V y) { return ts_fintr(f, "llvm.minimum", (V[]){ x, y }, 2); }
 
@@ -134,6 +137,8 @@ V ts_math_nv(const TsFn *f, const char *word, V const *x, unsigned n)
 		return FLT(ts_fintr(f, "llvm.nvvm.f2tf32.rna", (V *)x, 1));
 	if (n == 1 && !strcmp(word, "exp2"))
 		return exp2_flushed(f, x[0]);
+	if (n == 1 && !strcmp(word, "rsqrt"))
+		return root_inverse_near(f, x[0]);
 	if (n == 1 && !strcmp(word, "exp"))
 		return exp_near(f, x[0]);
 	if (n == 1 && !strcmp(word, "sigmoid"))

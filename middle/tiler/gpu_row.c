@@ -42,14 +42,15 @@ static TsTileVal full(TsRow *w, TsTileVal v)
 	return (TsTileVal){ word(w, v.elem, TILE, "fill(%s)", v.name), TILE, v.elem };
 }
 
-/* Which elements of this tile exist, once for each tile; nothing where it is whole. */
+/* Which elements of this tile exist, once for each tile; nothing where it is whole. The neighbours of a wide access exist together. */
 static void set_inside(TsRow *w)
 {
 	w->in = NULL;
 	if (!w->p.valid[1]) return;
-	const char *lim = ts_kb_tmp(w->k);
+	bool together = w->now->wide && w->along && w->wide.vec > 1 && ts_wide_holds(w->k->t, &w->wide, w->j->r.size[w->rd]);
+	const char *lim = ts_kb_tmp(w->k), *at = together ? ts_kb_fmt(w->k, "iota(1, step = %d)", w->wide.vec) : "iota(1)";
 	ts_kb_line(w->k, "%s: int32[] = cast(%s, int32)", lim, w->p.valid[1]);
-	w->in = word(w, TS_BOOL, TILE, "lt(%s, %s)", word(w, TS_INT32, TILE, "iota(1)"), lim);
+	w->in = word(w, TS_BOOL, TILE, "lt(%s, %s)", word(w, TS_INT32, TILE, "%s", at), lim);
 }
 
 /* The tile's place in the row that shared memory holds. */
@@ -253,10 +254,13 @@ static void step_normalise(TsRow *w, Pass *ps, const char *const *in, const char
 	if (soft) {
 		y = word(w, ct, TILE, "mul(%s, %s)", w->power ? w->power : power(w, x, f->stat[0]), spread(w, ct, f->stat[1]));
 	} else {
-		uint32_t extra[2] = { j->row.gamma, j->row.beta };
+		const uint32_t node[2] = { j->row.gamma, j->row.beta };
+		const char *by[2] = { NULL, NULL };
 		y = word(w, ct, TILE, "mul(%s, %s)", y, spread(w, ct, f->stat[1]));
 		for (int i = 0; i < 2; i++)
-			if (extra[i]) y = word(w, ct, TILE, "%s(%s, %s)", i ? "add" : "mul", y, full(w, ts_kb_cast(k, ts_kb_eval(k, &j->r, extra[i], &w->p, memo), ct, &w->p)).name);
+			if (node[i]) by[i] = full(w, ts_kb_cast(k, ts_kb_eval(k, &j->r, node[i], &w->p, memo), ct, &w->p)).name;
+		if (by[0] && by[1]) y = word(w, ct, TILE, "fma(%s, %s, %s)", y, by[0], by[1]);
+		else if (by[0] || by[1]) y = word(w, ct, TILE, "%s(%s, %s)", by[0] ? "mul" : "add", y, by[0] ? by[0] : by[1]);
 	}
 	w->p.anchor = y;
 	w->p.anchor_mask = TILE;
@@ -272,9 +276,10 @@ static void write_normalise(TsRow *w)
 		f.stat[0] = statistic(w, term_max, "maximum", "max", lowest(ct), NULL);
 		f.stat[1] = word(w, ct, STAT, "div(1.0, %s)", statistic(w, term_exp, "add", "add", "0", f.stat[0])); /* one division a row */
 	} else {
-		const char *n = count(w), *eps = number(w, ts_attr(w->k->t->m, w->j->n, "eps")->f);
-		if (w->j->n->op == TS_OP_layer_norm) f.stat[0] = word(w, ct, STAT, "div(%s, %s)", statistic(w, term_sum, "add", "add", "0", NULL), n);
-		const char *var = word(w, ct, STAT, "div(%s, %s)", statistic(w, term_square, "add", "add", "0", f.stat[0]), n);
+		const char *e = ts_dtype_name(ct), *each = ts_kb_tmp(w->k), *n = count(w), *eps = number(w, ts_attr(w->k->t->m, w->j->n, "eps")->f);
+		ts_kb_line(w->k, "%s: %s[] = div(1.0, %s)", each, e, n); /* while the row is on its way */
+		if (w->j->n->op == TS_OP_layer_norm) f.stat[0] = word(w, ct, STAT, "mul(%s, %s)", statistic(w, term_sum, "add", "add", "0", NULL), each);
+		const char *var = word(w, ct, STAT, "mul(%s, %s)", statistic(w, term_square, "add", "add", "0", f.stat[0]), each);
 		f.stat[1] = word(w, ct, STAT, "rsqrt(%s)", word(w, ct, STAT, "add(%s, %s)", var, eps));
 	}
 	const char *none[2] = { NULL, NULL }, *out[2];

@@ -7,7 +7,6 @@
 
 /* ---- references -------------------------------------------------------------------------------------------------------------- */
 
-static double ref_rsqrt(double x) { return 1 / sqrt(x); }
 static double ref_relu(double x) { return x < 0 ? 0 : x; }
 static double ref_neg(double x) { return -x; }
 

@@ -1,5 +1,5 @@
-/* The f32 words that NVIDIA GPUs have of their own (backend/llvm/math_nv.c) on this CPU: the same instructions, with ex2.approx and
- * rcp.approx in f64, rounded, off by as much as they may be, flushed as they flush. f32 words on a stride that meets every binade and
+/* The f32 words that NVIDIA GPUs have of their own (backend/llvm/math_nv.c) on this CPU: the same instructions, with ex2.approx,
+ * rcp.approx and rsqrt.approx in f64, rounded, off by as much as they may be, flushed as they flush. f32 words on a stride that meets every binade and
  * densely where results leave the normal numbers, 16-bit ones on every value; bounds are those of docs/ops.md. */
 #include "tests/unit/vecmath.h"
 
@@ -14,6 +14,7 @@ static const Word words[] = {
 	{ "tanh", tanh, 4, true, -10, 10 },
 	{ "erf", erf, 4, false, -5, 5 },
 	{ "log", log, 4, false, 0, 4 },
+	{ "rsqrt", ref_rsqrt, 4, false, 0, 4 },
 };
 enum { NWORD = sizeof words / sizeof *words };
 
@@ -40,7 +41,9 @@ static LLVMValueRef moved(Gen *g, LLVMValueRef r, LLVMValueRef by)
 	return LLVMBuildSelect(g->b, usual, LLVMBuildBitCast(g->b, bits, f32, ""), r, "");
 }
 
-static void emulate(Gen *g, const char *intrinsic, bool power, bool flush, LLVMValueRef by)
+typedef enum { POWER, INVERSE, ROOT } Instruction;
+
+static void emulate(Gen *g, const char *intrinsic, Instruction what, bool flush, LLVMValueRef by)
 {
 	LLVMValueRef old = LLVMGetNamedFunction(g->mod, intrinsic), fn, x, y;
 	LLVMTypeRef f32 = LLVMFloatTypeInContext(g->cx), f64 = LLVMDoubleTypeInContext(g->cx);
@@ -54,7 +57,9 @@ static void emulate(Gen *g, const char *intrinsic, bool power, bool flush, LLVMV
 	if (flush)
 		x = flushed(g, x);
 	y = LLVMBuildFPExt(g->b, x, f64, "");
-	y = power ? ts_math_call(&g->m, "exp2", &y, 1) : LLVMBuildFDiv(g->b, LLVMConstReal(f64, 1), y, "");
+	if (what == ROOT)
+		y = ts_math_call(&g->m, "sqrt", &y, 1);
+	y = what == POWER ? ts_math_call(&g->m, "exp2", &y, 1) : LLVMBuildFDiv(g->b, LLVMConstReal(f64, 1), y, "");
 	y = moved(g, LLVMBuildFPTrunc(g->b, y, f32, ""), by);
 	LLVMBuildRet(g->b, flush ? flushed(g, y) : y);
 	LLVMReplaceAllUsesWith(old, fn);
@@ -78,7 +83,7 @@ static LLVMValueRef variable(Gen *g, const char *name)
 static void gen_all(Gen *g, int bytes)
 {
 	LLVMTypeRef f32 = LLVMFloatTypeInContext(g->cx);
-	LLVMValueRef power, inverse;
+	LLVMValueRef power, inverse, root;
 	char name[64];
 
 	(void)bytes;
@@ -91,9 +96,11 @@ static void gen_all(Gen *g, int bytes)
 		}
 	power = variable(g, "power_off");
 	inverse = variable(g, "inverse_off");
-	emulate(g, "llvm.nvvm.ex2.approx.ftz.f32", true, true, power);
-	emulate(g, "llvm.nvvm.ex2.approx.f32", true, false, power);
-	emulate(g, "llvm.nvvm.rcp.approx.ftz.f", false, true, inverse);
+	root = variable(g, "root_off");
+	emulate(g, "llvm.nvvm.ex2.approx.ftz.f32", POWER, true, power);
+	emulate(g, "llvm.nvvm.ex2.approx.f32", POWER, false, power);
+	emulate(g, "llvm.nvvm.rcp.approx.ftz.f", INVERSE, true, inverse);
+	emulate(g, "llvm.nvvm.rsqrt.approx.f", ROOT, false, root);
 }
 
 /* ---- comparison ---- */
@@ -183,8 +190,8 @@ int main(void)
 {
 	if (!load_levels(gen_all))
 		return 1;
-	int *power = find(V3, "power", "_off"), *inverse = find(V3, "inverse", "_off");
-	if (!power || !inverse) {
+	int *power = find(V3, "power", "_off"), *inverse = find(V3, "inverse", "_off"), *root = find(V3, "root", "_off");
+	if (!power || !inverse || !root) {
 		printf("FAIL levels: this CPU has no x86-64-v3, whose multiply-add the words need\n");
 		return 1;
 	}
@@ -192,7 +199,7 @@ int main(void)
 		for (int off = -1; off <= 1; off++) {
 			char how[32];
 
-			*power = off, *inverse = off;
+			*power = off, *inverse = off, *root = 2 * off; /* 2^-22.9 of the value */
 			snprintf(how, sizeof how, "f32, ex2 off by %d", *power);
 			sweep_f32(&words[k], (Fn1)find(V3, words[k].name, "_f32"), how);
 		}

@@ -20,6 +20,7 @@
 static int failed;
 
 /* What the words of one element are, in f64. */
+static inline double ref_rsqrt(double x) { return 1 / sqrt(x); }
 static inline double ref_sigmoid(double x) { return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x)); }
 static inline double ref_silu(double x) { return x * ref_sigmoid(x); }
 static inline double ref_gelu(double x) { return x * 0.5 * erfc(-x * 0.70710678118654752440); }
