@@ -62,8 +62,8 @@ static int forms(TsRow *w, bool few, Form *f)
 	const TsGpuTuned *g = &t->gpu->entry[TS_GT_ROW];
 	bool arg = w->j->n->op == TS_OP_argmax;
 	int each = TS_LANES * g->elements, n = 0, most = arg ? SHORT : few && !ts_row_is_bare(w) ? g->longest / 2 : g->longest; /* what many threads need registers for */
-	const struct { int cols; bool few; } step[] = { { each / 4, false }, { each, true }, { 2 * each, false }, { 4 * each, true }, { 8 * each, true }, { g->longest, true } };
-	for (int i = 0; i < 6; i++)
+	const struct { int cols; bool few; } step[] = { { each / 4, false }, { each / 2, false }, { each, true }, { 2 * each, false }, { 4 * each, true }, { 8 * each, true }, { g->longest, true } };
+	for (int i = 0; i < 7; i++)
 		if (step[i].few >= few && (!i || step[i].cols > step[i - 1].cols) && step[i].cols <= most) f[n++] = (Form){ shape(w, step[i].cols), step[i].cols };
 	if (arg || !ts_row_is_norm(w) || w->j->r.niter - w->j->row.split != 1) return n;
 	for (int ctas = 1, bytes = HELD;;) {
