@@ -354,21 +354,22 @@ def layer():
     print("layer: %d launches, %d graph runs, %d plain runs, workspace %d MB" % (s.launches, s.graph_runs, s.plain_runs, s.workspace_bytes >> 20))
 
 
-def python():
-    """ts.jit, ts.aot and what a call costs: a file of its own."""
+def python(part=None):
+    """ts.jit, what a call costs, and first answers: a file of its own."""
     import python
 
-    python.run(TSC, FOLDER, SECONDS)
+    python.run(TSC, FOLDER, SECONDS, [part] if part else python.PARTS)
 
 
 ALL = ("matmul", "matmul20", "gelu", "attention", "decode", "norm", "softmax", "chain", "sums", "layer", "block", "types", "invariance", "python")
-unknown = set(CLASSES or ()) - set(ALL)
+PARTS = ("python/call", "python/start")
+unknown = set(CLASSES or ()) - {*ALL, *PARTS}
 if unknown:
-    sys.exit("bench: no class %s; there are %s" % (", ".join(sorted(unknown)), ", ".join(ALL)))
+    sys.exit("bench: no class %s; there are %s" % (", ".join(sorted(unknown)), ", ".join(ALL + PARTS)))
 begin(TSC, SECONDS)
 for name in CLASSES or ALL:
     try:
-        globals()[name]()
+        globals()[name.partition("/")[0]](*[name] * ("/" in name))
     except Exception as e:
         failed(name, e)
 sys.exit(finish())

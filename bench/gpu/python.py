@@ -1,4 +1,5 @@
-"""The class `python` of models.py: the Python package beside its own C interface, torch.compile and AOTInductor.
+"""The class `python` of models.py: the Python package beside its own C interface, torch.compile and AOTInductor. Its second and third part can be
+asked for alone.
 
     python          ts.jit of the quick start's layer over torch.compile for these very sizes, default and max-autotune
     python/call     microseconds: what a call from Python costs beyond the same artifact called from C
@@ -26,7 +27,8 @@ HOME = HERE.parents[1]
 D, ARCH = 4096, "sm_90"
 LAYERS = ((4, 2048), (1, 128), (4, 128))
 STARTS = ((1, 128), (4, 2048))
-ROUNDS = 4
+PARTS = ("python", "python/call", "python/start")
+ROUNDS = 3
 BEYOND = 5e-3  # ms; and 2 %
 BOUND = 2e-2   # of the layer in bf16, to f32
 BURST, BURSTS = 8, 300
@@ -307,6 +309,8 @@ class Starter:
 
 
 def starts(case, b, s, folder, made, code):
+    if made["tessera"]:
+        raise RuntimeError("ts.aot.compile: " + made["tessera"])
     shape, script = "%dx%dx%d" % (b, s, D), [sys.executable, "-X", "faulthandler", HERE / "first.py"]
     x = folder / ("x%d" % s)
     x.write_bytes(bytes_of(case.torch[0]))
@@ -325,7 +329,7 @@ def starts(case, b, s, folder, made, code):
     for _ in range(ROUNDS):
         for one in (*theirs.values(), *ours.values()):
             one.run()
-    if not any(one.runs for one in theirs.values()):  # it could not be made or loaded: torch.compile with what it compiled before
+    if not (theirs and theirs["AOTInductor in Python"].runs):  # it could not be made or loaded: torch.compile with what it compiled before
         theirs["torch.compile, warm cache"] = one = starter("torch.compile", [*script, "compile", folder / "weights"])
         one.run()
         one.runs.clear()
@@ -353,19 +357,19 @@ def start_rows(b, s):
     return ["B%d S%d, C program" % (b, s), "B%d S%d, Python" % (b, s)]
 
 
-def run(tsc, folder, seconds):
-    """All of it. tsc, a folder for files, seconds for each pair."""
+def run(tsc, folder, seconds, parts):
+    """These parts. tsc, a folder for files, seconds for each pair."""
     folder = Path(folder) / "python"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     core = settle(folder, tsc)
     try:
         with torch.no_grad():
-            run_in(folder, core, seconds)
+            run_in(folder, core, seconds, parts)
     finally:
         shutil.rmtree(folder / "start", ignore_errors=True)
 
 
-def run_in(folder, core, seconds):
+def run_in(folder, core, seconds, parts):
     import tessera as ts
 
     weights = [own((D, n * D), D ** -0.5) for _, n in first.WEIGHTS]
@@ -376,10 +380,10 @@ def run_in(folder, core, seconds):
     art = artifact.Artifact(jit.lower(*small.ts).callable_for("cuda:0").program.path)
     code = art.code + core
     say("compiled %s" % art.code)
-    wanted = [x for x in STARTS if not all(measure.kept("python/start", w, code) for w in start_rows(*x))]
+    wanted = [x for x in STARTS if not all([measure.kept("python/start", w, code) for w in start_rows(*x)])] if "python/start" in parts else []
     makers = Makers(folder / "start", weights) if wanted else None
     compiled = {}
-    for at, case in cases.items():
+    for at, case in cases.items() if "python" in parts else ():
         compiled[at] = list(peers(case))
         for _, peer in compiled[at]:
             for _ in range(3):
@@ -387,11 +391,15 @@ def run_in(folder, core, seconds):
         say("torch.compile: %s" % case.name)
     made = makers.end() if makers else {}
     for at, case in cases.items():
-        over_compile(jit, art, case, seconds, compiled[at], code)
-        beside_c(jit, art, case, seconds, code)
-    overhead(core)
+        if at in compiled:
+            over_compile(jit, art, case, seconds, compiled[at], code)
+        if "python/call" in parts:
+            beside_c(jit, art, case, seconds, code)
+        say(case.name)
+    if "python/call" in parts:
+        overhead(core)
+        say("calls")
     compiled.clear()
     for b, s in wanted:
         starts(cases[b, s], b, s, folder / "start", made, code)
     say("done")
-
