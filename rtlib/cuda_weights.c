@@ -150,6 +150,16 @@ static int32_t embedded(const TsCudaModel *c, const TsPlanWeight *w, const uint8
 	return rc;
 }
 
+/* A file whose weights lie inside the artifact is named by its plan, and not needed. */
+static bool is_read(const TsCudaModel *c, uint32_t file)
+{
+	const TsPlanWeight *w = TS_PLAN_TABLE(c->plan, TsPlanWeight, weights);
+	for (uint32_t i = 0; i < c->plan->weights.n; i++)
+		if (w[i].where == TS_WEIGHT_EXTERNAL && w[i].file == file)
+			return true;
+	return false;
+}
+
 static int32_t external(const TsCudaModel *c, const TesseraModel *m, const char *path, uint32_t file, TesseraError *e)
 {
 	const TsPlanWeight *w = TS_PLAN_TABLE(c->plan, TsPlanWeight, weights);
@@ -171,6 +181,7 @@ int32_t ts_cuda_upload(const TsCudaModel *c, const TesseraModel *m, TesseraConte
 		if (w[i].where == TS_WEIGHT_EMBEDDED)
 			rc = embedded(c, &w[i], blob, cx, e);
 	for (uint32_t i = 0; i < c->plan->files.n && !rc; i++)
-		rc = external(c, m, path, i, e);
+		if (is_read(c, i))
+			rc = external(c, m, path, i, e);
 	return rc;
 }
