@@ -166,10 +166,10 @@ def burst(f, args):
 
 
 def alone(path, names):
-    """Microseconds of tessera_run, by a C program in a process of its own."""
-    program = find("lib/tessera/device/host", "device/host")
-    said = subprocess.run([str(program), str(path), "--cost", *("%s=64" % n for n in names)], check=True, capture_output=True, text=True).stdout
-    return int(re.search(r"^run_ns (\d+)", said, re.M).group(1)) * 1e-3
+    """Microseconds of tessera_run, by a C program in processes of its own, the best of three."""
+    words = [str(find("lib/tessera/device/host", "device/host")), str(path), "--cost", *("%s=64" % n for n in names)]
+    said = [subprocess.run(words, check=True, capture_output=True, text=True).stdout for _ in range(3)]
+    return min(int(re.search(r"^run_ns (\d+)", text, re.M).group(1)) for text in said) * 1e-3
 
 
 def overhead(core):
