@@ -28,7 +28,7 @@ def test_saved_and_loaded(mlp, tmp_path):
 
 
 def test_saved_as_other_files(mlp, tmp_path):
-    x = ts.randn(B, D, dtype=ts.bf16)
+    x = ts.randn(B, D, dtype=ts.bf16, device="cpu")  # where the code is for
     want = mlp(x).tolist()
     compiled = graph.compile(mlp, target="cpu")
     compiled.save(tmp_path / "mlp.so")
