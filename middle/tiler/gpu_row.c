@@ -429,11 +429,11 @@ static int residents(const TsRow *w)
 	if (!v->wide || !ts_row_is_bare(w) || ts_elem_bytes(w->j->row.ct) > 4) return 1;
 	if (v->held) {
 		int64_t fit = ts_tile_target(w->k->t->target->tile)->shared_bytes / ((int64_t)v->held * v->cols / v->ctas * ts_elem_bytes(w->kept) + 1024);
-		return fit > 3 ? 3 : fit > 1 ? (int)fit : 1;
+		return fit > 4 ? 4 : fit > 1 ? (int)fit : 1;
 	}
 	if (v->loop) return 1;
-	if (ts_elem_bytes(w->kept) > 2) return v->warps == TS_ROW_WARPS ? 1 : v->warps == TS_ROW_WARPS / 2 ? 2 : 4; /* what is loaded takes more registers too */
-	return v->warps == TS_ROW_WARPS ? 2 : v->warps == TS_ROW_WARPS / 2 ? 3 : v->rows < v->warps ? 5 : 7;
+	if (ts_elem_bytes(w->kept) > 2) return TS_ROW_WARPS / v->warps; /* what is loaded takes more registers too */
+	return v->warps == TS_ROW_WARPS ? 2 : v->warps == TS_ROW_WARPS / 2 ? 3 : v->rows < v->warps && v->warps > 2 ? 20 / v->warps : 28 / v->warps;
 }
 
 void ts_row_write(void *user, TsKb *k, int i, TsChoice *c)

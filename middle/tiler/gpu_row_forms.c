@@ -60,19 +60,21 @@ static int forms(TsRow *w, bool few, Form *f)
 {
 	TsTl *t = w->j->t;
 	const TsGpuTuned *g = &t->gpu->entry[TS_GT_ROW];
-	bool arg = w->j->n->op == TS_OP_argmax;
-	int each = TS_LANES * g->elements, n = 0, most = arg ? SHORT : few && !ts_row_is_bare(w) ? g->longest / 2 : g->longest; /* what many threads need registers for */
+	bool arg = w->j->n->op == TS_OP_argmax, centred = w->j->n->op == TS_OP_layer_norm && !few && w->j->r.niter - w->j->row.split == 1;
+	int each = TS_LANES * g->elements, n = 0, most = arg ? SHORT : centred || (few && !ts_row_is_bare(w)) ? g->longest / 2 : g->longest; /* what many threads need registers for */
 	const struct { int cols; bool few; } step[] = { { each / 4, false }, { each / 2, false }, { each, true }, { 2 * each, false }, { 4 * each, true }, { 8 * each, true }, { g->longest, true } };
 	for (int i = 0; i < 7; i++)
 		if (step[i].few >= few && (!i || step[i].cols > step[i - 1].cols) && step[i].cols <= most) f[n++] = (Form){ shape(w, step[i].cols), step[i].cols };
 	if (arg || !ts_row_is_norm(w) || w->j->r.niter - w->j->row.split != 1) return n;
-	for (int ctas = 1, bytes = HELD;;) {
+	/* LayerNorm meets twice and reads twice more: half a row's registers and half the shared memory leave room for more rows at a time. */
+	for (int ctas = 1, bytes = centred ? HELD / 2 : HELD;;) {
 		TsRowForm v = held(w, ctas, bytes);
 		int64_t most = (int64_t)v.held * v.cols;
 		bool last = ctas == g->cluster;
 		if (most > f[n - 1].longest && (!few || ctas == 2 || last)) f[n++] = (Form){ v, most };
 		if (most >= FARTHEST || bytes > HELD || (few && last)) return n;
-		if (!last) ctas *= 2;
+		if (bytes < HELD) bytes *= 2;
+		else if (!last) ctas *= 2;
 		else if (2 * bytes + 4096 <= ts_tile_target(t->target->tile)->shared_bytes) bytes *= 2;
 		else return n;
 	}
