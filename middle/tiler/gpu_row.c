@@ -144,13 +144,18 @@ static const char *term_sum(TsRow *w, const char *stat) { (void)stat; return mas
 static const char *term_max(TsRow *w, const char *stat) { (void)stat; return masked(w, operand(w), lowest(w->j->row.ct)); }
 static const char *term_min(TsRow *w, const char *stat) { (void)stat; return masked(w, operand(w), highest(w->j->row.ct)); }
 
+/* How far from the mean, where there is one. */
+static const char *deviation(TsRow *w, const char *stat)
+{
+	const char *x = operand(w);
+	if (stat) x = word(w, w->j->row.ct, TILE, "sub(%s, %s)", x, spread(w, w->j->row.ct, stat));
+	return w->pad && !stat ? x : masked(w, x, "0"); /* elements that do not exist came as zeros */
+}
+
 static const char *term_square(TsRow *w, const char *stat)
 {
-	TsDtype ct = w->j->row.ct;
-	const char *x = operand(w);
-	if (stat) x = word(w, ct, TILE, "sub(%s, %s)", x, spread(w, ct, stat));
-	x = word(w, ct, TILE, "mul(%s, %s)", x, x);
-	return w->pad && !stat ? x : masked(w, x, "0"); /* elements that do not exist came as zeros */
+	const char *d = deviation(w, stat);
+	return word(w, w->j->row.ct, TILE, "mul(%s, %s)", d, d);
 }
 
 /* exp(x - m). The difference comes first: times log2(e), elements beyond 2.36e38 would be infinite. */
@@ -175,6 +180,11 @@ typedef struct { Pass ps; const char *(*term)(TsRow *w, const char *stat); const
 static void step_sum(TsRow *w, Pass *ps, const char *const *in, const char **next)
 {
 	SumPass *s = (SumPass *)(void *)ps;
+	if (s->term == term_square) {
+		const char *d = deviation(w, ps->stat);
+		next[0] = word(w, w->j->row.ct, TILE, "fma(%s, %s, %s)", d, d, in[0]);
+		return;
+	}
 	next[0] = word(w, w->j->row.ct, TILE, "%s(%s, %s)", s->op, in[0], s->term(w, ps->stat));
 }
 
