@@ -2,7 +2,6 @@
 
     first.py tessera FOLDER X SHAPE Y DEVICE       the folder of ts.aot.compile; X, Y: files of elements alone; SHAPE: 1x128x4096
     first.py inductor PACKAGE X SHAPE Y DEVICE     torch._inductor.aoti_load_package, as PyTorch's documents do it
-    first.py inductor-late PACKAGE X SHAPE Y DEVICE   the same once PyTorch has started CUDA
     first.py compile WEIGHTS X SHAPE Y DEVICE      torch.compile with a cache that has it
     first.py make-tessera WEIGHTS D OUT ARCH       the layer with its weights inside
     first.py make-inductor WEIGHTS SHAPE OUT DEVICE
@@ -56,17 +55,10 @@ def torch_bytes(torch, t):
     return t.cpu().contiguous().view(torch.uint8).numpy().tobytes()
 
 
-def inductor_late(package, x, shape, y, device):
-    inductor(package, x, shape, y, device, True)
-
-
-def inductor(package, x, shape, y, device, late=False):
+def inductor(package, x, shape, y, device):
     import torch
 
     step("import torch")
-    if late:
-        torch.zeros(1, device=device)
-        step("CUDA")
     model = torch._inductor.aoti_load_package(package)
     step("model loaded")
     given = torch_input(torch, x, shape, device)
@@ -152,4 +144,4 @@ def make_tessera(weights, d, out, arch):
 
 
 if __name__ == "__main__":
-    {"tessera": tessera, "inductor": inductor, "inductor-late": inductor_late, "compile": compile, "make-tessera": make_tessera, "make-inductor": make_inductor}[sys.argv[1]](*sys.argv[2:])
+    {"tessera": tessera, "inductor": inductor, "compile": compile, "make-tessera": make_tessera, "make-inductor": make_inductor}[sys.argv[1]](*sys.argv[2:])
