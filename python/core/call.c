@@ -689,6 +689,7 @@ static PyType_Slot slots[] = {
 	{ Py_tp_new, callable_new },
 	{ Py_tp_dealloc, callable_dealloc },
 	{ Py_tp_call, call },
+	{ Py_tp_repr, core_call_repr },
 	{ Py_tp_getset, getset },
 	{ Py_tp_methods, methods },
 	{ 0, NULL },

@@ -56,6 +56,7 @@ typedef struct {
 
 /* call_errors.c: what is wrong with these arguments, as an exception. NULL. */
 PyObject *core_call_wrong(CoreCallable *c, CoreArg *a, Py_ssize_t n);
+PyObject *core_call_repr(PyObject *self);
 PyObject *core_call_unreadable(CoreCallable *c, Py_ssize_t argument); /* adds the argument's name to the exception that is set */
 
 /* call.c */

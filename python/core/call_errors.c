@@ -46,6 +46,19 @@ static const char *name_of(const CoreCallable *c, Py_ssize_t i)
 }
 
 /* class: PyExc_TypeError or PyExc_ValueError, of which those of tessera.errors are raised, or another one */
+/* "<tessera._core.Callable f(x: f32[N]) -> (y: f32[N])>" */
+PyObject *core_call_repr(PyObject *self)
+{
+	CoreCallable *c = (CoreCallable *)self;
+	Text t = { "", 0 };
+	add(&t, "<tessera._core.Callable %s(", tessera_graph_name(c->model, c->graph));
+	for (int i = 0; i < c->n_in + c->n_out; i++) {
+		add(&t, "%s%s: ", i == c->n_in ? ") -> (" : i ? ", " : "", i < c->n_in ? name_of(c, i) : c->spec[i].name);
+		add_spec(&t, c, &c->spec[i]);
+	}
+	return PyUnicode_FromFormat("%s)>", t.s);
+}
+
 static PyObject *raise(PyObject *class, const char *text)
 {
 	class = core_error_class(class == PyExc_TypeError ? "ArgumentTypeError" : class == PyExc_ValueError ? "ArgumentValueError" : NULL, class);

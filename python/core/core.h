@@ -105,6 +105,7 @@ PyObject *core_value_name(CoreBuilder *b, PyObject *id, PyObject *unused);
 PyObject *core_ops(PyObject *module, PyObject *unused);
 PyObject *core_dtypes(PyObject *module, PyObject *unused);
 PyObject *core_targets(PyObject *module, PyObject *unused);
+PyObject *core_archs(PyObject *module, PyObject *unused);
 TsCtx *core_check_text(const char *text, size_t size, const char *name, bool weights);   /* the context with what was reported; the caller frees it */
 PyObject *core_check(PyObject *module, PyObject *args, PyObject *kwargs);
 PyObject *core_format(PyObject *module, PyObject *text);

@@ -350,6 +350,7 @@ static PyType_Spec spec = { "tessera._core.Builder", sizeof(CoreBuilder), 0, Py_
 static PyMethodDef functions[] = {
 	{ "ops", core_ops, METH_NOARGS, "ops()\n--\n\nThe operator table: a dict for each operator." },
 	{ "dtypes", core_dtypes, METH_NOARGS, "dtypes()\n--\n\nThe element types: (name, kind, bits, whether operators compute in it)." },
+	{ "archs", core_archs, METH_NOARGS, "archs()\n--\n\nThe GPU architectures that the compiler makes code for, oldest first." },
 	{ "targets", core_targets, METH_NOARGS, "targets()\n--\n\nThe targets of Tile IR: (name, bytes of shared memory that a CTA may use)." },
 	{ "check", METHOD(core_check), WORDS, "check(text, filename='<text>', weights=False)\n--\n\nWhat the front end says of a .tg text: (severity, code, line, column, text) "
 		"each. Without weights, files of weights are not opened." },

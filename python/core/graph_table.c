@@ -226,6 +226,16 @@ PyObject *core_format(PyObject *module, PyObject *text)
 	return r;
 }
 
+PyObject *core_archs(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+	PyObject *list = PyList_New(0);
+#define TS_TARGET(name, kind, triple, ...) if (list && !strncmp(name, "sm_", 3) && !add(list, PyUnicode_FromString(name))) Py_CLEAR(list);
+#include "backend/llvm/targets.def"
+	return list;
+}
+
 PyObject *core_targets(PyObject *module, PyObject *unused)
 {
 	(void)module;

@@ -313,6 +313,11 @@ static PyGetSetDef getset[] = {
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 /* The file is open for good, so this opens nothing. The artifact gets its contexts from here: one for each device serves all programs. */
+static PyObject *program_repr(PyObject *self)
+{
+	return PyUnicode_FromFormat("<tessera._core.Program %U of %R>", ((CoreProgram *)self)->name, ((CoreProgram *)self)->path);
+}
+
 static PyObject *xla_handler(PyObject *self, PyObject *unused)
 {
 	CoreProgram *p = (CoreProgram *)self;
@@ -343,6 +348,7 @@ static PyMethodDef methods[] = {
 static PyType_Slot slots[] = {
 	{ Py_tp_doc, "A compiled model that is loaded." },
 	{ Py_tp_dealloc, program_dealloc },
+	{ Py_tp_repr, program_repr },
 	{ Py_tp_getset, getset },
 	{ Py_tp_methods, methods },
 	{ 0, NULL },

@@ -26,15 +26,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from . import cache
+from . import _core, cache
 from ._progress import Display
 from .errors import CompileError
 
 __all__ = ["ARCHS", "CompilerWarning", "build", "headers", "native_archs", "ptxas_path", "run_tsc", "tsc_path"]
 
-#: What ``--arch`` makes code for, oldest first. Code for sm_90 runs on 9.0 alone, PTX of the others on newer GPUs too.
-ARCHS = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
-EXACT = ("sm_90",)
+#: What ``--arch`` makes code for, oldest first: the compiler's own table. Code of those with an "a" there (sm_90a) runs
+#: on these GPUs alone, PTX of the others on newer ones too.
+ARCHS = tuple(a.removesuffix("a") for a in _core.archs())
+EXACT = tuple(a[:-1] for a in _core.archs() if a.endswith("a"))
 
 HERE = Path(__file__).resolve().parent
 
@@ -115,8 +116,6 @@ def ptxas_path() -> Path | None:
 
 def native_archs() -> tuple[str, ...]:
     """What to make code for on this machine: one architecture for each kind of GPU in it."""
-    from . import _core
-
     found = {arch_for(sm) for _, sm, _ in _core.gpus()}
     return tuple(a for a in ARCHS if a in found)
 
@@ -129,7 +128,7 @@ def arch_for(sm: int) -> str | None:
 
 def check_archs(archs: Iterable[str]) -> tuple[str, ...]:
     """The architectures, each once, oldest first; ``sm_90a`` is ``sm_90``. ValueError for one that is not known."""
-    wanted = {"sm_90" if a == "sm_90a" else a for a in archs}
+    wanted = {a.removesuffix("a") if a.removesuffix("a") in EXACT else a for a in archs}
     unknown = sorted(wanted - set(ARCHS) - {"cpu"})
     if unknown:
         raise ValueError(f"unknown architecture '{unknown[0]}': there are {', '.join(ARCHS)}")
@@ -265,8 +264,6 @@ Host = tuple[str, tuple[int, ...], memoryview]
 
 def host_array(array: Any) -> Host:
     """Type, sizes and bytes, compact, of anything that is a tensor."""
-    from . import _core
-
     t = _core.as_tensor(array)
     if t.device != "cpu":
         t = t._copy_to("cpu")

@@ -13,11 +13,11 @@ from types import FunctionType
 from typing import Any
 
 from . import _core, trace
-from ._apply import tracing, ways
+from ._apply import apply, tracing, ways
 from ._ops import TABLE
 from .dtypes import DType, as_dtype
 from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError, TesseraError
-from .interop import as_kind
+from .interop import as_kind, is_numpy_number
 from .tree import flatten, is_tensor, unflatten
 from .views import VIEWS, can_view
 
@@ -94,6 +94,8 @@ def _run_op(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], 
             if t is operands[0]:
                 return out
             return tuple(as_kind(o, operands) for o in out) if isinstance(out, tuple) else as_kind(out, operands)
+    if any(map(is_numpy_number, operands)) and not all(is_numpy_number(x) or isinstance(x, _NUMBERS) for x in operands):
+        return apply(name, tuple([x.item() if is_numpy_number(x) else x for x in operands]), attrs)
     for key, value in attrs:
         if isinstance(value, _core.Dim):
             raise GraphTypeError(f"{name}: {key} is a symbolic size, which has no value outside of its graph", "E_ATTR")

@@ -10,6 +10,7 @@ named inputs (``weights.w_qkv``).
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import threading
 import types
@@ -98,6 +99,10 @@ class Compiled:
 
     def rebuild(self, out: Any) -> Any:
         return unflatten(self.out_tree, iter(out if isinstance(out, tuple) else (out,)))
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{x.name}: {x.dtype}[{', '.join(map(str, x.dims))}]" for x in self.leaves)
+        return f"<tessera.Compiled {self.owner.__name__}({inputs}) for {', '.join(self._by_device) or 'no device yet'}>"
 
     @property
     def program(self) -> Any:
@@ -580,11 +585,44 @@ class Function:
         return self if instance is None else types.MethodType(self, instance)
 
     def __repr__(self) -> str:
-        return f"<tessera.{type(self).__name__} {self.__name__}>"
+        return f"<tessera.{type(self).__name__} {self.__name__}{inspect.signature(self)}>"
+
+    def __copy__(self) -> Function:
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Function:
+        return self
+
+    def __reduce__(self) -> Any:
+        """By name, as functions are; what was compiled is found on disk again."""
+        module, name = str(self.fn.__module__), str(getattr(self.fn, "__qualname__", self.__name__))
+        try:
+            there = _named(module, name)
+        except (ImportError, AttributeError):
+            there = None
+        if there is self:
+            return name
+        if there is None or getattr(there, "fn", there) is not self.fn or self._first:
+            raise TypeError(
+                f"{self.__name__}: a compiled function is pickled by its name, and {module}.{name} is not it;"
+                " define it at the top of a module, or save it with ts.aot.compile"
+            )
+        return _again, (type(self), module, name, self.policy, self.options)
 
 
 class JitFunction(Function):
     """What ``ts.jit`` gives."""
+
+
+def _named(module: str, name: str) -> Any:
+    return functools.reduce(getattr, name.split("."), importlib.import_module(module))
+
+
+def _again(cls: type[Function], module: str, name: str, policy: Any, options: tuple[str, ...]) -> Function:
+    there = _named(module, name)
+    return cls(getattr(there, "fn", there), policy=policy, options=options)
 
 
 def _tensor_class() -> Any:

@@ -25,6 +25,12 @@ def to_dlpack(x: Any) -> Any:
     return _core.to_dlpack(x if isinstance(x, _core.TensorBase) else _core.as_tensor(x))
 
 
+def is_numpy_number(x: Any) -> bool:
+    """Whether x is a number of NumPy, ``np.int64(3)``, which is a number like Python's beside tensors."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(x, numpy.generic)
+
+
 def kind_of(x: Any) -> str:
     """The library of a tensor: "tessera", "torch", "jax", "numpy" or "other"."""
     if isinstance(x, _core.TensorBase):

@@ -481,6 +481,7 @@ class Kernel:
         self.params: list[str] = []
         self.specs: dict[str, TensorSpec] = {}
         self.numbers: list[str] = []
+        self.floats: list[str] = []
         self.words: dict[str, str] = {}
         self.results: list[str] = []
         self.lines: list[str] = []
@@ -533,6 +534,8 @@ class Kernel:
                 self.specs[name] = hint
             elif hint in (float, int):
                 self.numbers.append(name)
+                if hint is float:
+                    self.floats.append(name)
             else:
                 raise self._error(
                     tree, f"parameter {name!r}: wanted ts.Tile[…], float or int, found {hint!r}", "E_KERNEL"
@@ -667,6 +670,8 @@ class Kernel:
                 raise ArgumentTypeError(
                     f"argument {name!r}: wanted a number, found {type(bound[name]).__name__}", "E_ARGUMENTS"
                 )
+            if name in self.floats and isinstance(bound[name], int):
+                bound[name] = float(bound[name])
         return bound
 
     def symbolic(self, bound: dict[str, Any]) -> Any:
@@ -705,14 +710,16 @@ class JitKernel(JitFunction):
     def __init__(self, kernel: Kernel, *, policy: NumericPolicy | None = None, options: Sequence[str] = ()) -> None:
         super().__init__(kernel.function(), policy=policy, options=options, name=kernel.__name__)
         self.kernel = kernel
-        self._numbers = [i for i, n in enumerate(kernel.inputs) if n in kernel.numbers]
+        self._numbers = [
+            (i, float if n in kernel.floats else int) for i, n in enumerate(kernel.inputs) if n in kernel.numbers
+        ]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         from ._apply import has_symbolic, tracing
 
         kernel = self.kernel
         plain = not kwargs and len(args) == len(kernel.inputs) and not tracing.depth
-        if plain and all(type(args[i]) in (int, float) for i in self._numbers) and not has_symbolic(args):
+        if plain and all(type(args[i]) is t for i, t in self._numbers) and not has_symbolic(args):
             return super().__call__(*args)
         bound = kernel._bind(args, kwargs)
         if tracing.depth or has_symbolic(bound.values()):

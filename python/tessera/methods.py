@@ -168,9 +168,13 @@ class TensorMethods(OpMethods):
     # ---- comparison and logic ----
 
     def __eq__(self, other: object) -> Any:
+        if other is None or isinstance(other, (str, bytes)):
+            return NotImplemented
         return apply("eq", (self, other), ())
 
     def __ne__(self, other: object) -> Any:
+        if other is None or isinstance(other, (str, bytes)):
+            return NotImplemented
         return apply("ne", (self, other), ())
 
     def __lt__(self, other: Any) -> Any:
@@ -268,6 +272,10 @@ class TensorMethods(OpMethods):
 
     def square(self) -> Any:
         return _ops().square(self)
+
+    def std(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """The root of the biased variance over the axes."""
+        return _ops().std(self, axis, keepdims)
 
     def var(self, axis: Any = None, keepdims: bool = False) -> Any:
         """The biased variance over the axes."""

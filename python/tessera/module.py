@@ -1,11 +1,14 @@
-"""``ts.Module``: a model as an object. Tensors and modules among its attributes are its parameters and children."""
+"""``ts.Module``: a model as an object. Tensors and modules among its attributes, also in lists, tuples and dicts there,
+are its parameters and children."""
 
 from __future__ import annotations
 
+import functools
 import inspect
+import operator
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from . import _core
@@ -37,21 +40,69 @@ _core.add_constant_type(Mark)
 def parts_of(module: Module) -> tuple[Any, ...]:
     """The module's mark and its tensors, as an argument for dispatchers."""
     parts: tuple[Any, ...]
-    seen, parts = module.__dict__.get("_parts", (-1, ()))
-    if seen != changes[0]:
+    seen, parts, held = module.__dict__.get("_parts", (-1, (), ()))
+    if seen != changes[0] or not all(_is_still(c, kept) for c, kept in held):
         seen = changes[0]
         leaves: list[tuple[Any, Any]] = []
         tree = flatten(module, None, leaves)
         marks = module.__dict__.setdefault("_marks", {})
         mark = marks.get(tree) or marks.setdefault(tree, Mark(module))
         parts = (mark, *[x for _, x in leaves])
-        module.__dict__["_parts"] = seen, parts
+        held = [(c, _content(c)) for m in module.modules() for c in _containers_of(m)]
+        module.__dict__["_parts"] = seen, parts, held
     return parts
 
 
+def _holds(x: Any) -> bool:
+    """Whether x is a list, tuple or dict with tensors or modules in it."""
+    if isinstance(x, (list, tuple, dict)):
+        return any(is_tensor(v) or isinstance(v, Module) or _holds(v) for v in _content(x))
+    return False
+
+
+def _content(x: Any) -> tuple[Any, ...]:
+    return tuple(x.values()) if isinstance(x, dict) else tuple(x)
+
+
+def _is_still(x: Any, content: tuple[Any, ...]) -> bool:
+    now = _content(x)
+    return len(now) == len(content) and all(map(operator.is_, now, content))
+
+
+def _containers_of(module: Module) -> Iterator[Any]:
+    """The lists and dicts of tensors and modules among the attributes, and those in them."""
+    todo = [v for _, v in module._held()]
+    for x in todo:
+        yield x
+        todo += [v for v in _content(x) if isinstance(v, (list, tuple, dict))]
+
+
+def _members(x: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """The tensors and modules in a container, by dotted name."""
+    for k, v in x.items() if isinstance(x, dict) else enumerate(x):
+        if is_tensor(v) or isinstance(v, Module):
+            yield f"{name}.{k}", v
+        elif _holds(v):
+            yield from _members(v, f"{name}.{k}")
+
+
+def _mapped(x: Any, name: str, fn: Callable[[str, Any], Any]) -> Any:
+    """A container with other tensors: itself, but for a tuple."""
+    for k, v in [*x.items()] if isinstance(x, dict) else [*enumerate(x)]:
+        new = fn(f"{name}.{k}", v) if is_tensor(v) else _mapped(v, f"{name}.{k}", fn) if _holds(v) else v
+        if new is v:
+            continue
+        if isinstance(x, tuple):
+            parts = [*x[:k], new, *x[k + 1 :]]
+            x = type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
+        else:
+            x[k] = new
+    return x
+
+
 class Module:
-    """A model: derive from it, call ``super().__init__()``, make tensors and modules its attributes, and write
-    ``forward``.
+    """A model: derive from it, call ``super().__init__()``, make tensors and modules, or lists and dicts of them, its
+    attributes, and write ``forward``.
 
     Calling the module calls ``forward``, operator by operator; ``ts.jit(module)`` compiles it, with the parameters as
     inputs. Assigning to the name of a child replaces the child.
@@ -114,9 +165,26 @@ class Module:
 
     # ---- what it holds ----
 
+    def _held(self) -> Iterator[tuple[str, Any]]:
+        """The lists, tuples and dicts of tensors and modules among the attributes."""
+        for name, x in self.__dict__.items():
+            if name[:1] != "_" and _holds(x):
+                yield name, x
+
+    def _update(self, fn: Callable[[str, Any], Any]) -> None:
+        """Replaces each tensor of this module itself by what fn gives for its name and it."""
+        own = self.__dict__["_parameters"]
+        for name, t in own.items():
+            own[name] = fn(name, t)
+        for name, x in [*self._held()]:
+            self.__dict__[name] = _mapped(x, name, fn)
+        changes[0] += 1
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules among the attributes."""
+        """The modules among the attributes, and in lists, tuples and dicts there."""
         yield from self.__dict__["_children"].items()
+        for name, x in self._held():
+            yield from ((path, m) for path, m in _members(x, name) if isinstance(m, Module))
 
     def children(self) -> Iterator[Module]:
         return (m for _, m in self.named_children())
@@ -134,6 +202,10 @@ class Module:
         """All tensors, by dotted name."""
         for name, t in self.__dict__["_parameters"].items():
             yield (f"{prefix}.{name}" if prefix else name), t
+        for name, x in self._held():
+            for path, t in _members(x, name):
+                if not isinstance(t, Module):
+                    yield (f"{prefix}.{path}" if prefix else path), t
         for name, m in self.named_children():
             yield from m.named_parameters(f"{prefix}.{name}" if prefix else name)
 
@@ -154,11 +226,6 @@ class Module:
         missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if strict and (missing or unknown):
             raise GraphValueError(f"load_state_dict: missing {missing}, unknown {unknown}", "E_WEIGHT_NAME")
-        places = {
-            (f"{prefix}.{key}" if prefix else key): (m.__dict__["_parameters"], key)
-            for prefix, m in self.named_modules()
-            for key in m.__dict__["_parameters"]
-        }
         for name, value in state.items():
             if name not in own:
                 continue
@@ -168,17 +235,18 @@ class Module:
                 raise ArgumentValueError(
                     f"load_state_dict: {name!r}: wanted {tuple(own[name].shape)}, found {tuple(value.shape)}"
                 )
-            table, key = places[name]
-            new = value if kind_of(value) == kind_of(own[name]) else _core.as_tensor(value)
-            table[key] = new
-            changes[0] += 1
+
+        def new(prefix: str, name: str, old: Any) -> Any:
+            value = state.get(f"{prefix}.{name}" if prefix else name, old)
+            return value if kind_of(value) == kind_of(old) else _core.as_tensor(value)
+
+        for prefix, m in self.named_modules():
+            m._update(functools.partial(new, prefix))
 
     def to(self, *args: Any, **kwargs: Any) -> Module:
         """All tensors on another device, or in another type; see ``Tensor.to``."""
         for m in self.modules():
-            for name, t in m.__dict__["_parameters"].items():
-                m.__dict__["_parameters"][name] = t.to(*args, **kwargs)
-        changes[0] += 1
+            m._update(lambda name, t: t.to(*args, **kwargs))
         return self
 
     def train(self, mode: bool = True) -> Module:
@@ -193,22 +261,23 @@ class Module:
 
     def __repr__(self) -> str:
         lines = [f"  ({name}): " + repr(m).replace("\n", "\n  ") for name, m in self.named_children()]
-        lines += [
-            f"  ({name}): {t.dtype}[{', '.join(map(str, t.shape))}]" for name, t in self.__dict__["_parameters"].items()
-        ]
+        own = [*self.__dict__["_parameters"].items()]
+        own += [(path, t) for name, x in self._held() for path, t in _members(x, name) if not isinstance(t, Module)]
+        lines += [f"  ({name}): {t.dtype}[{', '.join(map(str, t.shape))}]" for name, t in own]
         return f"{type(self).__name__}(" + ("\n" + "\n".join(lines) + "\n" if lines else "") + ")"
 
     # ---- as an argument of compiled functions ----
 
     def __tessera_flatten__(self) -> dict[str, Any]:
         plain = {k: v for k, v in self.__dict__.items() if isinstance(v, (bool, int, float, str, DType))}
-        return {**plain, **self.__dict__["_parameters"], **self.__dict__["_children"]}
+        return {**plain, **self.__dict__["_parameters"], **self.__dict__["_children"], **dict(self._held())}
 
     def __tessera_unflatten__(self, parts: dict[str, Any]) -> Module:
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__getstate__())
         copy.__dict__["_parameters"] = {k: parts[k] for k in self.__dict__["_parameters"]}
         copy.__dict__["_children"] = {k: parts[k] for k in self.__dict__["_children"]}
+        copy.__dict__.update({k: parts[k] for k, _ in self._held()})
         return copy
 
     def __tessera_jit__(self, policy: Any = None, options: Any = ()) -> Any:
@@ -225,6 +294,10 @@ class Module:
 
 def _call_forward(module: Any, *args: Any, **kwargs: Any) -> Any:
     return module.forward(*args, **kwargs)
+
+
+def _jit_again(module: Module, policy: Any, options: tuple[str, ...]) -> Any:
+    return module.__tessera_jit__(policy=policy, options=options)
 
 
 class CompiledModule:
@@ -263,3 +336,6 @@ class CompiledModule:
 
     def __repr__(self) -> str:
         return f"jit({self.module!r})"
+
+    def __reduce__(self) -> Any:
+        return _jit_again, (self.module, self.function.policy, self.function.options)

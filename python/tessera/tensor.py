@@ -3,6 +3,7 @@ changes elements."""
 
 from __future__ import annotations
 
+import operator
 import struct
 from collections.abc import Iterator
 from math import prod
@@ -69,6 +70,10 @@ class Tensor(_core.TensorBase, TensorMethods):
         return int(self.item())
 
     def __bool__(self) -> bool:
+        if self.size != 1:
+            raise GraphValueError(
+                f"a tensor of {self.size} elements is neither true nor false; reduce it to one element first"
+            )
         return bool(self.item())
 
     def __index__(self) -> int:
@@ -78,6 +83,9 @@ class Tensor(_core.TensorBase, TensorMethods):
 
     def __complex__(self) -> complex:
         return complex(self.item())
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise GraphTypeError("tensors do not change; tessera.where, tessera.cat and tessera.ops.pad make new ones")
 
     def __len__(self) -> int:
         if not self.ndim:
@@ -242,7 +250,17 @@ def empty(*shape: Any, dtype: Any = "f32", device: Any = None) -> Tensor:
     """A tensor whose elements are not set."""
     from .methods import sizes_of
 
-    return _core.empty(tuple(int(d) for d in sizes_of(shape)), as_dtype(dtype).name, str(device or default_device()))  # type: ignore[no-any-return]
+    return _core.empty(_sizes(sizes_of(shape)), as_dtype(dtype).name, str(device or default_device()))  # type: ignore[no-any-return]
+
+
+def _sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    try:
+        sizes = tuple([operator.index(d) for d in shape])
+    except TypeError:
+        raise GraphTypeError(f"sizes are ints, not {shape!r}", "E_SIZE") from None
+    if any(d < 0 for d in sizes):
+        raise GraphValueError(f"{sizes} is no shape", "E_SIZE")
+    return sizes
 
 
 def as_tensor(x: Any) -> Tensor:
@@ -269,7 +287,7 @@ def _flat_into(data: Any, shape: tuple[int, ...], out: list[Any]) -> None:
     if not shape:
         if isinstance(data, (list, tuple)) or not isinstance(data, (bool, int, float, complex)):
             raise ArgumentTypeError(
-                f"tensor: the elements of lists are numbers, not {type(data).__name__}"
+                f"tensor: the elements of lists are numbers, not {type(data).__name__}; tessera.stack joins tensors"
                 if not isinstance(data, (list, tuple))
                 else "tensor: the lists are of different depths"
             )
@@ -328,14 +346,12 @@ def tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 
 def filled(shape: tuple[Any, ...], value: float, dtype: DType, device: Any = None) -> Tensor:
     """A tensor of one number everywhere."""
-    sizes = [int(d) for d in shape]
-    if any(d < 0 for d in sizes):
-        raise GraphValueError(f"{tuple(sizes)} is no shape", "E_SIZE")
-    one = tensor([value], dtype=dtype, device="cpu")
-    data = one.tobytes() * prod(sizes) if dtype.bits >= 8 else one.tobytes()[:1]
-    if dtype.bits < 8:
-        nibble = data[0] & 15
-        data = bytes([nibble | nibble << 4]) * ((prod(sizes) + 1) // 2)
-    t = _core.from_buffer(bytearray(data), dtype.name, tuple(sizes))
+    sizes = _sizes(shape)
     where = str(device or default_device())
+    one = tensor([value], dtype=dtype, device="cpu")
+    if dtype.bits >= 8:
+        return one._view(0, sizes, [0] * len(sizes))._copy_to(where)  # type: ignore[no-any-return]
+    nibble = one.tobytes()[0] & 15
+    data = bytes([nibble | nibble << 4]) * ((prod(sizes) + 1) // 2)
+    t = _core.from_buffer(bytearray(data), dtype.name, sizes)
     return t if where == "cpu" else t._copy_to(where)  # type: ignore[no-any-return]

@@ -18,6 +18,7 @@ from ._where import user_line
 from .annot import Sym, evaluate_size
 from .dtypes import DType, as_dtype
 from .errors import GraphTypeError, GraphValueError
+from .interop import is_numpy_number
 from .methods import TensorMethods
 from .sizes import canonical
 from .tree import is_tensor
@@ -418,6 +419,7 @@ class Context:
                 raise GraphTypeError(
                     f"{name}: operand {i + 1}: wanted a tensor or a number, found {type(x).__name__}", "E_ARGUMENTS"
                 )
+        operands = tuple([x.item() if is_numpy_number(x) else x for x in operands])
         literal = _literal_type(name, operands)
         used = tuple(
             None if x is None else self.use(x, "int64" if name == "attention" and i == 5 else literal)
