@@ -23,10 +23,10 @@ def _axis(axis: int, rank: int, what: str) -> int:
 def full_shape(t: Any, shape: Sequence[Any]) -> tuple[int, ...]:
     """The shape of a reshape, with -1 found."""
     sizes = [int(d) for d in shape]
-    if sizes.count(-1) > 1 or any(d < -1 for d in sizes):
+    if sizes.count(-1) > 1 or min(sizes, default=0) < -1:
         raise GraphValueError(f"reshape: {tuple(sizes)} is no shape", "E_SIZE")
-    rest = prod(d for d in sizes if d != -1)
     if -1 in sizes:
+        rest = prod([d for d in sizes if d != -1])
         if rest == 0 or t.size % rest:
             raise GraphValueError(f"reshape: {t.size} elements do not fill {tuple(sizes)} evenly", "E_ELEMENT_COUNT")
         sizes[sizes.index(-1)] = t.size // rest
@@ -89,7 +89,7 @@ def view_strides(shape: Sequence[int], strides: Sequence[int], new: Sequence[int
 
 def _reshape(t: Any, shape: Sequence[Any]) -> Any:
     new = full_shape(t, shape)
-    strides = view_strides(t.shape, t.strides, new)
+    strides = compact_strides(new) if t.is_contiguous() else view_strides(t.shape, t.strides, new)
     if strides is None:
         t = t._copy_to(t.device)  # compact
         strides = compact_strides(new)
@@ -131,9 +131,11 @@ def _split(t: Any, n: int, axis: int) -> Any:
     size = t.shape[axis]
     if n < 1 or size % n:
         raise GraphValueError(f"split: axis {axis} has {size}, which is not {n} equal parts", "E_SHAPE_MISMATCH")
-    part = size // n
-    shape = [part if i == axis else d for i, d in enumerate(t.shape)]
-    return tuple(t._view(i * part * t.strides[axis] if prod(shape) else 0, shape, t.strides) for i in range(n))
+    part, strides = size // n, t.strides
+    shape = [*t.shape]
+    shape[axis] = part
+    step = part * strides[axis] if 0 not in shape else 0
+    return tuple([t._view(i * step, shape, strides) for i in range(n)])
 
 
 def _broadcast(t: Any, shape: Sequence[Any]) -> Any:
