@@ -215,6 +215,12 @@ bless:
 	@$(MAKE) --no-print-directory $(JOBS) all
 	@$(PY) tests/run.py --build $(BUILD) --bless $(if $(MATCH),--match '$(MATCH)') $(or $(SUITES),golden)
 
+# every graph of tests/suites/_spills.py assembled: no kernel may spill (docs/testing.md)
+spills:
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory $(JOBS) all
+	@$(PY) tests/spills.py --build $(BUILD) $(if $(MATCH),--match '$(MATCH)')
+
 quickstart:
 	@scripts/setup.sh quickstart
 	@$(MAKE) --no-print-directory $(JOBS) all
@@ -246,7 +252,7 @@ clean:
 Q = $(if $(filter 1,$(V)),,@printf '  %s\n' '$(@:$(BUILD)/%=%)'; )
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all help setup unit unit-check test-math check bless quickstart bench install dist clean FORCE
+.PHONY: all help setup unit unit-check test-math check bless spills quickstart bench install dist clean FORCE
 
 # a part may bring targets of its own, and add programs that the tests need to CHECK_PROGRAMS
 include $(sort $(wildcard tests/*/*.mk bench/*.mk examples/*/*.mk python/*.mk docs/*.mk))

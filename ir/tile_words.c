@@ -422,13 +422,13 @@ static bool word_mma(TsVerify *v, TvCall *c)
 {
 	TsTType acc;
 	const char *atom;
-	if (!tv_arity(v, c, 3, 3) || !tv_keywords(v, c, "atom zero_if") || !tv_string(v, c, "atom", "fma wgmma mma mma_tf32 mfma wmma", "fma", &atom) || !tv_expr(v, c->arg[0], NULL, &acc)) return false;
+	if (!tv_arity(v, c, 3, 3) || !tv_keywords(v, c, "atom zero_if late") || !tv_string(v, c, "atom", "fma wgmma mma mma_tf32 mfma wmma", "fma", &atom) || !tv_expr(v, c->arg[0], NULL, &acc)) return false;
 	bool parts = acc.form == TS_TT_TILE && acc.rank == 3 && (v->target->cls & TS_TG_GPU); /* [s, m, n]: k in s parts, summed apart */
 	bool whole = ts_dtype_is_int(acc.elem) && ts_dtype_is_compute(acc.elem) && !strcmp(atom, "fma") && !parts; /* integers: multiply and add, wrapping */
 	if (acc.form != TS_TT_TILE || (acc.rank != 2 && !parts) || (!ts_dtype_is_float(acc.elem) && !whole)) return tv_fail(v, c->arg[0], "E_TILE_TYPE", "the accumulator is a tile of two axes (on GPUs three) that this atom adds into, this is %s", tv_type_text(v, &acc));
 	acc.decl = NULL;
 	if (strcmp(atom, "fma") || (parts && !acc.pending)) return tv_mma_gpu(v, c, atom, &acc);
-	if (tv_keyword(c, "zero_if")) return tv_fail(v, c->call, "E_TILE_ARGUMENT", "zero_if goes with wgmma only");
+	if (tv_keyword(c, "zero_if") || tv_keyword(c, "late")) return tv_fail(v, c->call, "E_TILE_ARGUMENT", "zero_if and late go with wgmma only");
 	return acc.pending ? tv_fail(v, c->arg[0], "E_TILE_IN_FLIGHT", "fma accumulators are never in flight") : mma_fma(v, c, &acc);
 }
 

@@ -424,7 +424,8 @@ bool tv_mma_gpu(TsVerify *v, TvCall *c, const char *atom, const TsTType *acc)
 	const int64_t *mn = acc->extent + parts;
 	int elems = 0;
 	TsTType a, b, cond, out = *acc;
-	TsTree *zero = tv_keyword(c, "zero_if");
+	TsTree *zero = tv_keyword(c, "zero_if"), *late = tv_keyword(c, "late");
+	if (late && (!wgmma || late->kind != TS_TREE_TRUE)) return tv_fail(v, late, "E_TILE_ARGUMENT", "late = true is the only choice, for wgmma");
 	if (!in_one(v, c, false) || !tv_expr(v, c->arg[1], NULL, &a) || !tv_expr(v, c->arg[2], NULL, &b)) return false;
 	if (zero && !tv_expr(v, zero, NULL, &cond)) return false;
 	if (zero && (!wgmma || cond.form != TS_TT_SCALAR || (cond.elem != TS_BOOL && zero->kind != TS_TREE_TRUE && zero->kind != TS_TREE_FALSE))) return tv_fail(v, zero, "E_TILE_TYPE", "zero_if is a bool, for wgmma");

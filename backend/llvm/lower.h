@@ -173,7 +173,7 @@ void lg_unwords(Lower *w, TsDtype t, const Val *word, int n, Val *x);
 void lg_load_shared(Lower *w, TsDtype t, Val address, int n, Val *x);
 void lg_store_shared(Lower *w, TsDtype t, Val address, int n, const Val *x);
 /* A copy_async statement's pieces in global memory, register by register of its layout. */
-typedef struct Piece { Val address, bytes; int n, reg; } Piece;  /* bytes: i32, how many exist, or NULL: all n elements */
+typedef struct Piece { Val address, bytes, in; int n, reg; } Piece;  /* bytes: i32, how many exist; in: i1, all or none does; both NULL: all n elements */
 int lg_pieces(Lower *w, const TsTree *call, const Places *by, Piece *out, int max);
 
 /* lower_gpu_shared.c: shared memory */

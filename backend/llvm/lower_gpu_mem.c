@@ -344,29 +344,32 @@ static const char *operands(Lower *w, int from, int n)
 }
 
 /* An access of n elements where p holds (NULL: everywhere); elsewhere pad (a constant; NULL: 0). stream: it is read once, so it takes no place
- * in the cache of the SM, and its neighbours come with it into that of the GPU: memory is read in larger pieces than a row of four lanes. */
+ * in the cache of the SM, and its neighbours come with it into that of the GPU: memory is read in larger pieces than a row of four lanes.
+ * What is narrower than a register gets a whole one: written in half, it would keep its other half from before, and be alive until then. */
 static void load_if(Lower *w, TsDtype t, Val address, Val p, int n, Val pad, bool stream, Val *x)
 {
 	Val fill[MAX_GROUP], other[4];
 	Shape s = shape_of(t, n);
-	LLVMTypeRef word = s.letter == 'h' ? w->i16 : s.bits == 64 ? w->i64 : w->i32, types[4] = { word, word, word, word };
+	char letter = s.bits == 64 ? 'l' : 'r';
+	int bits = s.bits == 64 ? 64 : 32;
+	LLVMTypeRef word = bits_type(w, bits), types[4] = { word, word, word, word };
 	TsBuf text = { 0 }, names = { 0 };
 	const char *hint = stream ? ".L1::no_allocate.L2::256B" : "";
 	if (p) ts_buf_fmt(&text, "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, $%d, 0;\n", s.words + 1);
 	for (int i = 0; i < s.words; i++) {
-		if (p) ts_buf_fmt(&text, "\tmov.b%d $%d, $%d;\n", s.letter == 'h' ? 16 : s.bits, i, s.words + 2);
-		ts_buf_fmt(&names, "=&%c,", s.letter);
+		if (p) ts_buf_fmt(&text, "\tmov.b%d $%d, $%d;\n", bits, i, s.words + 2);
+		ts_buf_fmt(&names, "=&%c,", letter);
 	}
 	ts_buf_fmt(&text, p ? "\t@p ld.global%s.%s %s, [$%d];\n}" : "ld.global%s.%s %s, [$%d];", hint, s.type, operands(w, 0, s.words), s.words);
-	ts_buf_fmt(&names, "l,r,%c,~{memory}", s.letter);
+	ts_buf_fmt(&names, "l,r,%c,~{memory}", letter);
 	for (int i = 0; i < n; i++) fill[i] = pad ? pad : LLVMConstNull(lw_elem_type(w, t));
 	lg_words(w, t, fill, n, other); /* all words are alike */
-	if (s.bits == 8) other[0] = LLVMBuildZExt(w->b, other[0], w->i16, "");
+	if (s.bits < 32) other[0] = LLVMBuildZExt(w->b, other[0], word, "");
 	Val args[] = { address, p ? LLVMBuildZExt(w->b, p, w->i32, "") : lw_i32(w, 1), other[0] }, got[4];
 	Val r = lg_asm(w, text.p, names.p, s.words > 1 ? LLVMStructTypeInContext(w->lc, types, (unsigned)s.words, 0) : word, args, 3);
 	for (int i = 0; i < s.words; i++) {
 		got[i] = s.words > 1 ? LLVMBuildExtractValue(w->b, r, (unsigned)i, "") : r;
-		if (s.bits == 8) got[i] = LLVMBuildTrunc(w->b, got[i], w->i8, "");
+		if (s.bits < 32) got[i] = LLVMBuildTrunc(w->b, got[i], bits_type(w, s.bits), "");
 	}
 	ts_buf_free(&text), ts_buf_free(&names);
 	lg_unwords(w, t, got, n, x);
@@ -467,34 +470,53 @@ static Frag load_scalar(Lower *w, const TsTree *call)
 	return f;
 }
 
+/* The registers of a tile where two ways meet: elements of 16 bits in pairs, as memory has them, for else each takes a register. */
+static bool in_pairs(const Frag *f) { return ts_dtype_bits(f->elem) == 16 && f->n % 2 == 0; }
+
+static int to_words(Lower *w, const Frag *f, Val *word)
+{
+	if (!in_pairs(f)) return memcpy(word, f->v, (size_t)f->n * sizeof *word), f->n;
+	for (int r = 0; r < f->n; r += 2) lg_words(w, f->elem, &f->v[r], 2, &word[r / 2]);
+	return f->n / 2;
+}
+
+static void of_words(Lower *w, const Val *word, Frag *f)
+{
+	if (!in_pairs(f)) { memcpy(f->v, word, (size_t)f->n * sizeof *word); return; }
+	for (int r = 0; r < f->n; r += 2) lg_unwords(w, f->elem, &word[r / 2], 2, &f->v[r]);
+}
+
 Frag lg_load(Lower *w, const TsTree *call, const TsTType *type)
 {
+	enum { MAX_REGS = 1024 };
 	if (type->form != TS_TT_TILE) return load_scalar(w, call);
 	Frag out = lw_frag(w, type);
 	Access a = access_of(w, call, call->kid[1], out.at);
 	a.stream = lw_keyword(call, "stream") != NULL;
 	Val pad = lw_keyword(call, "pad") ? lw_pad(w, call, a.view.elem) : NULL;
-	if (!whole_is_wider(&a)) return load_registers(&a, !a.limited, pad, &out), out;
+	if (!whole_is_wider(&a) || out.n > MAX_REGS) return load_registers(&a, !a.limited, pad, &out), out;
 	Frag other = lw_frag(w, type);
 	for (int d = 0; d < a.at->rank; d++)
 		if (a.left[d]) coord(&a, d);
 	Block yes = lw_block(w, "whole"), no = lw_block(w, "ragged"), end = lw_block(w, "end");
 	LLVMBuildCondBr(w->b, all_inside(&a), yes, no);
-	LLVMPositionBuilderAtEnd(w->b, yes);
-	load_registers(&a, true, NULL, &out);
-	yes = LLVMGetInsertBlock(w->b);
-	LLVMBuildBr(w->b, end);
-	LLVMPositionBuilderAtEnd(w->b, no);
-	load_registers(&a, false, pad, &other);
-	no = LLVMGetInsertBlock(w->b);
-	LLVMBuildBr(w->b, end);
-	LLVMPositionBuilderAtEnd(w->b, end);
-	for (int r = 0; r < out.n; r++) {
-		Val phi = LLVMBuildPhi(w->b, LLVMTypeOf(out.v[r]), "");
-		LLVMAddIncoming(phi, &out.v[r], &yes, 1);
-		LLVMAddIncoming(phi, &other.v[r], &no, 1);
-		out.v[r] = phi;
+	Val all[2][MAX_REGS];
+	Block from[2] = { yes, no };
+	int n = 0;
+	for (int i = 0; i < 2; i++) {
+		LLVMPositionBuilderAtEnd(w->b, from[i]);
+		load_registers(&a, !i, i ? pad : NULL, i ? &other : &out);
+		n = to_words(w, i ? &other : &out, all[i]);
+		from[i] = LLVMGetInsertBlock(w->b);
+		LLVMBuildBr(w->b, end);
 	}
+	LLVMPositionBuilderAtEnd(w->b, end);
+	for (int r = 0; r < n; r++) {
+		Val phi = LLVMBuildPhi(w->b, LLVMTypeOf(all[0][r]), "");
+		for (int i = 0; i < 2; i++) LLVMAddIncoming(phi, &all[i][r], &from[i], 1);
+		all[0][r] = phi;
+	}
+	of_words(w, all[0], &out);
 	return out;
 }
 
@@ -616,9 +638,10 @@ int lg_pieces(Lower *w, const TsTree *call, const Places *by, Piece *out, int ma
 		n = group_at(&a, r, true);
 		if (n * ts_dtype_bits(a.view.elem) < 32) lw_fail(w, call, "cp.async copies pieces of 4 bytes and more; nothing here proves that %d elements are aligned (see @multiple)", 32 / ts_dtype_bits(a.view.elem));
 		if (k == max) lw_fail(w, call, "a copy of more than %d pieces a thread", max);
-		Val bytes = bytes_inside(&a, r, n), p = address_at(&a, r);
+		bool whole = !a.left[a.row] || a.left_multiple[a.row] % n == 0; /* a piece is there or not */
+		Val in = whole ? inside(&a, r) : NULL, bytes = whole ? NULL : bytes_inside(&a, r, n), p = address_at(&a, r);
 		if (bytes) p = LLVMBuildSelect(w->b, LLVMBuildICmp(w->b, LLVMIntEQ, bytes, lw_i32(w, 0), ""), a.view.memory, p, "");
-		out[k++] = (Piece){ p, bytes, n, r };
+		out[k++] = (Piece){ p, bytes, in, n, r };
 	}
 	return k;
 }

@@ -231,7 +231,7 @@ static Val descriptor(Lower *w, const Operand *o, int64_t outer, int64_t k)
 	return lw_add(w, d, lw_i64(w, bytes_at(o, outer, k) >> 4));
 }
 
-typedef struct { Val a[4]; Val desc_a, desc_b; bool a_registers, a_turned, b_turned; TsDtype elem, elem_b; } Wgmma;
+typedef struct { Val a[4]; Val desc_a, desc_b; int64_t from_a /* of desc_a to this part of a, added in the instruction's text */; bool a_registers, a_turned, b_turned; TsDtype elem, elem_b; } Wgmma;
 
 /* acc[n / 2] += a b, unless `scale` (i32) is 0: then acc = a b */
 static void wgmma(Lower *w, const Wgmma *x, int n, Val scale, Val *acc)
@@ -252,9 +252,12 @@ static void wgmma(Lower *w, const Wgmma *x, int n, Val scale, Val *acc)
 	args[in++] = scale;
 	ts_buf_str(&names, x->a_registers ? "r,r,r,r,l,r" : "l,l,r");
 	int first = 2 * regs; /* the tied operands are numbered too */
-	ts_buf_fmt(&text, "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, $%d, 0;\n\twgmma.mma_async.sync.aligned.m64n%dk%d.f32.%s.%s {", first + extra - 1, n, WGMMA_K * 8 / ts_dtype_bits(x->elem), type_name(x->elem), type_name(x->elem_b));
+	ts_buf_fmt(&text, "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, $%d, 0;\n", first + extra - 1);
+	if (x->from_a) ts_buf_fmt(&text, "\t.reg .b64 a;\n\tadd.s64 a, $%d, %lld;\n", first, (long long)x->from_a);
+	ts_buf_fmt(&text, "\twgmma.mma_async.sync.aligned.m64n%dk%d.f32.%s.%s {", n, WGMMA_K * 8 / ts_dtype_bits(x->elem), type_name(x->elem), type_name(x->elem_b));
 	for (int i = 0; i < regs; i++) ts_buf_fmt(&text, "%s$%d", i ? ", " : "", i);
 	if (x->a_registers) ts_buf_fmt(&text, "}, {$%d, $%d, $%d, $%d}, $%d, p, 1, 1", first, first + 1, first + 2, first + 3, first + 4);
+	else if (x->from_a) ts_buf_fmt(&text, "}, a, $%d, p, 1, 1", first + 1);
 	else ts_buf_fmt(&text, "}, $%d, $%d, p, 1, 1", first, first + 1);
 	bool turns = ts_dtype_bits(x->elem) == 16; /* only then has the instruction bits that say which way operands lie */
 	if (turns && !x->a_registers) ts_buf_fmt(&text, ", %d", x->a_turned);
@@ -279,7 +282,7 @@ static Frag wgmma_tile(Lower *w, const TsTree *call, const TsTType *type)
 	Frag c = tile_of(w, call->kid[1]), out = lw_frag(w, type), a = { 0 };
 	const TsTType *ta = &ts_tinfo(call->kid[2])->type;
 	const TsTree *zero = lw_keyword(call, "zero_if");
-	bool registers = ta->form == TS_TT_TILE;
+	bool registers = ta->form == TS_TT_TILE, late = !registers && lw_keyword(call, "late");
 	int64_t m[MAX], cols = columns_of(type->extent[1]), depth = ta->extent[1], step = WGMMA_K * 8 / ts_dtype_bits(ta->elem);
 	int nm = starts(c.at, 0, WGMMA_M, m, MAX);
 	Val one = lw_i32(w, 1), first = zero ? LLVMBuildZExt(w->b, LLVMBuildNot(w->b, lw_expr(w, zero).v[0], ""), w->i32, "") : one;
@@ -300,7 +303,8 @@ static Frag wgmma_tile(Lower *w, const TsTree *call, const TsTType *type)
 					for (int h = 0; h < 4; h++) place[q++] = register_at(w, call, c.at, m[i] + h / 2 * 8, n + j) + h % 2;
 				for (int h = 0; h < q; h++) acc[h] = out.v[place[h]];
 				for (int h = 0; registers && h < 4; h++) x.a[h] = word_at(w, &a, register_at(w, call, a.at, m[i] + h % 2 * 8, k + h / 2 * (step / 2)));
-				if (!registers) x.desc_a = descriptor(w, &oa, m[i], k);
+				if (!registers) x.desc_a = descriptor(w, &oa, late ? 0 : m[i], late ? 0 : k);
+				if (late) x.from_a = bytes_at(&oa, m[i], k) >> 4;
 				x.desc_b = descriptor(w, &ob, n, k);
 				wgmma(w, &x, (int)cols, k ? one : first, acc);
 				for (int h = 0; h < q; h++) out.v[place[h]] = acc[h];

@@ -438,6 +438,13 @@ void lg_put(Lower *w, const TsTree *call)
 }
 
 /* ---- cp.async ---- */
+/* A piece that is there where p holds, else zeros; its address is looked at only there. */
+static void copy_if(Lower *w, Val to, const Piece *p, int bytes)
+{
+	Val args[] = { to, p->address, LLVMBuildZExt(w->b, LLVMBuildNot(w->b, p->in, ""), w->i32, "") };
+	lg_asm(w, ts_printf(w->arena, "{\n\t.reg .pred p;\n\tsetp.ne.b32 p, $2, 0;\n\tcp.async.%s.shared.global [$0], [$1], %d, p;\n}", bytes == 16 ? "cg" : "ca", bytes), "l,l,r,~{memory}", w->none, args, 3);
+}
+
 void lg_copy_async(Lower *w, const TsTree *call)
 {
 	enum { MAX_PIECES = 256 };
@@ -455,6 +462,10 @@ void lg_copy_async(Lower *w, const TsTree *call)
 		if (group_at(&y, piece[i].reg, multiple) < piece[i].n) lw_fail(w, call, "pieces of %d bytes do not lie side by side in shared memory", bytes);
 		Val to = pointer_to(&y, piece[i].reg);
 		const char *name = bytes == 16 ? "llvm.nvvm.cp.async.cg.shared.global.16" : ts_printf(w->arena, "llvm.nvvm.cp.async.ca.shared.global.%d", bytes);
+		if (piece[i].in) {
+			copy_if(w, to, &piece[i], bytes);
+			continue;
+		}
 		Val args[] = { to, piece[i].address, piece[i].bytes };
 		lg_intrinsic(w, piece[i].bytes ? ts_printf(w->arena, "%s.s", name) : name, args, piece[i].bytes ? 3 : 2);
 	}

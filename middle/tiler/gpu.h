@@ -54,3 +54,10 @@ const char *ts_gpu_operand(TsKb *k, const TsOperand *o, const char **prefix);
 void ts_wide_operand(TsTl *t, TsWide *w, const TsOperand *o, int fast);
 bool ts_operand_is_map(TsTl *t, const TsOperand *o);         /* can TMA walk it: four axes, none of stride 1 but one of x and y */
 int ts_operand_fast(TsTl *t, const TsOperand *o);            /* the axis along which it is contiguous; -1: none is */
+
+/* ---- registers (gpu_needs.c) ---- */
+/* Of a thread, while the region's value is made: for each element it has of a tile over the dims a and b, and whatever their number. */
+typedef struct { int values, loads /* among them */, fixed; } TsNeeds;
+TsNeeds ts_region_needs(TsTl *t, const TsRegion *r, uint32_t value, uint32_t a, uint32_t b);
+/* Elements of a thread at a time: `part`, or a half of it, and so on down to `least`, that fit into `room` registers. */
+int ts_needs_part(const TsNeeds *n, int part, int least, int room);

@@ -274,9 +274,35 @@ TsTileVal ts_at_value(TsAt *w, const char *o, const char *l)
 	return ts_kb_eval(w->k, &w->j->r, w->j->value, &w->p, TS_NEW_N(w->k->t->a, TsTileVal, w->j->r.nodes.n));
 }
 
+int ts_at_columns(TsAt *w, int most)
+{
+	enum { LEAST = 32, REGISTERS = 255 };
+	int registers = w->now->form == TS_AT_WGMMA ? TS_AT_RING_REGISTERS : REGISTERS;
+	TsNeeds n = ts_region_needs(w->j->t, &w->j->r, w->j->value, w->j->at.nb, w->j->at.nb + 1);
+	return 2 * ts_needs_part(&n, most / 2, LEAST / 2, registers - w->now->cap / 2); /* 64 rows of four warps: half of the columns in each thread */
+}
+
+/* All columns of a row group lie in its lanes' registers: parts of them are parts of the registers. */
 void ts_at_finish(TsAt *w, const char *o, const char *l)
 {
-	ts_kb_store(w->k, &w->j->r, w->j->leaf, ts_at_value(w, o, l), &w->p);
+	TsKb *k = w->k;
+	TsJob *j = w->j;
+	int cap = w->now->cap, cols = w->now->form == TS_AT_MMA ? ts_at_columns(w, cap) : cap;
+	if (cols == cap || w->p.len[1] < cap) {
+		ts_kb_store(k, &j->r, j->leaf, ts_at_value(w, o, l), &w->p);
+		return;
+	}
+	ts_kb_open(k, "for q in 0..%d", cap / cols);
+	ts_kb_line(k, "sync(\"cta\")"); /* so that what the next parts load does not lie in registers before its turn */
+	ts_kb_line(k, "oq: %s[%d, %d] @Z = slice(%s, axis = 1, at = %d * q, len = %d)", w->ct, w->now->bm, cols, o, cols, cols);
+	ts_kb_line(k, "n0: idx = %d * q", cols);
+	ts_kb_line(k, "nl: idx = %s - n0", ts_kb_dim(k, j->at.E));
+	w->p.base[j->at.nb + 1] = "n0";
+	w->p.valid[1] = "nl";
+	memcpy(w->p.lay, w->parts.lay, sizeof w->p.lay);
+	w->p.len[1] = cols;
+	ts_kb_store(k, &j->r, j->leaf, ts_at_value(w, "oq", l), &w->p);
+	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", cap / cols));
 }
 
 /* ---- multiply-add, for every type: operands through shared memory in parts ---- */
@@ -427,11 +453,19 @@ static TsAtVariant form(TsAt *w, int cap, bool wide)
 	return (TsAtVariant){ .form = TS_AT_FMA, .bm = bm, .bn = bm, .cap = cap, .warps = 8, .wide = wide };
 }
 
+/* Registers of a thread that a block of bn keys takes at once: scores, weights of the block before, result, what lies under the scores. */
+static int ring_registers(const TsAt *w, int cap, int bn)
+{
+	int under = (w->j->at.bt != NULL) + (w->j->at.mt != NULL);
+	return bn / 2 + bn / 4 + cap / 2 + under * bn / 2;
+}
+
 static TsAtVariant ring_form(TsAt *w, int cap)
 {
+	enum { ROOM = 200, LEAST = 32 };
 	const TsGpuTuned *g = &w->j->t->gpu->entry[TS_GT_ATTENTION_WGMMA];
 	int bn = cap <= 128 ? g->keys : g->keys_256;
-	if ((w->j->at.bt || w->j->at.mt) && cap > 64 && bn > 32) bn /= 2; /* as above */
+	while (bn > LEAST && ring_registers(w, cap, bn) > ROOM) bn /= 2;
 	return (TsAtVariant){ .form = TS_AT_WGMMA, .bm = 128, .bn = bn, .cap = cap, .warps = 8, .wide = true };
 }
 

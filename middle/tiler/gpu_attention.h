@@ -14,6 +14,7 @@ typedef struct {
 	const char *ct, *X, *Y, *R, *L; /* types: scores, output, row statistics, sums: of a row, or each lane's part of it */
 	TsPlace p;                  /* of the output */
 	TsPlace ps;                 /* layouts of the scores */
+	TsPlace parts;              /* layouts of a part of the output's columns, where they go through the region in parts */
 	const char *j0, *kl;        /* the key block at hand: its first key, how many keys are left */
 	bool down, top;             /* blocks are walked from the last to the first; it is that last one */
 	bool fold;                  /* the scale is positive and nothing is added to the scores: it goes into the argument of exp */
@@ -56,6 +57,9 @@ TsAtSoft ts_at_softmax(TsAt *w, const char *s, const char *m, const char *l);
 /* o / l through the region: the tile to store. ts_at_finish stores it. */
 TsTileVal ts_at_value(TsAt *w, const char *o, const char *l);
 void ts_at_finish(TsAt *w, const char *o, const char *l);
+/* Columns of the result that go through the region at a time: `most`, or a half of it, and so on, as there are registers beside the sums. */
+enum { TS_AT_RING_REGISTERS = 240 /* of a thread that multiplies by wgmma */ };
+int ts_at_columns(TsAt *w, int most);
 void ts_at_fma(TsAt *w, TsChoice *c);
 void ts_at_mma(TsAt *w, TsChoice *c);
 void ts_at_wgmma(TsAt *w, TsChoice *c);

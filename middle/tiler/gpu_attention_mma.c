@@ -44,7 +44,7 @@ static void bring(TsAt *w, const Block *b, const char *stage, const char *r, con
 static void layouts(TsAt *w)
 {
 	TsKb *k = w->k;
-	int W = w->now->warps, cols[2] = { w->now->bn, w->now->cap };
+	int W = w->now->warps, cols[2] = { w->now->bn, w->now->cap }, part = w->spans ? w->now->cap : ts_at_columns(w, w->now->cap);
 	for (int i = 0; i < 2; i++) {
 		TsGLayout d = { .rank = 2 }, b = { .rank = 2 };
 		ts_gl_put(&d, 'l', 4, 2, 1), ts_gl_put(&d, 'l', 8, 1, 0);
@@ -53,6 +53,12 @@ static void layouts(TsAt *w)
 		ts_gl_put(&b, 'r', 2, 1, 1), ts_gl_put(&b, 'r', 2, 8, 1), ts_gl_put(&b, 'r', cols[i] / 8, 8, 0), ts_gl_put(&b, 'w', W, 0, -1);
 		ts_gl_place(k, &d, i ? "Y" : "X", i ? &w->p : &w->ps);
 		ts_gl_print(k, &b, i ? "FV" : "FK", 3);
+	}
+	if (part < w->now->cap) {
+		TsGLayout z = { .rank = 2 };
+		ts_gl_put(&z, 'l', 4, 2, 1), ts_gl_put(&z, 'l', 8, 1, 0);
+		ts_gl_put(&z, 'r', 2, 1, 1), ts_gl_put(&z, 'r', 2, 8, 0), ts_gl_put(&z, 'r', part / 8, 8, 1), ts_gl_put(&z, 'w', W, 16, 0);
+		ts_gl_place(k, &z, "Z", &w->parts);
 	}
 	TsGLayout a = { .rank = 2 };
 	ts_gl_put(&a, 'l', 4, 2, 1), ts_gl_put(&a, 'l', 8, 1, 0);

@@ -1,13 +1,16 @@
 /* Attention of one query row for each head: what matters is how fast keys and values are read. A cell takes a span of keys of one head of keys: their
  * sums, maximum and sum of terms go to work buffers, and a second kernel puts the spans of a head together, in order. How keys are
  * divided depends on the sizes alone: see span_keys. Types of 16 bits go through the matrix instruction with the heads of a group as its rows, so that
- * keys and values are read once; others straight into registers, where each slot, one for every BN-th key, has a running maximum, sum
+ * keys and values are read once; others straight into registers, where each slot, one for every key of a step, has a running maximum, sum
  * and weighted values of its own, which meet once, at the end. */
 #include "middle/tiler/gpu_attention.h"
 
 enum { BN = 64, WARPS = 8, MANY_WAVES = 4, BLOCK = 4096 /* elements of keys that arrive together */ };
 
 typedef TsAtSpans One;
+
+/* Keys that a step through registers takes: so many that the tiles of keys, values and sums fit into them. */
+static int rows_of(const One *o) { return BN * 4 / ts_elem_bytes(o->j->at.ct); }
 
 static const char *line(TsKb *k, const char *type, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 static const char *line(TsKb *k, const char *type, const char *fmt, ...)
@@ -57,7 +60,7 @@ static const char *under(One *o, TsKb *k, const Forms *f, const TsReal *r, const
 	const char *at, *p = ts_gpu_operand(k, &x, &at), *n = ts_kb_tmp(k);
 	bool col = x.stride[1] && x.size[1] != ts_dim_const(k->t->d, 1);
 	TsTileVal v = { n, col, ty->elem };
-	ts_kb_line(k, "%s: %s = load(%s[%s0, %s]%s)", n, ts_kb_type(k, ty->elem, col, &f->p), p, at, col ? ts_kb_fmt(k, "j:j + %d", BN) : "0", col ? ", valid = kl" : "");
+	ts_kb_line(k, "%s: %s = load(%s[%s0, %s]%s)", n, ts_kb_type(k, ty->elem, col, &f->p), p, at, col ? ts_kb_fmt(k, "j:j + %d", rows_of(o)) : "0", col ? ", valid = kl" : "");
 	return ty->elem == TS_BOOL ? v.name : ts_kb_cast(k, v, o->j->at.ct, &f->p).name;
 }
 
@@ -67,23 +70,23 @@ static const char *hide(One *o, TsKb *k, const Forms *f, const char *s)
 	const char *B = ts_kb_type(k, TS_BOOL, 1, &f->p), *I = ts_kb_type(k, TS_INT32, 1, &f->p);
 	bool window = !ts_attr(k->t->m, o->j->n, "window")->none;
 	if (o->j->at.mt) s = line(k, f->R, "where(%s, %s, -inf)", under(o, k, f, &o->j->at.mask, o->j->at.mt), s);
-	ts_kb_line(k, "hi: idx = min(je - j, %d)", BN);
+	ts_kb_line(k, "hi: idx = min(je - j, %d)", rows_of(o));
 	ts_kb_line(k, "hi1: int32[] = cast(hi, int32)");
 	ts_kb_line(k, "ci: %s = iota(0)", I);
 	const char *in = line(k, B, "lt(ci, hi1)");
 	if (window) {
-		ts_kb_line(k, "lo: idx = max(min(jlow - j, %d), 0)", BN);
+		ts_kb_line(k, "lo: idx = max(min(jlow - j, %d), 0)", rows_of(o));
 		ts_kb_line(k, "lo1: int32[] = cast(lo, int32)");
 		in = line(k, B, "`and`(%s, %s)", in, line(k, B, "ge(ci, lo1)"));
 	}
 	return line(k, f->R, "where(%s, %s, -inf)", in, s);
 }
 
-/* One tile [BN, cap] of keys or values at j, in the type of the sums. */
+/* One tile [rows, cap] of keys or values at j, in the type of the sums. */
 static const char *read_tile(One *o, TsKb *k, const Forms *f, const TsReal *r, const TsType *ty, TsDim width)
 {
 	TsOperand x = ts_at_operand(&o->at, r, ty, true, false);
-	const char *at, *p = ts_gpu_operand(k, &x, &at), *n = line(k, ts_kb_type(k, ty->elem, 3, &f->p), "load(%s[%sj:j + %d, 0:%d], valid = [kl, %s])", p, at, BN, o->cap, ts_kb_dim(k, width));
+	const char *at, *p = ts_gpu_operand(k, &x, &at), *n = line(k, ts_kb_type(k, ty->elem, 3, &f->p), "load(%s[%sj:j + %d, 0:%d], valid = [kl, %s])", p, at, rows_of(o), o->cap, ts_kb_dim(k, width));
 	return ts_kb_cast(k, (TsTileVal){ n, 3, ty->elem }, o->j->at.ct, &f->p).name;
 }
 
@@ -94,7 +97,7 @@ static void walk(One *o, TsKb *k, const Forms *f)
 	ts_kb_line(k, "zm: %s = fill(-inf)", f->R);
 	ts_kb_line(k, "zl: %s = fill(0)", f->R);
 	ts_kb_line(k, "zo: %s = fill(0)", f->X);
-	ts_kb_open(k, "o1, m1, l1 = for j in jb..je step %d with o0 = zo, m0 = zm, l0 = zl", BN);
+	ts_kb_open(k, "o1, m1, l1 = for j in jb..je step %d with o0 = zo, m0 = zm, l0 = zl", rows_of(o));
 	ts_kb_line(k, "kl: idx = %s - j", ts_kb_dim(k, j->at.T));
 	const char *kx = read_tile(o, k, f, &j->at.key, j->at.kt, j->at.D), *vx = read_tile(o, k, f, &j->at.v, j->at.vt, j->at.E);
 	const char *s = line(k, f->R, "reduce(%s, op = \"add\", axis = 1)", line(k, f->X, "mul(%s, qx)", kx));
@@ -137,9 +140,9 @@ static void write_by_registers(One *o, TsKb *k, bool wide, TsChoice *c)
 {
 	TsJob *j = o->j;
 	TsDtype ct = j->at.ct;
-	TsAtVariant v = { .form = ct == TS_F64 ? TS_AT_FMA : TS_AT_MMA, .bm = 1, .bn = BN };
-	int extent[2] = { BN, o->cap };
-	Forms f = { .p = { .nv = 2, .len = { BN, o->cap } } };
+	TsAtVariant v = { .form = ct == TS_F64 ? TS_AT_FMA : TS_AT_MMA, .bm = 1, .bn = rows_of(o) };
+	int extent[2] = { rows_of(o), o->cap };
+	Forms f = { .p = { .nv = 2, .len = { rows_of(o), o->cap } } };
 	TsGLayout l = ts_gl_tile(2, 1, extent, wide ? o->wide.vec : 1, WARPS, 0);
 	k->warps = WARPS;
 	o->at = (TsAt){ .j = j, .k = k, .now = &v, .ct = ts_dtype_name(ct) };
@@ -235,7 +238,7 @@ static void write_spans(void *user, TsKb *k, int i, TsChoice *c)
 	c->guard_lhs = f->guard;
 	c->label = ts_intern(k->t->cx, ts_kb_fmt(k, "one query, head dim <= %d%s", f->cap, f->wide ? ", wide" : ""));
 	c->tile[0] = f->mma ? 16 : 1;
-	c->tile[1] = f->mma ? o->at.now->bn : BN;
+	c->tile[1] = f->mma ? o->at.now->bn : rows_of(o);
 }
 
 /* Some spans of a head at a time, in order. */

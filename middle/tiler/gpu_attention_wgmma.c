@@ -119,6 +119,14 @@ static void load_role(TsAt *w, const Ring *q, const Ring *key, const Ring *v)
 	ts_kb_close(k, "");
 }
 
+/* Where more is read than queries, keys and values, there are no registers for the places of the queries' parts. */
+static const char *late(TsAt *w)
+{
+	TsJob *j = w->j;
+	TsNeeds n = ts_region_needs(j->t, &j->r, j->value, j->at.nb, j->at.nb + 1);
+	return j->at.bt || j->at.mt || n.loads ? ", late = true" : "";
+}
+
 /* The last block's scores and weights: nothing to overlap with yet. */
 static TsAtSoft top_block(TsAt *w)
 {
@@ -126,7 +134,7 @@ static TsAtSoft top_block(TsAt *w)
 	ts_kb_line(k, "wait(RQ[pq])");
 	ts_kb_line(k, "wait(RK[pk])");
 	ts_kb_line(k, "fence_mma()");
-	ts_kb_line(k, "sf: f32[%d, %d]! @X = mma(zs, RQ[pq].x, RK[pk].x.T, atom = \"wgmma\", zero_if = true)", w->now->bm, w->now->bn);
+	ts_kb_line(k, "sf: f32[%d, %d]! @X = mma(zs, RQ[pq].x, RK[pk].x.T, atom = \"wgmma\", zero_if = true%s)", w->now->bm, w->now->bn, late(w));
 	ts_kb_line(k, "commit_mma()");
 	ts_kb_line(k, "s1: %s = wait_mma(0, sf)", w->X);
 	ts_kb_line(k, "release(RK[pk])");
@@ -142,7 +150,7 @@ static void blocks_below(TsAt *w, const char *W, const TsAtSoft *first)
 	ts_kb_open(k, "o1, w1, _, l1, pk2, pv1 = for b in 1..blocks with o = zo, w = w0, m0 = %s, l0 = %s, qk = pk1, qv = pv", first->m, first->l);
 	ts_kb_line(k, "wait(RK[qk])");
 	ts_kb_line(k, "fence_mma()");
-	ts_kb_line(k, "sg: f32[%d, %d]! @X = mma(zs, RQ[pq].x, RK[qk].x.T, atom = \"wgmma\", zero_if = true)", w->now->bm, w->now->bn);
+	ts_kb_line(k, "sg: f32[%d, %d]! @X = mma(zs, RQ[pq].x, RK[qk].x.T, atom = \"wgmma\", zero_if = true%s)", w->now->bm, w->now->bn, late(w));
 	ts_kb_line(k, "commit_mma()");
 	ts_kb_line(k, "wait(RV[qv])");
 	ts_kb_line(k, "fence_mma()");
@@ -165,7 +173,7 @@ static void blocks_below(TsAt *w, const char *W, const TsAtSoft *first)
 	ts_kb_close(k, "");
 }
 
-static int part_of(const TsAt *w) { return w->now->cap < PART ? w->now->cap : PART; }
+static int part_of(TsAt *w) { return ts_at_columns(w, w->now->cap < PART ? w->now->cap : PART); }
 
 /* The result a part at a time: through shared memory and out by TMA while the next tile is on its way, or from registers. */
 static void store_rows(TsAt *w, const char *out, const char *at)
@@ -204,7 +212,7 @@ static void math_role(TsAt *w, const char *out, const char *at)
 {
 	TsKb *k = w->k;
 	const char *e = ts_dtype_name(w->j->at.qt->elem), *W = ts_kb_fmt(k, "%s[%d, %d] @X", e, w->now->bm, w->now->bn);
-	ts_kb_open(k, "role math(warps = 4, times = %d, regs = 240)", GROUPS);
+	ts_kb_open(k, "role math(warps = 4, times = %d, regs = %d)", GROUPS, TS_AT_RING_REGISTERS);
 	ts_kb_line(k, "g = instance()");
 	ts_at_scale(w);
 	ts_kb_line(k, "zs: %s = fill(0.0)", w->X);

@@ -77,6 +77,37 @@ static Side side(TsMm *mm, TsKb *k, const TsMmVariant *v, bool b)
 	return s;
 }
 
+/* Rows of the accumulator that go through the region at a time: all where the registers do for it, else whole steps of the layout. */
+static int part_rows(const TsMm *mm, const TsMmVariant *v, int step)
+{
+	enum { MOST = 255, ALL = 65536, SPARE = 24 };
+	const TsJob *j = mm->j;
+	int threads = v->wm * v->wn * TS_LANES, bytes = ts_elem_bytes(j->mm.ct), all = v->bm * v->bn / threads * bytes / 4, room = ALL / threads / (v->room > 1 ? v->room : 1);
+	TsNeeds needs = ts_region_needs(j->t, &j->r, j->value, j->mm.im, j->mm.in);
+	int part = ts_needs_part(&needs, all, all * step / v->bm, (room < MOST ? room : MOST) - SPARE);
+	return v->bm * part / all;
+}
+
+/* The accumulator through the region, so many rows at a time. */
+static void write_rows(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, int rows)
+{
+	TsJob *j = mm->j;
+	if (rows == v->bm) {
+		ts_mm_epilogue(mm, k, p, "acc");
+		return;
+	}
+	ts_kb_open(k, "for q in 0..%d", v->bm / rows);
+	ts_kb_line(k, "sync(\"cta\")"); /* so that what the next parts load does not lie in registers before its turn */
+	ts_kb_line(k, "part: %s[%d, %d] @Z = slice(acc, axis = 0, at = %d * q, len = %d)", ts_dtype_name(j->mm.ct), rows, v->bn, rows, rows);
+	ts_kb_line(k, "m0: idx = mb + %d * q", rows);
+	if (p->valid[0]) ts_kb_line(k, "pl: idx = ml - %d * q", rows);
+	p->base[j->mm.im] = "m0";
+	p->len[0] = rows;
+	if (p->valid[0]) p->valid[0] = "pl";
+	ts_mm_epilogue(mm, k, p, "part");
+	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bm / rows));
+}
+
 void ts_mm_fma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 {
 	TsPlace p = { 0 };
@@ -90,10 +121,14 @@ void ts_mm_fma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 	ts_gl_put(&x, 'w', v->wn, vn * ln, 1);
 	ts_gl_put(&x, 'w', v->wm, vm * TS_LANES / ln, 0);
 	ts_gl_put(&x, 'r', v->bn / (vn * ln * v->wn), vn * ln * v->wn, 1);
-	ts_gl_put(&x, 'r', v->bm / (vm * (TS_LANES / ln) * v->wm), vm * (TS_LANES / ln) * v->wm, 0);
+	TsGLayout part = x;
+	int step = vm * (TS_LANES / ln) * v->wm, rows = part_rows(mm, v, step);
+	ts_gl_put(&x, 'r', v->bm / step, step, 0);
 	k->warps = v->wm * v->wn;
 	k->ctas = v->room;
 	ts_gl_place(k, &x, "X", &p);
+	ts_gl_put(&part, 'r', rows / step, step, 0);
+	if (rows < v->bm) ts_gl_place(k, &part, "Z", &p);
 	Side a = side(mm, k, v, false), b = side(mm, k, v, true);
 	ts_mm_grid(mm, k, v, &p, &c->cells);
 	const char *X = ts_kb_fmt(k, "%s[%d, %d] @X", ct, v->bm, v->bn);
@@ -114,7 +149,7 @@ void ts_mm_fma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 	ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", v->bk));
 	ts_kb_line(k, "yield c1, %s, %s", a1, b1);
 	ts_kb_close(k, "");
-	ts_mm_epilogue(mm, k, &p, "acc");
+	write_rows(mm, k, v, &p, rows);
 }
 
 /* ---- which variants ---- */

@@ -4,7 +4,7 @@
 
 enum { TS_MM_VARIANTS = 32, TS_MM_BLOCK_K = 64 /* of k in a stage of the ring */, TS_MM_SOME = 64 /* rows that are few */ };
 typedef enum { TS_MM_FMA, TS_MM_MMA, TS_MM_WGMMA, TS_MM_FEW, TS_MM_RING } TsMmForm;
-typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */, packed /* reads the copies of the operands */, split /* of k: writes partial sums */, pair /* two CTAs, one below the other, share b */; TsDim guard, limit /* guard <= limit */; bool by_cost; TsDim need /* as in TsChoice */; int cluster /* CTAs that share k; 0: one */, room /* CTAs an SM shall have room for */; const char *label; bool fp8; } TsMmVariant; /* wm x wn warps; wgmma: wm groups of four; few rows: wm warps share k, bk each at a time; fp8: the operands as they are */
+typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */, packed /* reads the copies of the operands */, split /* of k: writes partial sums */, pair /* two CTAs, one below the other, share b */; TsDim guard, limit /* guard <= limit */; bool by_cost; TsDim need /* as in TsChoice */; int cluster /* CTAs that share k; 0: one */, room /* CTAs an SM shall have room for */; const char *label; bool fp8; int part /* columns of the result at a time */; } TsMmVariant; /* wm x wn warps; wgmma: wm groups of four; few rows: wm warps share k, bk each at a time; fp8: the operands as they are */
 typedef struct {
 	TsJob *j;
 	TsOperand a, b;             /* a: [k, m]; b: [k, n] */

@@ -263,6 +263,17 @@ static void choose(Pw *w)
 	}
 }
 
+/* So many, or a half of them, and so on: those whose values the registers hold. What comes from many operands has some of them on their way while
+ * others are added up, whatever their number; their addresses take registers as well. */
+static int fitting(TsJob *j, uint32_t fast, int n)
+{
+	enum { REGISTERS = 192, ON_THEIR_WAY = 12, LEAST = 8 };
+	TsNeeds needs = ts_region_needs(j->t, &j->r, j->value, fast, fast);
+	if (needs.loads > ON_THEIR_WAY) needs.values -= needs.loads - ON_THEIR_WAY;
+	int words = (ts_elem_bytes(ts_reg_type(j->r.nodes.p[j->value].elem)) + 3) / 4;
+	return n <= LEAST ? n : ts_needs_part(&needs, n * words, LEAST * words, REGISTERS) / words;
+}
+
 /* Elements of each thread: more where few bytes are loaded for each, but for functions that take many registers. */
 static int elements(TsJob *j, uint32_t fast)
 {
@@ -272,7 +283,7 @@ static int elements(TsJob *j, uint32_t fast)
 	for (uint32_t i = 1; i < j->r.nodes.n; i++)
 		if (i != j->leaf && j->r.nodes.p[i].kind == TS_R_LOAD && ts_is_one(j->t, j->r.nodes.p[i].coef[fast])) bytes += ts_elem_bytes(j->r.nodes.p[i].elem);
 	while (bytes && n * bytes < IN_FLIGHT && n < 32) n *= 2;
-	return n;
+	return fitting(j, fast, n);
 }
 
 void ts_gpu_pointwise(TsJob *j)

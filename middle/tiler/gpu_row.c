@@ -443,7 +443,9 @@ static int residents(const TsRow *w)
 	}
 	if (v->loop) return 1;
 	if (ts_elem_bytes(w->kept) > 2) return TS_ROW_WARPS / v->warps; /* what is loaded takes more registers too */
-	return v->warps == TS_ROW_WARPS ? 2 : v->warps == TS_ROW_WARPS / 2 ? 3 : v->rows < v->warps && v->warps > 2 ? 20 / v->warps : 28 / v->warps;
+	int n = v->warps == TS_ROW_WARPS ? 2 : v->warps == TS_ROW_WARPS / 2 ? 3 : v->rows < v->warps && v->warps > 2 ? 20 / v->warps : 28 / v->warps;
+	bool two = w->j->row.gamma && w->j->row.beta && w->j->t->target->family != TS_FAMILY_SM90; /* both lie in registers too, and there addresses do */
+	return two && n > 1 ? n - 1 : n;
 }
 
 void ts_row_write(void *user, TsKb *k, int i, TsChoice *c)

@@ -55,13 +55,23 @@ static TsRowForm held(TsRow *w, int ctas, int bytes)
 typedef struct { TsRowForm v; int64_t longest; } Form;
 enum { FORMS = 12 };
 
+/* Has a thread of the largest CTA registers for its part of so long a row, and for what the region makes of it? */
+static bool fits(TsRow *w, int cols)
+{
+	enum { REGISTERS = 65536 };
+	const TsRegion *r = &w->j->r;
+	TsNeeds n = ts_region_needs(w->j->t, r, w->j->value, w->rd, w->rd);
+	int threads = TS_ROW_WARPS * TS_LANES;
+	return n.values * (cols / threads) * ts_elem_bytes(w->j->row.ct) / 4 + n.fixed <= REGISTERS / threads;
+}
+
 /* All forms that hold a row, shortest rows first; few: what pays without wide accesses. */
 static int forms(TsRow *w, bool few, Form *f)
 {
 	TsTl *t = w->j->t;
 	const TsGpuTuned *g = &t->gpu->entry[TS_GT_ROW];
 	bool arg = w->j->n->op == TS_OP_argmax, centred = w->j->n->op == TS_OP_layer_norm && !few && w->j->r.niter - w->j->row.split == 1;
-	int each = TS_LANES * g->elements, n = 0, most = arg ? SHORT : centred || (few && !ts_row_is_bare(w)) ? g->longest / 2 : g->longest; /* what many threads need registers for */
+	int each = TS_LANES * g->elements, n = 0, most = arg ? SHORT : centred || (!ts_row_is_bare(w) && (few || !fits(w, g->longest))) ? g->longest / 2 : g->longest; /* what many threads need registers for */
 	const struct { int cols; bool few; } step[] = { { each / 4, false }, { each / 2, false }, { each, true }, { 2 * each, false }, { 4 * each, true }, { 8 * each, true }, { g->longest, true } };
 	for (int i = 0; i < 7; i++)
 		if (step[i].few >= few && (!i || step[i].cols > step[i - 1].cols) && step[i].cols <= most) f[n++] = (Form){ shape(w, step[i].cols), step[i].cols };

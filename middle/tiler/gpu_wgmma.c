@@ -3,8 +3,19 @@
  * they do in memory; batches are axes of the tensor maps, so that nothing beyond a matrix is ever read. */
 #include "middle/tiler/gpu_matmul.h"
 
-enum { PART = 64 /* columns of the result at a time, at most */ };
-static int part_of(const TsMmVariant *v) { return v->bn < PART ? v->bn : PART; }
+enum { PART = 64, LEAST = 16 /* columns of the result at a time */ };
+static int registers_of(const TsMmVariant *v) { return v->wm > 2 ? 152 : 232; } /* of the groups that multiply */
+
+/* As many as the epilogue has registers for beside the sums. */
+static int columns_of(TsMm *mm, const TsMmVariant *v)
+{
+	TsJob *j = mm->j;
+	TsNeeds n = ts_region_needs(j->t, &j->r, j->value, j->mm.im, j->mm.in);
+	int part = v->bn < PART ? v->bn : PART;
+	return v->split ? part : 2 * ts_needs_part(&n, part / 2, LEAST / 2, registers_of(v) - v->bn / 2); /* a group has half of a part's columns in each thread */
+}
+
+static int part_of(const TsMmVariant *v) { return v->part; }
 static int parts_of(const TsMmVariant *v) { return v->bn / part_of(v); }
 /* Buffers of results under way, in turn: as many parts ago their store was the last of the same buffer, in every tile. */
 static int turns_of(const TsMmVariant *v) { return parts_of(v) % 2 == 0 ? 2 : parts_of(v) == 1 ? 1 : 3; }
@@ -173,7 +184,7 @@ static TsMmColumns sums(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2]
 static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], TsPlace *p, const char *out, const char *at)
 {
 	const char *D = ts_kb_fmt(k, "f32[%d, %d]", v->bm, v->bn);
-	ts_kb_open(k, "role math(warps = 4, times = %d, regs = %d)", v->wm, v->wm > 2 ? 152 : 232);
+	ts_kb_open(k, "role math(warps = 4, times = %d, regs = %d)", v->wm, registers_of(v));
 	ts_kb_line(k, "g = instance()");
 	if (!v->fp8) ts_kb_line(k, "zero: %s! @D = fill(0.0)", D);
 	ts_kb_line(k, "p0 = consumer(R)");
@@ -203,9 +214,11 @@ static void layout(TsKb *k, int groups, int cols, const char *name, TsPlace *p)
 	else ts_gl_print(k, &d, name, 3);
 }
 
-void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
+void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *of, TsChoice *c)
 {
 	TsJob *j = mm->j;
+	TsMmVariant now = *of, *v = &now;
+	now.part = columns_of(mm, of);
 	TsTl *t = k->t;
 	TsPlace p = { .nv = 2, .vdim = { (int)j->mm.im, (int)j->mm.in }, .len = { v->bm, part_of(v) }, .valid = { "ml", "nl" } };
 	TsOperand o;

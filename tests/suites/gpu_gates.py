@@ -9,6 +9,8 @@ import shutil
 import struct
 import sys
 
+import _spills
+
 PARALLEL = True
 TIMEOUT = 900
 
@@ -59,10 +61,6 @@ WORDS = (
 )
 KERNEL = re.compile(r"(?m)^(?=kernel )")
 NAME = re.compile(r"kernel (\w+)\(")
-PROPERTIES = re.compile(
-    r"Compiling entry function '(\w+)' for '\w+'\n"
-    r"(?:.*\n)*?\s+(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads\n"
-    r"ptxas info\s+: Used (\d+) registers")
 LABEL = re.compile(r"^(\.L_\w+):")
 BRANCH = re.compile(r"\bBRA(?:\.\w+)*\s+.*`\((\.L_\w+)\)")
 FUNCTION = re.compile(r"^\.text\.(\w+):")
@@ -110,7 +108,7 @@ def fences_in_loops(lines):
 def judge(texts, said, sass):
     """What is wrong with the kernels `texts`, by what ptxas said and the machine code."""
     wrong = ["C75xx: " + line for line in said.splitlines() if "(C75" in line]
-    seen = {m.group(1): [int(x) for x in m.groups()[1:]] for m in PROPERTIES.finditer(said)}
+    seen = _spills.properties(said)
     code = functions(sass)
     for name, text in texts.items():
         if name not in seen or name not in code:
@@ -149,12 +147,6 @@ class Gate:
         return len(texts), wrong
 
 
-def spills(said):
-    """(kernels that ptxas -v shows, what is wrong with them)."""
-    seen = {m.group(1): [int(x) for x in m.groups()[1:4]] for m in PROPERTIES.finditer(said)}
-    return seen, ["%s: %d bytes of stack, %d and %d bytes spilled" % (k, *v) for k, v in sorted(seen.items()) if any(v)]
-
-
 CELLS = 416  # operator x element type, of the spine
 
 
@@ -175,7 +167,8 @@ def operators(ctx, ptxas):
         a = ctx.run([ptxas, "-v", "-arch=" + arch, "-O3", ptx, "-o", cubin], timeout=300) if not t.code else t
         if a.code:
             return arch, set(), ["%s: %s" % (path.name, a.err)]
-        seen, wrong = spills(a.err + a.out)
+        seen = _spills.properties(a.err + a.out)
+        wrong = _spills.spilled(seen)
         wanted = set(kernels_of(path.read_text()))
         return arch, wanted & set(seen), wrong + ["%s: not assembled" % k for k in sorted(wanted - set(seen))]
 
@@ -530,3 +523,18 @@ def run(ctx):
         return "%s/%s" % (name, arch), n > 0 and not wrong, "\n".join(wrong) or "it has no kernels"
 
     yield from ctx.map(one, [j for j in jobs if ctx.match in "%s/%s" % (j[0], j[2])])
+
+    def spills(job):
+        name, text, arch = job
+        folder = ctx.tmp / ("spills-%s-%s" % (name.replace("/", "-"), arch))
+        folder.mkdir()
+
+        def command(argv):
+            r = ctx.run(argv, timeout=300)
+            return r.code, r.out + r.err
+
+        n, wrong = _spills.check(command, ctx.tsc, ptxas, text, arch, folder)
+        return "spills/%s/%s" % (name, arch), n > 0 and not wrong, "\n".join(wrong) or "it has no kernels"
+
+    held = [(name, text, arch) for name, text in _spills.held() for arch in ("sm_80", "sm_90")]
+    yield from ctx.map(spills, [j for j in held if ctx.match in "spills/%s/%s" % (j[0], j[2])])
