@@ -426,6 +426,7 @@ TsDim ts_dim_max(TsDims *t, TsDim a, TsDim b) { return extreme(t, AT_MAX, a, b);
 
 uint32_t ts_dim_symbol_count(const TsDims *t) { return t->syms.n; }
 const TsDimSym *ts_dim_symbol_info(const TsDims *t, uint32_t symbol) { return &t->syms.p[symbol]; }
+void ts_dim_set_max(TsDims *t, uint32_t symbol, int64_t max) { t->syms.p[symbol].max = max; }
 
 bool ts_dim_is_scaled_symbol(const TsDims *t, TsDim d, int64_t *c, uint32_t *symbol)
 {

@@ -37,6 +37,7 @@ bool ts_dim_is_scaled_symbol(const TsDims *t, TsDim d, int64_t *c, uint32_t *sym
 
 uint32_t ts_dim_symbol_count(const TsDims *t);
 const TsDimSym *ts_dim_symbol_info(const TsDims *t, uint32_t symbol);
+void ts_dim_set_max(TsDims *t, uint32_t symbol, int64_t max); /* what is made meanwhile may hold for these sizes alone */
 /* Replaces symbol k by with[k] (TS_DIM_BAD keeps it). */
 TsDim ts_dim_subst(TsDims *t, TsDim d, const TsDim *with);
 /* Value for given symbol values; false on overflow or division by 0. */

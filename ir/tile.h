@@ -29,7 +29,7 @@ typedef struct {
 	bool known;                /* IDX: a compile-time constant, `value` */
 	int64_t value;             /* IDX constant. RANGE: its static length. PARAM: its place among buffers or among idx parameters (ABI).
 	                            * RING: slots. ROLE: instances */
-	TsTree *def;               /* BIND of a LET with one name: its right side. FOR: its RANGE when it is fully unrolled (`unroll` reaches
+	TsTree *def;               /* BIND of a LET with one name, or of idx (then `value`: which of them): its right side. FOR: its RANGE when it is fully unrolled (`unroll` reaches
 	                            * its constant trip count): then offsets of slices may depend on its variable */
 	int64_t step;              /* RANGE: constant step, 0 when the step is known at run time only. ROLE: warps of one instance. PARAM of form
 	                            * IDX: what @multiple promises, at least 1 */

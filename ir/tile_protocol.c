@@ -365,8 +365,10 @@ static void trace_expr(Trace *t, const TsTree *x, int depth)
 				ts_buf_fmt(&t->out, "$%d", i);
 				return;
 			}
-		if (info->decl->kind == TS_TREE_BIND && decl->def && decl->type.form == TS_TT_IDX && depth < 8) trace_expr(t, decl->def, depth + 1);
-		else ts_buf_fmt(&t->out, "%s#%d", x->name, decl->id);
+		if (info->decl->kind == TS_TREE_BIND && decl->def && decl->type.form == TS_TT_IDX && depth < 8) {
+			if (decl->def->kind == TS_TREE_CALL && !decl->known) ts_buf_fmt(&t->out, "%lld.", (long long)decl->value); /* which result */
+			trace_expr(t, decl->def, depth + 1);
+		} else ts_buf_fmt(&t->out, "%s#%d", x->name, decl->id);
 		return;
 	}
 	ts_buf_fmt(&t->out, "(%d.%d.%lld%s", x->kind, (int)x->sub, (long long)x->i, x->name ? x->name : "");

@@ -302,9 +302,10 @@ static bool check_let(TsVerify *v, TsTree *t)
 		if (!settle(v, b, rhs, &want[i], &out[i]) || !tv_declare(v, b, b->name)) return false;
 		TsTInfo *info = ts_tinfo(b);
 		info->type = out[i];
-		if (n > 1 || rhs->kind == TS_TREE_FOR || rhs->kind == TS_TREE_IF) continue;
+		if (rhs->kind == TS_TREE_FOR || rhs->kind == TS_TREE_IF || (n > 1 && out[i].form != TS_TT_IDX)) continue;
 		info->def = rhs;
-		if (out[i].form != TS_TT_IDX) continue;
+		if (n > 1) info->value = i;
+		if (n > 1 || out[i].form != TS_TT_IDX) continue;
 		TvLin lin = tv_lin(v, rhs);
 		if (lin.ok) ts_map_set(ts_arena(v->cx), &v->lins, b, ts_memdup(ts_arena(v->cx), &lin, sizeof lin));
 		info->known = tv_lin_const(&lin, &info->value);

@@ -186,14 +186,14 @@ static int32_t grid_of(TsRtSession *s, const TsLaunch *l, const TsPlanChoice *ch
 {
 	const TsPlanStep *st = TS_PLAN_TABLE(s->plan, TsPlanStep, steps) + l->step;
 	int64_t cells = l->cells, most = (int64_t)choice->per_sm * ts_cuda_session(s)->model->info.multiprocessors / k->cluster;
+	if (cells > INT32_MAX / (int64_t)k->cluster) /* also where few CTAs walk them: kernels count cells in 32 bits */
+		return ts_fail(e, TESSERA_RANGE, "step '%s': its grid is %d for these sizes, a GPU's has at most %d cells", ts_plan_str(s->plan, st->name),
+		               l->cells, (int64_t)INT32_MAX);
 	if (k->flags & TS_KERNEL_PERSISTENT) {
 		most = most < 1 ? 1 : most;
 		cells = cells < most ? cells : most;
 		((int64_t *)(uintptr_t)l->num)[st->n_nums] = cells;
 	}
-	if (cells > INT32_MAX / (int64_t)k->cluster)
-		return ts_fail(e, TESSERA_RANGE, "step '%s': its grid is %d for these sizes, a GPU starts at most %d CTAs at once", ts_plan_str(s->plan, st->name),
-		               l->cells, (int64_t)INT32_MAX);
 	*node = (TsCuNode){ .grid = { (uint32_t)cells * k->cluster, 1, 1 }, .block = { k->threads, 1, 1 }, .shared = k->shared_bytes };
 	return TESSERA_OK;
 }

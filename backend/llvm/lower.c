@@ -1,6 +1,7 @@
 /* Statements, names and integer arithmetic of a kernel. */
 #include "backend/llvm/lower.h"
 #include "ir/tile_abi.h"
+#include "ir/tile_check.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -250,6 +251,29 @@ static void arrive(const Frag *phi, const Frag *f, Block from)
 	for (int i = 0; i < phi->n; i++) LLVMAddIncoming(phi->v[i], &f->v[i], &from, 1);
 }
 
+static uint32_t mentions(const TsTree *t, const TsTree *decl)
+{
+	uint32_t n = t->kind == TS_TREE_NAME && t->note && ts_tinfo(t)->decl == decl;
+	for (uint32_t i = 0; i < t->n; i++)
+		if (t->kid[i]) n += mentions(t->kid[i], decl);
+	return n;
+}
+
+/* GPUs: is carried value `with` read by one wgmma alone, which takes it as 0 the first time round? Then whatever the registers hold does. (Three
+ * groups of warps, which have fewer registers, are better off with zeros: else some are spilled.) */
+static bool begins_at_zero(const Lower *w, const TsTree *loop, const TsTree *with)
+{
+	const TsTree *body = loop->kid[2];
+	for (uint32_t i = 0; w->gpu && i < body->n; i++) {
+		const TsTree *call = body->kid[i]->kind == TS_TREE_LET ? body->kid[i]->kid[1] : NULL;
+		if (!call || call->kind != TS_TREE_CALL || ts_tinfo(call)->op != TS_TILE_mma || call->kid[1]->kind != TS_TREE_NAME || ts_tinfo(call->kid[1])->decl != with) continue;
+		const TsTree *zero = lw_keyword(call, "zero_if"), *atom = lw_keyword(call, "atom");
+		return zero && atom && !strcmp(atom->name, "wgmma") && zero->kind == TS_TREE_BIN && zero->sub == TS_IN_EQ && zero->kid[0]->kind == TS_TREE_NAME
+			&& ts_tinfo(zero->kid[0])->decl == loop && tv_same(zero->kid[1], loop->kid[0]->kid[0]) && mentions(body, with) == 1;
+	}
+	return false;
+}
+
 /* for at = lo; at + (times - 1)*step before hi; at += times*step: `times` bodies. Returns where it stopped. */
 static Val emit_loop(Lower *w, Loop *l, Val lo, Val hi, int times)
 {
@@ -265,8 +289,12 @@ static Val emit_loop(Lower *w, Loop *l, Val lo, Val hi, int times)
 	LLVMAddIncoming(at, &lo, &pre, 1);
 	Frag *in = TS_NEW_N(w->arena, Frag, l->n + 1), *first = TS_NEW_N(w->arena, Frag, l->n + 1);
 	for (uint32_t i = 0; i < l->n; i++) {
-		first[i] = l->carry[i];
-		in[i] = l->carry[i] = phis(w, &l->carry[i], pre);
+		Frag begin = first[i] = l->carry[i];
+		if (times == 1 && w->times <= 2 && begins_at_zero(w, l->tree, l->tree->kid[1]->kid[i])) {
+			begin.v = TS_NEW_N(w->arena, Val, (size_t)begin.n);
+			for (int r = 0; r < begin.n; r++) begin.v[r] = LLVMGetPoison(LLVMTypeOf(first[i].v[r]));
+		}
+		in[i] = l->carry[i] = phis(w, &begin, pre);
 	}
 	for (int u = 0; u < times; u++) loop_body(w, l, lw_add(w, at, lw_mul(w, l->step, lw_i64(w, u))));
 	Val next = lw_add(w, at, lw_mul(w, l->step, lw_i64(w, times)));

@@ -596,10 +596,32 @@ static void word_philox(Lower *w, const TsTree *call, Frag *out)
 	}
 }
 
+/* The same on GPUs, where a grid has fewer than 2^31 points: 32 bits are a tenth of the code of 64, which there is no instruction to divide. */
+static void raster_short(Lower *w, Val t, Val ni, Val nj, Val band, Frag *out)
+{
+	LLVMBuilderRef b = w->b;
+	int64_t one;
+	Val most = lw_i64(w, INT32_MAX), x = LLVMBuildTrunc(b, t, w->i32, ""), per = LLVMBuildTrunc(b, lw_min(w, lw_mul(w, band, nj), most), w->i32, "");
+	Val q = LLVMBuildUDiv(b, x, per, ""), in = LLVMBuildSub(b, x, LLVMBuildMul(b, q, per, ""), "");
+	if (lw_is_const(band, &one) && one == 1) { /* row and column */
+		out[0].v[0] = LLVMBuildZExt(b, q, w->i64, "");
+		out[1].v[0] = LLVMBuildZExt(b, in, w->i64, "");
+		return;
+	}
+	Val first = lw_mul(w, LLVMBuildZExt(b, q, w->i64, ""), band), rows = LLVMBuildTrunc(b, lw_min(w, LLVMBuildSub(b, ni, first, ""), band), w->i32, "");
+	Val column = LLVMBuildUDiv(b, in, rows, ""), row = LLVMBuildSub(b, in, LLVMBuildMul(b, column, rows, ""), "");
+	out[0].v[0] = lw_add(w, first, LLVMBuildZExt(b, row, w->i64, ""));
+	out[1].v[0] = LLVMBuildZExt(b, column, w->i64, "");
+}
+
 /* point t of an ni x nj grid walked in bands of `band` rows: down each column of the band, then on to the next column */
 static void word_raster(Lower *w, const TsTree *call, Frag *out)
 {
 	Val t = lw_idx(w, call->kid[1]), ni = lw_idx(w, call->kid[2]), nj = lw_idx(w, call->kid[3]), band = lw_idx(w, call->kid[4]);
+	if (w->gpu) {
+		raster_short(w, t, ni, nj, band, out);
+		return;
+	}
 	Val per = lw_mul(w, band, nj), first = lw_mul(w, lw_floordiv(w, t, per), band), in = lw_floormod(w, t, per);
 	Val rows = lw_min(w, LLVMBuildSub(w->b, ni, first, ""), band);
 	out[0].v[0] = lw_add(w, first, lw_floormod(w, in, rows));

@@ -50,6 +50,8 @@ typedef struct {
 } TsOperand;
 /* The parameter; *prefix: the text of the indices in front of x and y. */
 const char *ts_gpu_operand(TsKb *k, const TsOperand *o, const char **prefix);
+TsDim ts_gpu_batches(const TsJob *j, uint32_t n);                              /* how many, of the first n axes */
+void ts_gpu_batch(TsKb *k, const TsJob *j, uint32_t n, const char *at);       /* b0.. of batch number `at` */
 /* Asks for wide accesses along axis `fast` of the operand. */
 void ts_wide_operand(TsTl *t, TsWide *w, const TsOperand *o, int fast);
 bool ts_operand_is_map(TsTl *t, const TsOperand *o);         /* can TMA walk it: four axes, none of stride 1 but one of x and y */

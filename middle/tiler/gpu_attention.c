@@ -75,8 +75,7 @@ void ts_at_scale(TsAt *w)
 	TsBuf b = { 0 };
 	if (s->none) {
 		ts_kb_line(k, "hd: %s[] = cast(%s, %s)", w->ct, ts_kb_dim(k, w->j->at.D), w->ct);
-		ts_kb_line(k, "hr: %s[] = sqrt(hd)", w->ct);
-		ts_kb_line(k, "sc: %s[] = div(1.0, hr)", w->ct);
+		ts_kb_line(k, "sc: %s[] = rsqrt(hd)", w->ct);
 	} else {
 		ts_buf_f64(&b, s->f);
 		ts_kb_line(k, "sc: %s[] = fill(%s)", w->ct, b.p);
@@ -261,12 +260,20 @@ TsAtSoft ts_at_softmax(TsAt *w, const char *s, const char *m, const char *l)
 	return o;
 }
 
+const char *ts_at_inverse(TsKb *k, const char *type, const char *x)
+{
+	const char *r = ts_kb_tmp(k), *y = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: %s = rsqrt(%s)", r, type, x);
+	ts_kb_line(k, "%s: %s = mul(%s, %s)", y, type, r, r);
+	return y;
+}
+
 TsTileVal ts_at_value(TsAt *w, const char *o, const char *l)
 {
 	if (w->L != w->R) l = ts_at_line(w, w->R, "reduce(%s, op = \"add\", axis = 1)", l);
 	const char *nil = ts_at_line(w, ts_kb_type(w->k, TS_BOOL, 1, &w->ps), "eq(%s, 0.0)", l), *n = ts_at_line(w, w->R, "where(%s, 1.0, %s)", nil, l); /* no key: 0 / 1 */
-	bool once = w->now->form == TS_AT_WGMMA; /* one division a row; operands there are 16 bits wide */
-	if (once) n = ts_at_line(w, w->R, "div(1.0, %s)", n);
+	bool once = w->now->form != TS_AT_FMA; /* one division a row; operands there are 16 bits wide */
+	if (once) n = ts_at_inverse(w->k, w->R, n);
 	const char *Y = ts_kb_type(w->k, w->j->at.ct, 3, &w->p);
 	w->p.anchor = ts_at_line(w, Y, "%s(%s, %s)", once ? "mul" : "div", o, ts_at_line(w, Y, "bcast(%s, dims = [0])", n));
 	w->p.anchor_mask = 3;

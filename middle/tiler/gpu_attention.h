@@ -55,6 +55,8 @@ const char *ts_at_scores(TsAt *w, const char *s);
 typedef struct { const char *m, *l, *al, *e; } TsAtSoft;
 TsAtSoft ts_at_softmax(TsAt *w, const char *s, const char *m, const char *l);
 /* o / l through the region: the tile to store. ts_at_finish stores it. */
+/* 1/x for x > 0, within 8 ulp: enough before a value is rounded to 16 bits, and a division would bring code for every kind of operand. */
+const char *ts_at_inverse(TsKb *k, const char *type, const char *x);
 TsTileVal ts_at_value(TsAt *w, const char *o, const char *l);
 void ts_at_finish(TsAt *w, const char *o, const char *l);
 /* Columns of the result that go through the region at a time: `most`, or a half of it, and so on, as there are registers beside the sums. */

@@ -290,7 +290,8 @@ void ts_at_merge(TsAt *w, TsChoice *c)
 	open_grid(o, k, "", &c->cells);
 	put_together(o, k, S, &p, meet);
 	ts_kb_line(k, "ln: %s = where(eq(l1, 0.0), 1.0, l1)", S); /* no key: 0 / 1 */
-	ts_kb_line(k, "y: %s = div(o1, ln)", ts_kb_type(k, j->at.ct, 1, &out));
+	bool once = ts_dtype_bits(j->at.qt->elem) == 16; /* one division, as ts_at_value says */
+	ts_kb_line(k, "y: %s = %s", ts_kb_type(k, j->at.ct, 1, &out), once ? ts_kb_fmt(k, "mul(o1, %s)", ts_at_inverse(k, S, "ln")) : "div(o1, ln)");
 	for (uint32_t d = 0; d < j->at.nb; d++) out.base[d] = ts_kb_fmt(k, "b%u", d);
 	out.base[j->at.nb] = out.base[j->at.nb + 1] = "0";
 	out.valid[0] = ts_kb_dim(k, j->at.E);
@@ -400,7 +401,7 @@ bool ts_at_spans(TsJob *j, One *o)
 	TsDim one = ts_dim_const(d, 1);
 	*o = (One){ .j = j };
 	ts_dim_range(d, j->at.S, &lo, &hi);
-	if (lo > 1 || hi < 1) return false;
+	if (lo > 1 || hi < 1 || ts_dim_le(d, j->at.T, j->at.S) == TS_YES) return false; /* a row that sees itself alone has one key */
 	TsDim alone = ts_dim_sub(d, ts_dim_min(d, ts_dim_max(d, ts_dim_sub(d, ts_dim_const(d, 2), j->at.S), 0), one), ts_dim_max(d, ts_dim_sub(d, one, j->at.S), 0));
 	o->is = ts_dim_mul(d, alone, ts_dim_min(d, ts_dim_max(d, ts_dim_sub(d, j->at.T, ts_dim_const(d, TS_AT_FEW_KEYS)), 0), one));
 	ts_dim_range(d, j->at.T, &lo, &hi);

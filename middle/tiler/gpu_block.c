@@ -24,6 +24,23 @@ TsDim ts_over(TsTl *t, TsDim d, int64_t most)
 
 TsDim ts_grid_cells(TsTl *t, TsDim cells, TsDim size, int step) { return ts_dim_mul(t->d, cells, step == 1 ? size : ts_dim_cdiv(t->d, size, ts_dim_const(t->d, step))); }
 
+TsDim ts_gpu_batches(const TsJob *j, uint32_t n)
+{
+	TsDim all = ts_dim_const(j->t->d, 1);
+	for (uint32_t i = 0; i < n; i++) all = ts_dim_mul(j->t->d, all, j->r.size[i]);
+	return all;
+}
+
+void ts_gpu_batch(TsKb *k, const TsJob *j, uint32_t n, const char *at)
+{
+	for (uint32_t i = n; i-- > 1;) {
+		const char *before = ts_kb_tmp(k);
+		ts_kb_line(k, "%s, b%u = raster(%s, %s, %s, 1)", before, i, at, ts_kb_dim(k, ts_gpu_batches(j, i)), ts_kb_dim(k, j->r.size[i]));
+		at = before;
+	}
+	if (n) ts_kb_line(k, "b0: idx = %s", at);
+}
+
 /* ---- layouts ---- */
 
 void ts_gl_put(TsGLayout *l, char axis, int extent, int stride, int dim)

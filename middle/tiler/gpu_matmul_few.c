@@ -311,7 +311,8 @@ static void add_rings(TsMm *mm, TsDim mods)
 	for (int i = 0; i < 4; i++) {
 		TsDim need = mods;
 		if (open && !share[i].open) continue;
-		if (!least(t, &need, mm->j->mm.k, share[i].ctas ? LONG : 1)) continue;
+		bool all = open && ts_over(t, mm->j->mm.n, share[i].columns) == 0; /* then forms for a short k would be chosen where everything is small */
+		if (!least(t, &need, mm->j->mm.k, share[i].ctas && !all ? LONG : 1)) continue;
 		if ((share[i].columns < ANY && !most(t, &need, mm->j->mm.n, share[i].columns)) || (share[i].ctas && !most(t, &need, batches(mm), 1))) continue;
 		for (int r = 0; r < 3; r++) {
 			if (open && ring[r].rows == 32 && !share[i].ctas) continue; /* where CTAs share k, rows that TMA fills with zeros take as long as others twice over */

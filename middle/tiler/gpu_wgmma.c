@@ -56,20 +56,17 @@ static bool result(TsMm *mm, TsKb *k, const TsMmVariant *v, TsOperand *o)
 /* The point of the grid: batches, then tiles in bands. */
 static void tile_of(TsMm *mm, TsKb *k, const TsMmVariant *v)
 {
-	const char *left = "t // tiles", *tile = mm->j->mm.im ? "t % tiles" : "t";
+	const char *tile = "t";
 	if (v->split) {
-		ts_kb_line(k, "sp: idx = t // one");
-		ts_kb_line(k, "tp: idx = t %% one");
+		ts_kb_line(k, "sp, tp = raster(t, %s, one, 1)", ts_kb_dim(k, mm->split.parts));
 		ts_kb_line(k, "ka: idx = %s * sp", ts_kb_dim(k, mm->split.blocks));
-		ts_kb_line(k, "kb: idx = min(ka + %s, nk)", ts_kb_dim(k, mm->split.blocks));
-		left = "tp // tiles", tile = "tp % tiles";
+		ts_kb_line(k, "kb: idx = max(min(ka + %s, nk), ka + 1)", ts_kb_dim(k, mm->split.blocks));
+		tile = "tp";
 	}
-	for (uint32_t i = mm->j->mm.im; i-- > 0;) {
-		if (i == 0) { ts_kb_line(k, "b0: idx = %s", left); break; }
-		const char *size = ts_kb_dim(k, mm->j->r.size[i]), *next = ts_kb_tmp(k);
-		ts_kb_line(k, "%s: idx = %s", next, left);
-		ts_kb_line(k, "b%u: idx = %s %% %s", i, next, size);
-		left = ts_kb_fmt(k, "%s // %s", next, size);
+	if (mm->j->mm.im) {
+		ts_kb_line(k, "bt, tt = raster(%s, %s, tiles, 1)", tile, ts_kb_dim(k, ts_gpu_batches(mm->j, mm->j->mm.im)));
+		ts_gpu_batch(k, mm->j, mm->j->mm.im, "bt");
+		tile = "tt";
 	}
 	ts_kb_line(k, "ti, tj = raster(%s, nm, nn, 16)", tile);
 	if (v->pair) ts_kb_line(k, "mb: idx = %d * ti + %d * rk", 2 * v->bm, v->bm);
@@ -175,9 +172,9 @@ static TsMmColumns sums(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2]
 	TsMmColumns c = { 0 }; /* parts of k have no epilogue, three groups no registers left */
 	if (!v->split && v->wm <= 2) c = ts_mm_columns(mm, k, p);
 	ts_kb_line(k, "acc: %s @D = wait_mma(0, c1)", D);
-	ts_kb_open(k, "if %s > %s", to, from);
+	if (v->wm > 2) ts_kb_open(k, "if nk > 0");
 	ts_kb_line(k, "release(R[last])");
-	ts_kb_close(k, "");
+	if (v->wm > 2) ts_kb_close(k, "");
 	return c;
 }
 
@@ -242,7 +239,7 @@ void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *of, TsChoice *c)
 	if (v->pair) ts_kb_line(k, "rk = rank()");
 	ts_kb_line(k, "nm = cdiv(%s, %d)", ts_kb_dim(k, j->mm.m), rows);
 	ts_kb_line(k, "nn = cdiv(%s, %d)", ts_kb_dim(k, j->mm.n), v->bn);
-	ts_kb_line(k, "nk = cdiv(%s, %d)", ts_kb_dim(k, j->mm.k), v->bk);
+	ts_kb_line(k, v->wm > 2 ? "nk = cdiv(%s, %d)" : "nk = max(cdiv(%s, %d), 1)", ts_kb_dim(k, j->mm.k), v->bk); /* no form of maps is taken without k; three groups spill when told */
 	ts_kb_line(k, "tiles = nm * nn");
 	c->cells = ts_grid_cells(t, ts_grid_cells(t, ts_dim_const(t->d, 1), j->mm.m, rows), j->mm.n, v->bn);
 	const char *all = "tiles";

@@ -422,6 +422,8 @@ static bool schedule_graph(TsTl *t)
 		ts_compact_strides(t, &ts_val(g, v)->type, r.stride);
 		t->real[v] = r;
 	}
+	if (t->target->family != TS_FAMILY_CPU) ts_gpu_bounds(t);
+	ts_gpu_narrow(t, true);
 	do_block(t, &g->body);
 	for (uint32_t i = 0; i < g->body.results.n && !t->failed; i++) {
 		TsVal v = g->body.results.p[i];
@@ -433,6 +435,7 @@ static bool schedule_graph(TsTl *t)
 		ts_compact_strides(t, &ts_val(g, v)->type, out.stride);
 		ts_sched_copy(t, v, &out);
 	}
+	ts_gpu_narrow(t, false);
 	if (t->failed) return false;
 	ts_plan_memory(t);
 	ts_find_groups(t);

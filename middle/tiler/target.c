@@ -25,7 +25,12 @@ void ts_write_kernels(TsJob *j, TsOpClass cls)
 	};
 	TsTl *t = j->t;
 	TsScheduleFn *fn = table[cls][t->target->family];
-	if (fn) { fn(j); return; }
+	if (fn) {
+		if (cls == TS_CLS_ATTENTION) ts_gpu_narrow(t, false);
+		fn(j);
+		if (cls == TS_CLS_ATTENTION) ts_gpu_narrow(t, true);
+		return;
+	}
 	ts_error(t->cx, j->n ? j->n->at : t->g->at, "E_NO_SCHEDULE", "%s has no kernel for %s yet", j->name, t->target->name);
 	t->failed = true;
 }

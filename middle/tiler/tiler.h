@@ -24,6 +24,8 @@ typedef struct {
 	uint32_t *uses;
 	uint32_t *work;          /* per value evaluated in place: how many operators that takes */
 	TsDim turn;              /* which iteration of the open loops this is, all counted together */
+	uint32_t n_bounds;       /* GPUs: the symbols' largest values that attention takes, and those of the text */
+	int64_t *bound, *open;
 	bool failed;
 } TsTl;
 
@@ -158,6 +160,8 @@ bool ts_batch_invariant(const TsJob *j);                     /* must a row have 
 typedef void TsScheduleFn(TsJob *j);
 void ts_write_kernels(TsJob *j, TsOpClass cls);
 TsScheduleFn ts_cpu_pointwise, ts_cpu_row, ts_cpu_matmul, ts_cpu_attention;
+void ts_gpu_bounds(TsTl *t);                                 /* gpu_bounds.c */
+void ts_gpu_narrow(TsTl *t, bool on);
 TsScheduleFn ts_gpu_pointwise, ts_gpu_row, ts_gpu_matmul, ts_gpu_attention;
 /* Copies value src into out elementwise. */
 void ts_sched_copy(TsTl *t, TsVal src, const TsReal *out);
