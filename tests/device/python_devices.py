@@ -20,7 +20,7 @@ def inputs(device):
 
 
 def bits(t):
-    return torch.from_dlpack(t).cpu().view(torch.int16)
+    return (t if isinstance(t, torch.Tensor) else torch.from_dlpack(t)).cpu().view(torch.int16)
 
 
 def each_gpu_the_same_bits():
