@@ -2,6 +2,7 @@
 #include "backend/llvm/lower.h"
 #include "ir/tile_abi.h"
 #include "ir/tile_check.h"
+#include <llvm-c/DebugInfo.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -197,7 +198,7 @@ Frag lw_expr(Lower *w, const TsTree *x)
 }
 
 /* ---- loops ---- */
-typedef struct { const TsTree *tree; Frag *carry; uint32_t n; Val step; } Loop; /* carry: values on the way in, then out */
+typedef struct { const TsTree *tree; Frag *carry; uint32_t n; Val step; bool once; } Loop; /* carry: values on the way in, then out; once: unroll = 1 */
 
 void lw_set(Lower *w, const TsTree *decl, Frag f) { w->frags[ts_tinfo(decl)->id] = f; }
 
@@ -274,6 +275,16 @@ static bool begins_at_zero(const Lower *w, const TsTree *loop, const TsTree *wit
 	return false;
 }
 
+/* ptxas unrolls loops whose trip count it knows until registers run out; it keeps those that carry this mark. */
+static void stay_a_loop(Lower *w, Val branch)
+{
+	static const char mark[] = "llvm.loop.unroll.disable";
+	LLVMMetadataRef text = LLVMMDStringInContext2(w->lc, mark, sizeof mark - 1), off = LLVMMDNodeInContext2(w->lc, &text, 1);
+	LLVMMetadataRef self = LLVMTemporaryMDNode(w->lc, NULL, 0), loop = LLVMMDNodeInContext2(w->lc, (LLVMMetadataRef[]){ self, off }, 2);
+	LLVMMetadataReplaceAllUsesWith(self, loop); /* a loop's name begins with itself */
+	LLVMSetMetadata(branch, LLVMGetMDKindIDInContext(w->lc, "llvm.loop", 9), LLVMMetadataAsValue(w->lc, loop));
+}
+
 /* for at = lo; at + (times - 1)*step before hi; at += times*step: `times` bodies. Returns where it stopped. */
 static Val emit_loop(Lower *w, Loop *l, Val lo, Val hi, int times)
 {
@@ -301,7 +312,8 @@ static Val emit_loop(Lower *w, Loop *l, Val lo, Val hi, int times)
 	Block latch = LLVMGetInsertBlock(w->b);
 	LLVMAddIncoming(at, &next, &latch, 1);
 	for (uint32_t i = 0; i < l->n; i++) arrive(&in[i], &l->carry[i], latch);
-	LLVMBuildCondBr(w->b, LLVMBuildICmp(w->b, before, next, limit, ""), body, done);
+	Val back = LLVMBuildCondBr(w->b, LLVMBuildICmp(w->b, before, next, limit, ""), body, done);
+	if (w->gpu && l->once) stay_a_loop(w, back);
 	LLVMPositionBuilderAtEnd(w->b, done);
 	Val stop = LLVMBuildPhi(w->b, w->i64, "");
 	LLVMAddIncoming(stop, &lo, &pre, 1);
@@ -342,7 +354,7 @@ static void lower_for(Lower *w, const TsTree *t, const TsTree *attrs, Frag *out,
 	Val lo = lw_idx(w, range->kid[0]), hi = lw_idx(w, range->kid[1]), step = range->kid[2] ? lw_idx(w, range->kid[2]) : lw_i64(w, 1);
 	int64_t s;
 	if (!lw_is_const(step, &s)) step = lw_max(w, step, lw_i64(w, 1)); /* a step of 0 would never end */
-	Loop l = { .tree = t, .carry = out, .n = n, .step = step };
+	Loop l = { .tree = t, .carry = out, .n = n, .step = step, .once = unroll && unroll->i == 1 };
 	for (uint32_t i = 0; i < n; i++) {
 		const TsTType *type = &ts_tinfo(with->kid[i])->type;
 		out[i] = type->form == TS_TT_SCALAR ? lw_one(w, lw_operand(w, with->kid[i]->kid[0], type->elem), type->elem, false) : lw_expr(w, with->kid[i]->kid[0]);

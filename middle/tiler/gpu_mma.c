@@ -133,6 +133,7 @@ static void pipeline(TsMm *mm, TsKb *k, const Side s[2], const TsMmVariant *v, c
 {
 	const char *K = ts_kb_dim(k, mm->j->mm.k);
 	int ahead = v->stages - 1;
+	int64_t size;
 	ts_kb_open(k, "for s in 0..%d", ahead);
 	ts_kb_line(k, "k0 = %d * s", v->bk);
 	copy_stage(mm, k, s, v, "s", "k0");
@@ -151,7 +152,7 @@ static void pipeline(TsMm *mm, TsKb *k, const Side s[2], const TsMmVariant *v, c
 	ts_kb_line(k, "commit_copy()");
 	multiply(mm, k, s, v, D);
 	ts_kb_line(k, "yield c1");
-	ts_kb_close(k, "");
+	ts_kb_close(k, ts_dim_is_const(k->t->d, mm->j->mm.k, &size) ? " { unroll = 1 }" : ""); /* of a known k several steps at a time would take all registers there are */
 	ts_kb_line(k, "wait_copy(0)");
 }
 

@@ -44,7 +44,7 @@ static bool is_long(const TsRNode *n)
 
 TsNeeds ts_region_needs(TsTl *t, const TsRegion *r, uint32_t value, uint32_t a, uint32_t b)
 {
-	enum { PLACES = 24 /* addresses, limits, what is the same in all of a row */, TERMS = 16 };
+	enum { PLACES = 32 /* addresses, limits, what is the same in all of a row */, TERMS = 16 };
 	uint32_t n = r->nodes.n;
 	Count c = { .r = r, .a = a, .b = b, .uses = TS_NEW_N(t->a, uint32_t, n), .done = TS_NEW_N(t->a, bool, n), .tile = TS_NEW_N(t->a, bool, n) };
 	look(&c, value);

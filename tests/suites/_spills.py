@@ -2,6 +2,8 @@
 of every kind, products with wide epilogues, rows with functions before and behind them, pointwise work on many inputs."""
 import itertools
 import re
+import runpy
+from pathlib import Path
 
 PROPERTIES = re.compile(
     r"Compiling entry function '(\w+)' for '\w+'\n"
@@ -98,8 +100,20 @@ def pointwise(inputs, elem="f32", word="+", kind="flat"):
     return "tessera 1\ndims %s\n\ngraph f(%s) -> (y: %s[%s]) {\n  y = %s\n}\n" % (dims, ", ".join("%s: %s[%s]" % (x, elem, shapes[x]) for x in names), elem, shape, value)
 
 
+def layers():
+    """(name, text) of the bench's layer and block, open and of known widths, and of a gated pair of products."""
+    made = runpy.run_path(str(Path(__file__).resolve().parents[2] / "bench" / "gpu" / "layer.py"))
+    for name, text, width in (("layer", made["LAYER"], 4096), ("block", made["BLOCK"], 512)):
+        yield "layers/" + name, "tessera 1\n" + text
+        yield "layers/%s-%d" % (name, width), "tessera 1\n" + re.sub(r"D multiple_of \d+", "D = %d" % width, text)
+    yield "layers/gated", "tessera 1\ndims M, D, F\n\ngraph f(x: bf16[M, D], a: bf16[D, F], b: bf16[D, F], c: bf16[F, D]) -> (y: bf16[M, D]) {\n  y = (silu(x @ a) * (x @ b)) @ c\n}\n"
+
+
 def everything():
     """(name, text) of the whole sweep."""
+    yield from layers()
+    for e in ("x + b + r", "r + gelu(x + b, approximate = \"tanh\")", "r + x"):
+        yield "matmul/turned-" + re.sub(r"\W+", "-", e), matmul(e, lies="x @ w.T")
     for edge, under in itertools.product(EDGES, UNDER):
         yield "attention/%s-%s" % (edge, under), attention(edge, under, group=4)
     for edge, under, head in itertools.product(("full", "causal", "window_offset"), ("none", "mask", "bias", "both"), ("64", "128", "256", "80", "96")):
@@ -128,6 +142,7 @@ def everything():
 
 # what suite gpu_gates holds of it: each spilled once
 HELD = (
+    "layers/block-512", "layers/gated", "matmul/turned-x-b-r",
     "attention/window_offset-both", "attention/causal-bias-head256", "attention/full-both-gated", "attention/full-none-f64", "matmul/known-6", "matmul/f16-6",
     "rows/0-3-3", "rows/1-0-0", "pointwise/60-bf16-+",
 )
