@@ -222,6 +222,7 @@ static const char *ending_of(const char *path)
 	return dot && dot != path && dot[-1] != '/' ? dot : "";
 }
 
+static bool shows_one_target(TsEmit e) { return e == TS_EMIT_SCHEDULE || e == TS_EMIT_TILE || e == TS_EMIT_LLVM || e == TS_EMIT_ASM; }
 static bool is_text(TsEmit e) { return e <= TS_EMIT_PTX || e == TS_EMIT_HEADER; }
 
 /* The kind by the output's ending; TS_EMIT_COUNT when the ending says nothing. */
@@ -287,6 +288,7 @@ bool ts_options_parse(TsCtx *cx, const TsArgList *args, TsOptions *o, TsAsk *ask
 	}
 	if (o->only && o->n_skip) return ts_usage_error(cx, "--only and --skip contradict each other"), false;
 	if (!choose_kind(cx, o)) return false;
+	if (shows_one_target(o->emit) && o->n_gpus + o->cpu_named > 1) return ts_usage_error(cx, "--emit %s shows the code of one target, and --arch names several", emit_name[o->emit]), false;
 	if (o->emit == TS_EMIT_FATBIN && !o->n_gpus) return ts_usage_error(cx, "--emit fatbin needs GPU architectures: --arch sm_80,sm_90"), false;
 	choose_output(cx, o);
 	return output_is_no_input(cx, o);

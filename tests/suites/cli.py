@@ -199,6 +199,8 @@ BAD = [
     # GPUs
     Bad("ptxas-is-missing", "m.tg --arch sm_80 --ptxas /nowhere/ptxas", 3, "E_PTXAS", "--ptxas: cannot run '/nowhere/ptxas': No such file or directory", {"m.tg": MODEL}),
     Bad("ptxas-is-another-program", "m.tg --arch sm_80 --ptxas /bin/true", 3, "E_PTXAS", "'/bin/true' is no working ptxas", {"m.tg": MODEL}),
+    Bad("tiles-of-two-targets", "m.tg --emit tile --arch sm_80,sm_90", 2, "E_USAGE", "--emit tile shows the code of one target, and --arch names several", {"m.tg": MODEL}),
+    Bad("schedule-of-a-gpu-and-a-cpu", "m.tg --emit schedule --arch sm_80,x86-64-v3", 2, "E_USAGE", "--emit schedule shows the code of one target, and --arch names several", {"m.tg": MODEL}),
     Bad("ptx-for-no-gpu", "m.tg --emit ptx", 1, "E_ARCH", "--emit ptx is for one GPU architecture, as --arch sm_80 names it", {"m.tg": MODEL}),
     Bad("cubin-for-two", "m.tg --emit cubin --arch sm_80,sm_90", 1, "E_ARCH", "--emit cubin is for one GPU architecture, as --arch sm_80 names it", {"m.tg": MODEL}),
     Bad("cubin-without-ptxas", "m.tg --emit cubin --arch sm_80 --ptxas none", 3, "E_PTXAS", "a cubin takes ptxas, which --ptxas none leaves out", {"m.tg": MODEL}),
