@@ -126,7 +126,12 @@ static bool read_graph(State *s)
 }
 
 /* Calls of the user's kernels to operators.  keeps: results.  reports: what such a kernel may say and no operators can. */
-static bool lift_kernels(State *s) { return ts_lift_kernels(s->module) && ts_verify(s->module, "kernels"); }
+static bool lift_kernels(State *s)
+{
+	if (!ts_lift_kernels(s->module)) return false;
+	ts_widen_sums(s->module);
+	return ts_verify(s->module, "kernels");
+}
 
 /* Graph to graph by the rules.  keeps: results, names of results. */
 static bool rewrite(State *s)

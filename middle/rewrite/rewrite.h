@@ -14,6 +14,9 @@ typedef struct {
 /* Calls of the user's kernels become operators; before anything else. False after reporting what cannot be compiled. */
 bool ts_lift_kernels(TsModule *m);
 
+/* Sums in f64 over narrower operands (`accum`) become operators in f64 between casts. After ts_lift_kernels. */
+void ts_widen_sums(TsModule *m);
+
 /* opt may be NULL. False after reporting (an unknown name in `disabled`). */
 bool ts_rewrite(TsModule *m, const TsRewriteOptions *opt);
 /* All names that `disabled` knows, rules first in file order; NULL when i is past the end. */

@@ -1,0 +1,56 @@
+/* Sums that are asked for in f64 over narrower operands (`accum = f64`, `f32@f64`): the operands are cast to f64, what comes out back to
+ * the declared type, so that a kernel adds what its operands' type says. Exact on the way in, one rounding on the way out. */
+#include "middle/rewrite/rewrite.h"
+
+static TsVal cast(TsModule *m, TsGraph *g, TsBlock *b, const TsNode *n, TsVal v, TsDtype to)
+{
+	TsAttr *at = ts_attrs_new(m, TS_OP_cast);
+	at[0].none = false;
+	at[0].t = to;
+	return ts_add_op(m, g, b, TS_OP_cast, 1, &v, at, n->num, n->at)->out[0];
+}
+
+static bool is_narrow(TsModule *m, TsGraph *g, const TsNode *n)
+{
+	TsDtype t = ts_val(g, n->out[0])->type.elem;
+	if (n->op != TS_OP_matmul && n->op != TS_OP_sum && n->op != TS_OP_mean) return false;
+	return ts_dtype_is_float(t) && t != TS_F64 && ts_node_accum(m, g, n) == TS_F64;
+}
+
+/* n itself becomes the cast back, so its value keeps name, type and uses. */
+static void widen(TsModule *m, TsGraph *g, TsBlock *b, TsNode *n)
+{
+	TsVal in[2] = { 0 };
+	TsAttr *at = n->attr;
+	for (uint32_t i = 0; i < n->nin; i++) in[i] = ts_val(g, n->in[i])->type.elem == TS_F64 ? n->in[i] : cast(m, g, b, n, n->in[i], TS_F64);
+	if (n->op == TS_OP_matmul) {
+		at = ts_attrs_new(m, TS_OP_matmul);
+		at[0].none = false;
+		at[0].t = TS_F64;
+	}
+	TsVal wide = ts_add_op(m, g, b, n->op, n->nin, in, at, n->num, n->at)->out[0];
+	n->op = TS_OP_cast;
+	n->nin = 1;
+	n->in[0] = wide;
+	n->attr = ts_attrs_new(m, TS_OP_cast);
+	n->attr[0].none = false;
+	n->attr[0].t = ts_val(g, n->out[0])->type.elem;
+}
+
+static void widen_block(TsModule *m, TsGraph *g, TsBlock *b)
+{
+	TsBlock old = *b;
+	b->nodes.p = NULL;
+	b->nodes.n = b->nodes.cap = 0;
+	for (uint32_t i = 0; i < old.nodes.n; i++) {
+		TsNode *n = old.nodes.p[i];
+		if (n->op == TS_OP_for) widen_block(m, g, &n->loop->body);
+		else if (is_narrow(m, g, n)) widen(m, g, b, n);
+		ts_push(m->arena, &b->nodes, n);
+	}
+}
+
+void ts_widen_sums(TsModule *m)
+{
+	for (uint32_t i = 0; i < m->graphs.n; i++) widen_block(m, m->graphs.p[i], &m->graphs.p[i]->body);
+}
