@@ -206,10 +206,12 @@ def run_tsc(words: Sequence[str | Path], *, name: str, text: str = "", where: Wh
             [*argv, "--lifeline", str(lifeline), "--progress", str(writer)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(writer, lifeline),
         )
-    except OSError as error:
+    except BaseException as error:  # with the lifeline a compiler ends whose start was interrupted
         os.close(reader)
         os.close(held)
-        raise CompileError(f"cannot start the compiler '{argv[0]}': {error.strerror}", "E_TOOL") from error
+        if isinstance(error, OSError):
+            raise CompileError(f"cannot start the compiler '{argv[0]}': {error.strerror}", "E_TOOL") from error
+        raise
     finally:
         os.close(writer)
         os.close(lifeline)
@@ -236,7 +238,8 @@ def _listen(child: subprocess.Popen[bytes], progress: int, display: Display) -> 
         ready.register(progress, selectors.EVENT_READ)
         ready.register(errors, selectors.EVENT_READ)
         while ready.get_map():
-            for key, _ in ready.select(display.patience()):
+            # A signal that comes right before the wait does not end it: Python hears of it a second later.
+            for key, _ in ready.select(min(display.patience() or 1.0, 1.0)):
                 part = os.read(key.fd, 65536)
                 if not part:
                     ready.unregister(key.fd)
