@@ -68,10 +68,7 @@ def has_jax(lab):
 
 
 def documents(lab, jax):
-    """tests/python/spec under pytest, where that is installed; those with JAX where there is one for GPUs."""
-    if lab.run([sys.executable, "-c", "import pytest"]).code:
-        lab.note("no tests of the documents' programs were run: no pytest in this Python")
-        return
+    """tests/python/spec under pytest; those with JAX where there is one for GPUs."""
     left_out = [] if jax else ["--ignore", str(SPEC / "test_s20.py"), "--deselect", str(SPEC / "test_s22.py::test_with_jax")]
     done = lab.run([sys.executable, "-m", "pytest", "-q", "-rA", "--tb=short", "-p", "no:cacheprovider", *left_out, str(SPEC)], timeout=300, env=environment(lab))
     found = re.findall(r"^(PASSED|FAILED|ERROR) .*?(test_\w+\.py\S*)(?: - (.*))?$", done.out, re.M)
@@ -81,7 +78,16 @@ def documents(lab, jax):
         yield "documents", False, (done.out + done.err)[-500:]
 
 
+def has_pytest(lab):
+    """Whether the files of the documents' programs can be imported; what is missing goes into the report."""
+    done = lab.run([sys.executable, "-c", "import pytest"])
+    if done.code:
+        lab.note("none of the documents' programs were run: no pytest in this Python")
+    return not done.code
+
+
 def run(lab):
-    jax = has_jax(lab)
-    yield from scripts(lab, MODEL_SCRIPT, "python_programs.py", *(["python_jax.py"] if jax else []))
-    yield from documents(lab, jax)
+    jax, programs = has_jax(lab), has_pytest(lab)
+    yield from scripts(lab, MODEL_SCRIPT, *(["python_programs.py"] if programs else []), *(["python_jax.py"] if jax else []))
+    if programs:
+        yield from documents(lab, jax)
