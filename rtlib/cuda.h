@@ -1,10 +1,31 @@
-/* What the parts of the CUDA half share: the device of a context (cuda_context.c), an opened model on it (cuda_model.c), a session's
- * launches and graph (cuda_prepare.c), runs (cuda_run.c), profiled ones (cuda_time.c) and strided copies (cuda_copy.c). Every function that calls the driver makes the
+/* What the parts of the CUDA half share: the device of a context (cuda_context.c), an opened model on it (cuda_model.c), its weights
+ * on their way (cuda_weights.c, cuda_stage.c), a session's launches and graph (cuda_prepare.c), runs (cuda_run.c), profiled ones (cuda_time.c) and strided copies (cuda_copy.c). Every function that calls the driver makes the
  * CUDA context current around it, and leaves the thread with the one it had. */
 #ifndef TESSERA_RTLIB_CUDA_H
 #define TESSERA_RTLIB_CUDA_H
 #include "rtlib/cuda_driver.h"
 #include "rtlib/device.h"
+
+/* Bytes on their way between host and device, a piece at a time over two slots: while one is copied by the device, the context's threads put the
+ * next together, or take the last away. The slots are page-locked where there is much to copy, which is quicker than what the driver does with
+ * other memory. */
+enum { TS_STAGE_PIECE = 4 << 20, TS_STAGE_LOCKED = 4 * TS_STAGE_PIECE /* bytes in all: for fewer the driver's own way is as quick as locking pages */ };
+typedef struct {
+	const TsCuda *cu;
+	TesseraContext *cx;
+	uint8_t *slot[2];
+	uint64_t piece;               /* bytes of a slot: the most that is sent at a time */
+	TsCuHandle sent[2];
+	uint32_t turn;
+	bool used[2], locked;
+} TsCudaStage;
+int32_t ts_cuda_stage_open(TsCudaStage *g, const TsCuda *cu, TesseraContext *cx, uint64_t total, TesseraError *e);
+int32_t ts_cuda_stage_room(TsCudaStage *g, uint8_t **slot, TesseraError *e); /* waits until the slot's last piece has left */
+int32_t ts_cuda_stage_send(TsCudaStage *g, TsCuPtr to, uint64_t bytes, TesseraError *e); /* the first bytes of the slot that `room` gave */
+int32_t ts_cuda_stage_put(TsCudaStage *g, TsCuPtr to, const uint8_t *from, uint64_t bytes, TesseraError *e); /* any number of bytes; they may still be on their way */
+int32_t ts_cuda_stage_get(TsCudaStage *g, uint8_t *to, TsCuPtr from, uint64_t bytes, TesseraError *e); /* the other way; they are there when it returns */
+int32_t ts_cuda_stage_wait(TsCudaStage *g, TesseraError *e);
+void ts_cuda_stage_close(TsCudaStage *g); /* after a wait; also where open failed */
 
 /* of a context */
 typedef struct {
@@ -12,6 +33,9 @@ typedef struct {
 	TsCuHandle context;
 	int32_t device;               /* as the driver numbers it */
 	bool retained;                /* it is the primary context, and we hold it */
+	TesseraContext *cx;
+	TsCudaStage stage;            /* for long copies, from the first on */
+	_Atomic uint32_t staging;     /* it is in use */
 } TsCudaDevice;
 int32_t ts_cuda_device_open(const TesseraModel *m, const TesseraContextOptions *o, TesseraContext *cx, void **out, TesseraDeviceInfo *info, TesseraError *e);
 void ts_cuda_device_close(TesseraContext *cx, void *device);
@@ -39,7 +63,7 @@ typedef struct {
 	TsCuHandle *module, *function; /* [plan modules], [plan kernels] */
 } TsCudaModel;
 int32_t ts_cuda_model_open(const TesseraModel *m, TesseraContext *cx, const TsPlanHeader *plan, const char *weights, TsCudaModel **out, TesseraError *e);
-/* Fills the plan's device weights at `at`. */
+/* Fills the plan's device weights; the device has them when it returns. */
 int32_t ts_cuda_upload(const TsCudaModel *c, const TesseraModel *m, TesseraContext *cx, const char *path, TesseraError *e);
 
 /* of a session; one launch on the device */

@@ -1,5 +1,6 @@
 /* The GPU of a context: found, or asked for by number; its CUDA context; memory and copies for callers; and which plan runs on it. */
 #include "rtlib/cuda.h"
+#include <stdatomic.h>
 
 /* ---- plans ---- */
 
@@ -182,6 +183,7 @@ int32_t ts_cuda_device_open(const TesseraModel *m, const TesseraContextOptions *
 		cx->api->release(cx, c, sizeof *c);
 		return ts_fail(e, rc, "%s", why.message);
 	}
+	c->cx = cx;
 	d.native = c->context;
 	*info = d;
 	*out = c;
@@ -191,6 +193,11 @@ int32_t ts_cuda_device_open(const TesseraModel *m, const TesseraContextOptions *
 void ts_cuda_device_close(TesseraContext *cx, void *device)
 {
 	TsCudaDevice *c = device;
+	TsCuScope scope;
+	bool entered = c->stage.cx && !ts_cuda_enter(&c->cu, c->context, &scope, NULL);
+	ts_cuda_stage_close(&c->stage);
+	if (entered)
+		ts_cuda_leave(&c->cu, &scope);
 	if (c->retained && !ts_cuda_forked(&c->cu))
 		c->cu.DevicePrimaryCtxRelease(c->device);
 	cx->api->release(cx, c, sizeof *c);
@@ -224,18 +231,52 @@ int32_t ts_cuda_release(void *device, void *memory, TesseraError *e)
 	return rc;
 }
 
+/* TS_CU_MEMORY_*; 0: memory of the host that the driver knows nothing of */
+static int32_t kind_of(const TsCuda *cu, const void *p, int32_t *kind)
+{
+	static const int32_t what[1] = { TS_CU_POINTER_TYPE };
+	void *values[1] = { kind };
+	*kind = 0;
+	return cu->PointerGetAttributes(1, what, values, (TsCuPtr)(uintptr_t)p);
+}
+
+/* A long copy to or from memory that the driver knows nothing of goes over a stage of the context's, unless another thread has it. */
+static int32_t copy_staged(TsCudaDevice *c, void *to, const void *from, uint64_t bytes, bool *done, TesseraError *e)
+{
+	int32_t to_kind = 0, from_kind = 0, rc = ts_cuda_fail(&c->cu, kind_of(&c->cu, to, &to_kind), e, "ask where memory lies");
+	if (!rc)
+		rc = ts_cuda_fail(&c->cu, kind_of(&c->cu, from, &from_kind), e, "ask where memory lies");
+	bool put = from_kind == 0 && to_kind == TS_CU_MEMORY_DEVICE, get = to_kind == 0 && from_kind == TS_CU_MEMORY_DEVICE;
+	if (rc || !(put || get) || atomic_exchange(&c->staging, 1))
+		return rc;
+	if (!c->stage.cx && (rc = ts_cuda_stage_open(&c->stage, &c->cu, c->cx, bytes, e)))
+		ts_cuda_stage_close(&c->stage);
+	if (!rc)
+		rc = put ? ts_cuda_stage_put(&c->stage, (TsCuPtr)(uintptr_t)to, from, bytes, e) : ts_cuda_stage_get(&c->stage, to, (TsCuPtr)(uintptr_t)from, bytes, e);
+	if (!rc)
+		rc = ts_cuda_stage_wait(&c->stage, e);
+	*done = !rc;
+	atomic_store(&c->staging, 0);
+	return rc;
+}
+
 /* unified addresses: the driver knows where each side lies */
 int32_t ts_cuda_copy(void *device, void *to, const void *from, uint64_t bytes, TesseraError *e)
 {
 	TsCudaDevice *c = device;
 	TsCuScope scope;
+	bool done = false;
 	int32_t rc = ts_cuda_enter(&c->cu, c->context, &scope, e), code;
 	if (rc)
 		return rc;
-	code = c->cu.Memcpy((TsCuPtr)(uintptr_t)to, (TsCuPtr)(uintptr_t)from, bytes);
-	if (!code) /* copies within the device may still be under way */
-		code = c->cu.StreamSynchronize(NULL);
-	rc = ts_cuda_fail(&c->cu, code, e, "copy %u bytes to or from cuda:%d", bytes, (int64_t)c->device);
+	if (bytes >= TS_STAGE_LOCKED)
+		rc = copy_staged(c, to, from, bytes, &done, e);
+	if (!rc && !done) {
+		code = c->cu.Memcpy((TsCuPtr)(uintptr_t)to, (TsCuPtr)(uintptr_t)from, bytes);
+		if (!code) /* copies within the device may still be under way */
+			code = c->cu.StreamSynchronize(NULL);
+		rc = ts_cuda_fail(&c->cu, code, e, "copy %u bytes to or from cuda:%d", bytes, (int64_t)c->device);
+	}
 	ts_cuda_leave(&c->cu, &scope);
 	return rc;
 }

@@ -19,6 +19,7 @@ enum { TS_CU_POINTER_TYPE = 2, TS_CU_POINTER_MANAGED = 8, TS_CU_POINTER_DEVICE =
 enum { TS_CU_MEMORY_HOST = 1, TS_CU_MEMORY_DEVICE = 2 };
 enum { TS_CU_JIT_ERROR_LOG = 5, TS_CU_JIT_ERROR_LOG_BYTES = 6 };
 enum { TS_CU_CAPTURE_NONE = 0 };
+enum { TS_CU_EVENT_NO_TIME = 2 };
 
 typedef struct { _Alignas(64) uint64_t word[16]; } TsCuMap; /* CUtensorMap */
 
@@ -67,7 +68,10 @@ typedef struct {                   /* CUDA_MEMCPY2D_v2 */
 	F(MemAlloc, (TsCuPtr *at, size_t bytes)) \
 	F(MemFree, (TsCuPtr at)) \
 	F(Memcpy, (TsCuPtr to, TsCuPtr from, size_t bytes)) \
-	F(MemcpyHtoD, (TsCuPtr to, const void *from, size_t bytes)) \
+	F(MemcpyHtoDAsync, (TsCuPtr to, const void *from, size_t bytes, TsCuHandle stream)) \
+	F(MemcpyDtoHAsync, (void *to, TsCuPtr from, size_t bytes, TsCuHandle stream)) \
+	F(MemHostRegister, (void *at, size_t bytes, uint32_t flags)) \
+	F(MemHostUnregister, (void *at)) \
 	F(MemsetD8, (TsCuPtr to, uint8_t byte, size_t n)) \
 	F(MemcpyDtoDAsync, (TsCuPtr to, TsCuPtr from, size_t bytes, TsCuHandle stream)) \
 	F(Memcpy2DAsync, (const TsCuCopy2D *copy, TsCuHandle stream)) \
@@ -75,6 +79,7 @@ typedef struct {                   /* CUDA_MEMCPY2D_v2 */
 	F(StreamSynchronize, (TsCuHandle stream)) \
 	F(EventCreate, (TsCuHandle *event, uint32_t flags)) \
 	F(EventRecord, (TsCuHandle event, TsCuHandle stream)) \
+	F(EventSynchronize, (TsCuHandle event)) \
 	F(EventElapsedTime, (float *milliseconds, TsCuHandle from, TsCuHandle to)) \
 	F(EventDestroy, (TsCuHandle event)) \
 	F(LaunchHostFunc, (TsCuHandle stream, void (*function)(void *), void *arg)) \

@@ -104,9 +104,7 @@ static int32_t fill(TsCudaModel *c, TesseraContext *cx, const Opening *o)
 	if (!rc && p->device_bytes)
 		rc = ts_cuda_fail(&c->cu, c->cu.MemAlloc(&c->weights, p->device_bytes), o->e, "get %u bytes for weights on cuda:%d", p->device_bytes,
 		                  (int64_t)c->info.device.device_id);
-	if (rc || !p->device_bytes || (rc = ts_cuda_upload(c, o->m, cx, o->weights, o->e)))
-		return rc;
-	return ts_cuda_fail(&c->cu, c->cu.StreamSynchronize(NULL), o->e, "copy the weights to cuda:%d", (int64_t)c->info.device.device_id);
+	return rc || !p->device_bytes ? rc : ts_cuda_upload(c, o->m, cx, o->weights, o->e);
 }
 
 static void *make(TesseraContext *cx, void *arg)

@@ -1,11 +1,11 @@
 /* Weights on the GPU: the logical tensors, made from what the artifact keeps for the CPU. What lies there as it is needed is copied from
- * where it is mapped; panels are taken apart by the context's threads, some rows at a time: a buffer for all of a weight would cost more than the
- * rest, as memory that was never touched is slow to get. */
+ * where it is mapped; panels are taken apart by the context's threads, some rows at a time, straight into what is sent (cuda_stage.c): a buffer for
+ * all of a weight would cost more than the rest, as memory that was never touched is slow to get. */
 #include "rtlib/cuda.h"
 #include "rtlib/pack.h"
 #include <stdatomic.h>
 
-enum { PIECE = 8 << 20 /* bytes that are put together and copied at a time: they stay in the cache */, K_BLOCK = 128 };
+enum { K_BLOCK = 128 };
 
 /* Part of a packed matrix that lies in a piece: rows k and columns n of one batch. */
 typedef struct {
@@ -21,16 +21,27 @@ typedef struct {
 static inline __attribute__((always_inline)) void unpack_block(const Job *j, int64_t k0, int64_t k1, int64_t n0, int64_t n1, uint32_t elem)
 {
 	const TsPack *p = j->p;
-	int64_t width = p->panel, g = p->group, at = n0 / width * width;
-	const uint8_t *from = j->from + at * ts_pack_ceil(p->k, g) * g * elem;
+	int64_t width = p->panel, g = p->group, at = n0 / width * width, to_group = (width - 1) * g; /* to the next k's, of the same n */
+	const uint8_t *panel = j->from + at * ts_pack_ceil(p->k, g) * g * elem;
 	if (p->stride_n <= p->stride_k)
-		for (int64_t k = k0; k < k1; k++)
-			for (int64_t n = n0; n < n1; n++)
-				ts_pack_element(j->to + (j->first + k * p->stride_k + n * p->stride_n) * elem, from + ((k / g * width + n - at) * g + k % g) * elem, elem);
+		for (int64_t k = k0; k < k1; k++) {
+			const uint8_t *from = panel + ((k / g * width + n0 - at) * g + k % g) * elem;
+			uint8_t *to = j->to + (j->first + k * p->stride_k + n0 * p->stride_n) * elem;
+			for (int64_t n = n0; n < n1; n++, from += g * elem, to += p->stride_n * elem)
+				ts_pack_element(to, from, elem);
+		}
 	else
-		for (int64_t n = n0; n < n1; n++)
-			for (int64_t k = k0; k < k1; k++)
-				ts_pack_element(j->to + (j->first + k * p->stride_k + n * p->stride_n) * elem, from + ((k / g * width + n - at) * g + k % g) * elem, elem);
+		for (int64_t n = n0; n < n1; n++) {
+			const uint8_t *from = panel + ((k0 / g * width + n - at) * g + k0 % g) * elem;
+			uint8_t *to = j->to + (j->first + k0 * p->stride_k + n * p->stride_n) * elem;
+			for (int64_t k = k0, left = g - k0 % g; k < k1; k++, to += p->stride_k * elem, from += elem) {
+				ts_pack_element(to, from, elem);
+				if (!--left) {
+					left = g;
+					from += to_group * elem;
+				}
+			}
+		}
 }
 
 static void unpack_item(const Job *j, int64_t i)
@@ -114,29 +125,28 @@ static bool is_covered(const TsPlanWeight *w, const TsPlanPart *s)
 	return bytes == w->bytes;
 }
 
-static int32_t put(const TsCudaModel *c, const TsPlanWeight *w, uint64_t at, const uint8_t *from, uint64_t bytes, TesseraError *e)
-{
-	int32_t code = bytes ? c->cu.MemcpyHtoD(c->weights + w->offset + at, from, bytes) : 0;
-	return ts_cuda_fail(&c->cu, code, e, "copy weight '%s' to cuda:%d", ts_plan_str(c->plan, w->name), (int64_t)c->info.device.device_id);
-}
-
-static int32_t embedded(const TsCudaModel *c, const TsPlanWeight *w, const uint8_t *blob, TesseraContext *cx, TesseraError *e)
+static int32_t embedded(const TsCudaModel *c, const TsPlanWeight *w, const uint8_t *blob, TsCudaStage *g, TesseraError *e)
 {
 	const TsPlanPart *s = TS_PLAN_TABLE(c->plan, TsPlanPart, parts) + w->part;
+	TesseraContext *cx = g->cx;
+	TsCuPtr to = c->weights + w->offset;
 	if (w->n_parts == 1 && s->pack.kind == TS_PACK_COPY)
-		return put(c, w, 0, blob + s->offset, w->bytes, e);
-	int64_t row = w->bytes > PIECE ? row_of(s, w->n_parts) : 0, rows = row ? PIECE / (row * s->pack.elem) : 0;
-	if (!rows)
-		row = 0;
-	uint64_t piece = row ? (uint64_t)(rows * row) * s->pack.elem : w->bytes;
-	uint8_t *buffer = cx->api->alloc(cx, piece + 64, 64);
+		return ts_cuda_stage_put(g, to, blob + s->offset, w->bytes, e);
+	int64_t row = w->bytes > g->piece ? row_of(s, w->n_parts) : 0, rows = row ? (int64_t)g->piece / (row * s->pack.elem) : 0;
+	uint8_t *whole = NULL, *buffer;
 	bool covered = is_covered(w, s);
 	int32_t rc = TESSERA_OK;
-	if (!buffer)
-		return ts_fail(e, TESSERA_NO_MEMORY, "no memory for %u bytes of weight '%s' on their way to the GPU", piece, ts_plan_str(c->plan, w->name));
+	if (!rows) {
+		row = 0;
+		if (w->bytes > g->piece && !(whole = cx->api->alloc(cx, w->bytes, 64)))
+			return ts_fail(e, TESSERA_NO_MEMORY, "no memory for %u bytes of weight '%s' on their way to the GPU", w->bytes, ts_plan_str(c->plan, w->name));
+	}
+	uint64_t piece = row ? (uint64_t)(rows * row) * s->pack.elem : w->bytes;
 	for (uint64_t at = 0; at < w->bytes && !rc; at += piece) {
 		int64_t r0 = row ? (int64_t)(at / piece) * rows : 0;
 		uint64_t bytes = w->bytes - at < piece ? w->bytes - at : piece;
+		if ((buffer = whole, !whole) && (rc = ts_cuda_stage_room(g, &buffer, e)))
+			break;
 		if (!covered)
 			memset(buffer, 0, bytes);
 		for (uint32_t i = 0; i < w->n_parts; i++)
@@ -144,9 +154,9 @@ static int32_t embedded(const TsCudaModel *c, const TsPlanWeight *w, const uint8
 				memcpy(buffer + s[i].first * s[i].pack.elem, blob + s[i].offset, s[i].bytes);
 			else
 				fill_part(cx, &s[i], blob + s[i].offset, row, r0, r0 + rows, buffer);
-		rc = put(c, w, at, buffer, bytes, e);
+		rc = whole ? ts_cuda_stage_put(g, to, whole, bytes, e) : ts_cuda_stage_send(g, to + at, bytes, e);
 	}
-	cx->api->release(cx, buffer, piece + 64);
+	cx->api->release(cx, whole, w->bytes);
 	return rc;
 }
 
@@ -160,14 +170,14 @@ static bool is_read(const TsCudaModel *c, uint32_t file)
 	return false;
 }
 
-static int32_t external(const TsCudaModel *c, const TesseraModel *m, const char *path, uint32_t file, TesseraError *e)
+static int32_t external(const TsCudaModel *c, const TesseraModel *m, const char *path, uint32_t file, TsCudaStage *g, TesseraError *e)
 {
 	const TsPlanWeight *w = TS_PLAN_TABLE(c->plan, TsPlanWeight, weights);
 	TsWeightMap map;
 	int32_t rc = ts_weights_map(m, c->plan, path, file, &map, e);
 	for (uint32_t i = 0; i < c->plan->weights.n && !rc; i++)
 		if (w[i].where == TS_WEIGHT_EXTERNAL && w[i].file == file)
-			rc = put(c, &w[i], 0, map.p + w[i].file_offset, w[i].bytes, e);
+			rc = ts_cuda_stage_put(g, c->weights + w[i].offset, map.p + w[i].file_offset, w[i].bytes, e);
 	ts_weights_unmap(&map);
 	return rc;
 }
@@ -176,12 +186,16 @@ int32_t ts_cuda_upload(const TsCudaModel *c, const TesseraModel *m, TesseraConte
 {
 	const TsPlanWeight *w = TS_PLAN_TABLE(c->plan, TsPlanWeight, weights);
 	const uint8_t *blob = (const uint8_t *)(uintptr_t)((uintptr_t)m->weights + *m->weights);
-	int32_t rc = TESSERA_OK;
+	TsCudaStage g;
+	TesseraError late;
+	int32_t rc = ts_cuda_stage_open(&g, &c->cu, cx, c->plan->device_bytes, e);
 	for (uint32_t i = 0; i < c->plan->weights.n && !rc; i++)
 		if (w[i].where == TS_WEIGHT_EMBEDDED)
-			rc = embedded(c, &w[i], blob, cx, e);
+			rc = embedded(c, &w[i], blob, &g, e);
 	for (uint32_t i = 0; i < c->plan->files.n && !rc; i++)
 		if (is_read(c, i))
-			rc = external(c, m, path, i, e);
-	return rc;
+			rc = external(c, m, path, i, &g, e);
+	int32_t end = ts_cuda_stage_wait(&g, rc ? &late : e);
+	ts_cuda_stage_close(&g);
+	return rc ? rc : end;
 }

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,11 +23,17 @@ int main(int argc, char **argv)
 	if (argc != 6) return 2;
 	torch::inductor::AOTIModelPackageLoader model(argv[1]);
 	step("model loaded");
-	std::ifstream in(argv[2], std::ios::binary);
-	std::vector<char> bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
 	std::vector<int64_t> shape;
-	for (char *s = argv[3]; *s; s += *s == 'x') shape.push_back(std::strtoll(s, &s, 10));
-	at::Tensor x = at::from_blob(bytes.data(), shape, at::kBFloat16).to(at::Device(argv[5]));
+	size_t bytes = 2;
+	for (char *s = argv[3]; *s; s += *s == 'x') {
+		shape.push_back(std::strtoll(s, &s, 10));
+		bytes *= static_cast<size_t>(shape.back());
+	}
+	std::unique_ptr<char[]> host(new char[bytes]);
+	std::FILE *in = std::fopen(argv[2], "rb");
+	if (!in || std::fread(host.get(), 1, bytes, in) != bytes) return 1;
+	std::fclose(in);
+	at::Tensor x = at::from_blob(host.get(), shape, at::kBFloat16).to(at::Device(argv[5]));
 	step("the input on the GPU");
 	at::Tensor y = model.run({ x })[0];
 	step("started");

@@ -17,6 +17,7 @@ typedef struct { Context *context; bool capturing; } Stream;
 typedef struct { Context *context; const char *image; bool live; } Module;
 typedef struct { Context *context; const Kernel *kernel; int32_t shared; } Function;
 typedef struct { uint8_t *p; size_t n; Context *context; } Block;
+typedef struct { TsCuPtr to; const uint8_t *from; size_t bytes; bool back; } HostCopy;
 typedef struct Node { Function *function; FakeLaunch l; struct Node *after; } Node;
 typedef struct { Node *node[1024]; uint32_t n; } Graph; /* also an instance of one */
 
@@ -37,6 +38,9 @@ static struct {
 	uint64_t n_log, room_log, room_captured, recorded;
 	struct HostCall *host[16];
 	uint32_t n_host;
+	HostCopy copy[16];
+	Block locked[16];
+	uint32_t n_copies, n_locked;
 } g;
 static _Thread_local Context *current;
 
@@ -49,9 +53,13 @@ static int32_t misuse(const char *what, int32_t code)
 	return code;
 }
 
-/* counts a call and says whether it is to fail */
+static void finish_copies(void);
+
+/* counts a call and says whether it is to fail; all but copies and marks between them comes after the copies before it */
 static int32_t enter(const char *name, bool on_device)
 {
+	if (strcmp(name, "cuMemcpyHtoDAsync") && strcmp(name, "cuMemcpyDtoHAsync") && strcmp(name, "cuEventRecord"))
+		finish_copies();
 	uint64_t n = g.calls++;
 	if (n < NAMES)
 		g.name[n] = name;
@@ -388,15 +396,75 @@ static void note_upload(const uint8_t *p, size_t n)
 	fprintf(f, "%zu %08x\n", n, ~crc);
 	fclose(f);
 }
-static int32_t MemcpyHtoD(TsCuPtr to, const void *from, size_t bytes)
+/* A copy from page-locked memory is done as late as a driver may do it, so that whoever writes over the source too early copies that. */
+static void finish_copies(void)
 {
-	BEGIN("cuMemcpyHtoD", true);
+	for (uint32_t i = 0; i < g.n_copies; i++) {
+		if (!g.copy[i].back)
+			note_upload(g.copy[i].from, g.copy[i].bytes);
+		memcpy((void *)(uintptr_t)g.copy[i].to, g.copy[i].from, g.copy[i].bytes);
+	}
+	g.n_copies = 0;
+}
+static bool is_locked(const uint8_t *p, size_t bytes)
+{
+	for (uint32_t i = 0; i < g.n_locked; i++)
+		if (p >= g.locked[i].p && p + bytes <= g.locked[i].p + g.locked[i].n)
+			return true;
+	return false;
+}
+static int32_t MemcpyHtoDAsync(TsCuPtr to, const void *from, size_t bytes, TsCuHandle stream)
+{
+	BEGIN("cuMemcpyHtoDAsync", true);
 	NEED_CONTEXT;
 	if (!inside(to, bytes))
 		END(misuse("a copy to no device memory", TS_CU_INVALID_VALUE));
-	note_upload(from, bytes);
-	memcpy((void *)(uintptr_t)to, from, bytes);
+	if (stream && ((Stream *)stream)->capturing)
+		END(misuse("a copy from the host in a capture", CAPTURE_UNSUPPORTED));
+	if (g.n_copies == sizeof g.copy / sizeof *g.copy)
+		finish_copies();
+	g.copy[g.n_copies++] = (HostCopy){ to, from, bytes, false };
+	if (!is_locked(from, bytes))
+		finish_copies();
 	END(0);
+}
+static int32_t MemcpyDtoHAsync(void *to, TsCuPtr from, size_t bytes, TsCuHandle stream)
+{
+	BEGIN("cuMemcpyDtoHAsync", true);
+	NEED_CONTEXT;
+	if (!inside(from, bytes))
+		END(misuse("a copy from no device memory", TS_CU_INVALID_VALUE));
+	if (stream && ((Stream *)stream)->capturing)
+		END(misuse("a copy to the host in a capture", CAPTURE_UNSUPPORTED));
+	if (g.n_copies == sizeof g.copy / sizeof *g.copy)
+		finish_copies();
+	g.copy[g.n_copies++] = (HostCopy){ (TsCuPtr)(uintptr_t)to, (const uint8_t *)(uintptr_t)from, bytes, true };
+	if (!is_locked(to, bytes))
+		finish_copies();
+	END(0);
+}
+static int32_t MemHostRegister(void *at, size_t bytes, uint32_t flags)
+{
+	BEGIN("cuMemHostRegister", true);
+	NEED_CONTEXT;
+	if (flags || g.n_locked == sizeof g.locked / sizeof *g.locked)
+		END(TS_CU_INVALID_VALUE);
+	g.locked[g.n_locked++] = (Block){ at, bytes, current };
+	g.live++;
+	END(0);
+}
+static int32_t MemHostUnregister(void *at)
+{
+	pthread_mutex_lock(&lock);
+	int32_t rc = enter("cuMemHostUnregister", true);
+	uint32_t i = 0;
+	while (i < g.n_locked && g.locked[i].p != at)
+		i++;
+	if (i == g.n_locked || g.n_copies)
+		END(misuse(g.n_copies ? "memory is unlocked before it was copied" : "memory is unlocked that was not locked", TS_CU_INVALID_VALUE));
+	g.locked[i] = g.locked[--g.n_locked];
+	g.live--;
+	END(rc);
 }
 static int32_t MemsetD8(TsCuPtr to, uint8_t byte, size_t n)
 {
@@ -485,6 +553,12 @@ static int32_t EventRecord(TsCuHandle event, TsCuHandle stream)
 		END(misuse("an event of a profile in a capture", CAPTURE_UNSUPPORTED));
 	((Event *)event)->at = ++g.recorded;
 	END(0);
+}
+static int32_t EventSynchronize(TsCuHandle event)
+{
+	BEGIN("cuEventSynchronize", true);
+	NEED_CONTEXT;
+	END(((Event *)event)->at ? 0 : TS_CU_INVALID_VALUE);
 }
 static int32_t EventElapsedTime(float *ms, TsCuHandle from, TsCuHandle to)
 {
@@ -738,16 +812,6 @@ static int32_t StreamWaitEvent(TsCuHandle stream, TsCuHandle event, uint32_t fla
 		END(misuse("a stream that is captured waits for one that is not", CAPTURE_UNSUPPORTED));
 	END(!((Event *)event)->at || flags ? TS_CU_INVALID_VALUE : 0);
 }
-static int32_t MemcpyHtoDAsync(TsCuPtr to, const void *from, size_t bytes, TsCuHandle stream)
-{
-	(void)stream;
-	BEGIN("cuMemcpyHtoDAsync", true);
-	NEED_CONTEXT;
-	if (!inside(to, bytes))
-		END(misuse("a copy to no device memory", TS_CU_INVALID_VALUE));
-	memcpy((void *)(uintptr_t)to, from, bytes);
-	END(0);
-}
 
 EXPORT int32_t cuGetProcAddress_v2(const char *name, void **out, int32_t version, uint64_t flags, int32_t *found)
 {
@@ -755,7 +819,7 @@ EXPORT int32_t cuGetProcAddress_v2(const char *name, void **out, int32_t version
 #define F(name, args) { "cu" #name, (void *)name },
 		TS_CUDA_FUNCTIONS(F)
 #undef F
-		{ "cuDeviceTotalMem", (void *)DeviceTotalMem }, { "cuStreamWaitEvent", (void *)StreamWaitEvent }, { "cuMemcpyHtoDAsync", (void *)MemcpyHtoDAsync },
+		{ "cuDeviceTotalMem", (void *)DeviceTotalMem }, { "cuStreamWaitEvent", (void *)StreamWaitEvent },
 	};
 	BEGIN("cuGetProcAddress", false);
 	*out = NULL;

@@ -176,6 +176,7 @@ FAULTS = [
     ("gpu-another-gpu's-memory", "rtlib/cuda_run.c", "\tif (device != want)\n", "\tif (device < 0)\n", [FAKE]),
     ("gpu-weight-panels", "rtlib/cuda_weights.c", "(panel * p->k + n0 - panel)", "(panel * p->n + n0 - panel)", [FAKE]),
     ("gpu-weights-inside-want-their-file", "rtlib/cuda_weights.c", "if (w[i].where == TS_WEIGHT_EXTERNAL && w[i].file == file)\n\t\t\treturn true;", "if (w[i].file == file)\n\t\t\treturn true;", ["suite cuda uploads/large"]),
+    ("gpu-weight-slot-too-early", "rtlib/cuda_stage.c", "g->used[i] = true;", "g->used[i] = i;", ["suite cuda uploads/large"]),
     ("gpu-weight-pieces", "rtlib/cuda_weights.c", "j.n0 = clamp(r0 - here, p->n)", "j.n0 = clamp(r0 - here + 1, p->n)", ["suite cuda uploads/large"]),
     ("gpu-launched-into-a-capture", "rtlib/cuda_run.c", "by_graph = c->exec && !capturing && !s->profiled;", "by_graph = c->exec && !s->profiled;", [FAKE]),
 ]

@@ -235,7 +235,7 @@ def large_uploads(ctx, with_gpu):
         while n < len(want) and copies and "%08x" % zlib.crc32(want[n : n + int(copies[0][0])]) == copies[0][1]:
             n, count = n + int(copies.pop(0)[0]), count + 1
         pieces.append((name, count, n == len(want)))
-    good = not copies and not left and all(whole for _, _, whole in pieces) and dict((n, c) for n, c, _ in pieces) == {"f32_rows": 2, "bf16_columns": 2, "bf16_rows": 2, "wide": 2}
+    good = not copies and not left and all(whole for _, _, whole in pieces) and dict((n, c) for n, c, _ in pieces) == {"f32_rows": 3, "bf16_columns": 3, "bf16_rows": 3, "wide": 3}
     yield "uploads/large-in-pieces", good, "%s %s %s" % (pieces, copies, shown.err)
 
 
