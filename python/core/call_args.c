@@ -109,8 +109,11 @@ static int read_float(CoreArg *a, const CoreDtype *t)
 	double x = PyLong_Check(a->object) ? PyLong_AsDouble(a->object) : PyFloat_AsDouble(a->object);
 	float single = (float)x;
 	uint16_t half = t->dl.code == kDLBfloat ? to_bf16(x) : t->bytes == 2 ? to_f16(x) : 0;
-	if (x == -1 && PyErr_Occurred())
+	if (x == -1 && PyErr_Occurred()) {
+		if (PyErr_ExceptionMatches(PyExc_OverflowError))
+			PyErr_SetString(PyExc_ValueError, "a number beyond all floats");
 		return -1;
+	}
 	memset(a->scalar, 0, sizeof a->scalar);
 	if (t->bytes == 2)
 		memcpy(a->scalar, &half, 2);
@@ -132,7 +135,13 @@ static int read_int(CoreArg *a, const CoreDtype *t)
 	if (x == -1 && PyErr_Occurred())
 		return -1;
 	if (overflow || x < least || x > most) {
-		PyErr_Format(PyExc_ValueError, "%S is not one of the numbers of %s", a->object, t->name);
+		PyObject *text = PyObject_Str(a->object); /* Python refuses to write very long ones */
+		PyErr_Clear();
+		if (text)
+			PyErr_Format(PyExc_ValueError, "a number that %s does not have: %U", t->name, text);
+		else
+			PyErr_Format(PyExc_ValueError, "a number that %s does not have", t->name);
+		Py_XDECREF(text);
 		return -1;
 	}
 	memcpy(a->scalar, &x, 8);

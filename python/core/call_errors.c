@@ -178,9 +178,8 @@ PyObject *core_call_unreadable(CoreCallable *c, Py_ssize_t argument)
 	if (argument < c->n_in)
 		add_spec(&t, c, &c->spec[argument]);
 	static const char generic[] = "wanted a tensor or an array, found ";
-	add(&t, ", found %s", !why ? "something else" : !strncmp(why, generic, strlen(generic)) ? why + strlen(generic) : "a tensor that can't be read: ");
-	if (why && strncmp(why, generic, strlen(generic)))
-		add(&t, "%s", why);
+	bool kind = why && !strncmp(why, generic, strlen(generic)), number = why && !strncmp(why, "a number ", 9);
+	add(&t, ", found %s%s", !why ? "something else" : kind ? why + strlen(generic) : number ? why : "a tensor that can't be read: ", why && !kind && !number ? why : "");
 	PyErr_Clear();
 	raise(type ? type : PyExc_TypeError, t.s);
 	Py_XDECREF(text);

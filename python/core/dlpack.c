@@ -123,7 +123,8 @@ static int device_of(PyObject *o, DLDevice *d)
 }
 
 /* The producer orders its work before the default stream's (stream 1). One that knows no max_version is asked again without. PyTorch hands out tensors of the
-   current GPU only: theirs is made the current one. */
+   current GPU only: theirs is made the current one. Arrays of JAX never change, whatever their capsule says; an unversioned capsule says nothing, and then only
+   libraries whose arrays are known to be written in place are taken at their word. */
 CoreTensor *core_tensor_of_dlpack(PyObject *o)
 {
 	DLDevice d;
@@ -141,8 +142,11 @@ CoreTensor *core_tensor_of_dlpack(PyObject *o)
 	Py_XDECREF(none);
 	Py_XDECREF(method);
 	Py_XDECREF(kwargs);
+	bool silent = capsule && PyCapsule_IsValid(capsule, LEGACY);
 	CoreTensor *t = capsule ? core_tensor_of_capsule(capsule) : NULL;
 	Py_XDECREF(capsule);
+	if (t && !core_may_write(Py_TYPE(o), !silent))
+		t->read_only = true;
 	return t;
 }
 

@@ -119,6 +119,7 @@ typedef struct {
 } CoreForeign;
 
 CoreForeign core_foreign(PyTypeObject *type);                         /* looked up once for each type */
+bool core_may_write(PyTypeObject *type, bool flagged);                /* may arrays of that type be written? flagged: what handed one over can say no, and did not */
 /* Without copying, by whichever means the object has; NULL with a TypeError, ValueError or BufferError. */
 CoreTensor *core_tensor_from(PyObject *o);
 CoreTensor *core_tensor_from_buffer(PyObject *o, const CoreDtype *t, int rank, const int64_t *shape); /* t NULL: the buffer's own type and shape */

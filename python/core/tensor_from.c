@@ -37,6 +37,8 @@ static CoreForeign look(PyTypeObject *type)
 	CoreForeign f = { type, CORE_KIND_OTHER, NULL };
 	if (PyType_IsSubtype(type, core_tensor_type))
 		f.kind = CORE_KIND_TS;
+	else if (derives(type, "numpy.ma", "MaskedArray"))
+		return f; /* elements without their mask would be wrong ones */
 	else if (derives(type, "torch", "Tensor"))
 		f.kind = CORE_KIND_TORCH;
 	else if (derives(type, "numpy", "ndarray") || derives(type, "numpy", "generic"))
@@ -59,6 +61,12 @@ CoreForeign core_foreign(PyTypeObject *type)
 		known[n_known++] = f;
 	}
 	return f;
+}
+
+bool core_may_write(PyTypeObject *type, bool flagged)
+{
+	CoreKind kind = core_foreign(type).kind;
+	return kind != CORE_KIND_JAX && (flagged || kind != CORE_KIND_OTHER || derives(type, "cupy", "ndarray"));
 }
 
 /* ---- buffers ---- */
@@ -327,6 +335,8 @@ static CoreTensor *by_exchange(PyObject *o, const CoreForeign *f)
 		return core_tensor_of_dlpack(o);
 	}
 	CoreTensor *t = core_tensor_of_managed(m);
+	if (t && !core_may_write(f->type, true))
+		t->read_only = true;
 	if (t && ((f->kind == CORE_KIND_TORCH && core_check_torch(o, &t->dl)) || after_work(f->api, t->dl.device))) {
 		core_tensor_drop(t);
 		return NULL;
@@ -363,6 +373,10 @@ CoreTensor *core_tensor_from(PyObject *o)
 		return by_exchange(o, &f);
 	if (f.kind == CORE_KIND_NUMPY)
 		return by_buffer(o, f.kind);
+	if (f.kind == CORE_KIND_OTHER && derives(Py_TYPE(o), "numpy.ma", "MaskedArray")) {
+		PyErr_SetString(PyExc_TypeError, "the mask of a masked array would be lost; its .filled(value) is a plain array");
+		return NULL;
+	}
 	if (f.kind != CORE_KIND_OTHER || PyObject_HasAttrString(o, "__dlpack__"))
 		return core_tensor_of_dlpack(o);
 	PyObject *dict = PyObject_GetAttrString(o, "__cuda_array_interface__");

@@ -25,8 +25,21 @@ class Sym(str):
     multiple_of: int
 
     def __new__(cls, name: str, min: int = 1, max: int | None = None, multiple_of: int = 1) -> Sym:
-        if not name.isidentifier():
+        if not isinstance(name, str) or not name.isidentifier():
             raise GraphValueError(f"{name!r} is no name of a size", "E_SIZE")
+        for what, value in (("min", min), ("max", max), ("multiple_of", multiple_of)):
+            if not (value is None and what == "max") and (isinstance(value, bool) or not isinstance(value, int)):
+                raise GraphTypeError(f"sym: argument '{what}': wanted an int, found {type(value).__name__}", "E_SIZE")
+        if min < 0:
+            raise GraphValueError(f"sym: argument 'min': wanted 0 or more, found {min}", "E_SIZE")
+        if multiple_of < 1:
+            raise GraphValueError(f"sym: argument 'multiple_of': wanted 1 or more, found {multiple_of}", "E_SIZE")
+        if max is not None and max // multiple_of * multiple_of < min:
+            raise GraphValueError(
+                f"sym: arguments 'min', 'max', 'multiple_of': no size is at least {min}, at most {max} and"
+                f" a multiple of {multiple_of}",
+                "E_SIZE",
+            )
         made = str.__new__(cls, name)
         made.min, made.max, made.multiple_of = min, max, multiple_of
         return made
@@ -72,7 +85,7 @@ class TensorSpec:
         self.dims, self.dtype = dims, dtype
 
     def __repr__(self) -> str:
-        parts = [repr(str(d)) if isinstance(d, str) else str(d) for d in self.dims or ()] + (
+        parts = [repr(str(d)) if isinstance(d, str) else "..." if d is ... else str(d) for d in self.dims or ()] + (
             [repr(self.dtype)] if self.dtype else []
         )
         return f"tessera.{self.word}[{', '.join(parts)}]"
@@ -162,6 +175,11 @@ def parse_spec(items: Any, cls: type[TensorSpec] = TensorSpec) -> TensorSpec:
         dtype, items = as_dtype(items[-1]), items[:-1]
     dims: list[Any] = []
     for d in items:
+        if d is Ellipsis:  # any number of axes
+            if Ellipsis in dims:
+                raise GraphValueError("'...' stands once in the sizes of a tensor", "E_SIZE")
+            dims.append(d)
+            continue
         if isinstance(d, str):
             evaluate_size(d, lambda name: 7919)  # only to see that it can be read
         elif isinstance(d, bool) or not hasattr(d, "__index__"):

@@ -24,9 +24,10 @@ from .annot import DictSpec, TensorSpec, hints_of
 from .dtypes import DType, as_dtype
 from .eager import Hidden, InsideJax, same_device, tensor_of
 from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError, TesseraError
+from .interop import is_numpy_number
 from .module import Mark, Module, parts_of
 from .numeric import NumericPolicy
-from .sizes import Sizes, learn, match
+from .sizes import Sizes, learn, match, misfit
 from .tree import any_leaf, flatten, is_tensor, unflatten
 
 __all__ = ["Compiled", "Function", "function", "jit"]
@@ -146,6 +147,7 @@ class Function:
         self._fast: Any = None  # the dispatcher, where arguments have an order
         self._order: tuple[tuple[str, Any, bool], ...] = ()  # of arguments: name, default, whether it goes by name
         self._positional = 0  # how many of them go by position
+        self._shown: dict[str, TensorSpec] = {}  # of arguments whose errors show another annotation than they have
         self._ordered = False
         self._modules = bool(first)  # whether there are modules among the arguments
         self._takes_numbers: list[bool] = []  # where a Python number is an input
@@ -182,7 +184,7 @@ class Function:
         fast = self._fast
         if fast is not None and not tracing.busy:
             given: Any = (*self._first, *args)
-            if kwargs or len(given) != len(self._order):
+            if kwargs or len(given) != len(self._order) or len(given) > self._positional:
                 given = self._in_order(given, kwargs)
             if given is not None:
                 try:
@@ -194,6 +196,8 @@ class Function:
                         return e.found[0].call(e.found[1])
                 except InsideJax:
                     pass
+                except (ArgumentTypeError, ArgumentValueError) as e:
+                    raise self._said_better(e, args, kwargs) from None
                 except TypeError as e:
                     if isinstance(e, TesseraError):
                         raise
@@ -234,7 +238,37 @@ class Function:
         if tracing.depth or any_leaf(args, _symbolic) or (kwargs and any_leaf(kwargs, _symbolic)):
             return self._inline(args, kwargs)
         compiled, leaves = self._resolve(self._bind(args, kwargs))
-        return compiled.call(leaves)
+        try:
+            return compiled.call(leaves)
+        except (ArgumentTypeError, ArgumentValueError) as e:
+            raise self._said_better(e, args[len(self._first) :], kwargs) from None
+
+    def _said_better(self, e: TesseraError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TesseraError:
+        """What is wrong with the arguments in the words of the annotations, where that is what e speaks of."""
+        try:
+            tree, leaves, tensors = self._taken(self._bind((*self._first, *args), kwargs))
+            compiled = self._variants.get(self._key(tree, leaves))
+            arguments: list[tuple[str, tuple[Any, ...], tuple[int, ...]]] = []
+            texts: list[str] = []
+            for leaf, x in zip(leaves, tensors, strict=True):
+                if isinstance(x, (bool, int, float)):
+                    arguments.append((leaf.name, (), ()))
+                    texts.append("")
+                    continue
+                t = tensor_of(x, leaf.name)
+                wanted = self._shown.get(leaf.name)
+                dims = leaf.dims if wanted is None or wanted.dims is None else wanted.dims
+                spec = _spec_text(TensorSpec(dims, leaf.dtype))
+                texts.append(f"argument {leaf.name!r}: wanted {spec}, found {_type_text(t)}")
+                if as_dtype(t.dtype).name != leaf.dtype.name:
+                    return ArgumentTypeError(texts[-1], "E_TYPE_MISMATCH")
+                if len(t.shape) != len(dims):
+                    return ArgumentValueError(texts[-1], "E_RANK")
+                arguments.append((leaf.name, dims, tuple(t.shape)))
+            wrong = misfit(arguments, compiled.context.multiples if compiled is not None else {})
+            return e if wrong is None else ArgumentValueError(texts[wrong[0]] + wrong[1], "E_SHAPE_MISMATCH")
+        except (TesseraError, InsideJax, KeyError, TypeError, ValueError):
+            return e
 
     def _miss(self, args: Any) -> Any:
         """A call that the dispatcher has nothing for: what to call, from now on too."""
@@ -246,12 +280,16 @@ class Function:
             self._modules = True
             raise _Slowly
         compiled, leaves = self._resolve(dict(zip([name for name, _, _ in self._order], values, strict=True)))
-        changed = any(m is not None and parts_of(x)[0] is not m for x, m in zip(values, marks, strict=True))
+        numbers = any(is_numpy_number(x) and self._takes_value(i) for i, x in enumerate(values))  # not those given
+        changed = numbers or any(m is not None and parts_of(x)[0] is not m for x, m in zip(values, marks, strict=True))
         if changed or any(isinstance(s, types.FunctionType) for s in compiled.captured):  # made anew by each call
             slowly = _Slowly()
             slowly.found = compiled, leaves
             raise slowly
         return compiled.way(leaves)
+
+    def _takes_value(self, i: int) -> bool:
+        return self._plan is not None and self._plan[i][1] in (float, int)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         for name in kwargs:
@@ -267,15 +305,8 @@ class Function:
 
     def _resolve(self, values: dict[str, Any]) -> tuple[Compiled, list[Any]]:
         """The trace for these arguments, and the tensors among them in its order."""
-        plan = self._prepare()
-        leaves: list[Leaf] = []
-        tensors: list[Any] = []
-        parts = []
-        for i, (name, hint, _) in enumerate(plan):
-            title = "module" if i < len(self._first) and "module" not in values else name
-            parts.append((name, self._argument(title, hint, values[name], leaves, tensors)))
-        tree = tuple(parts)
-        key = (tree, tuple([leaf.key() for leaf in leaves]), trace.numerics_key())
+        tree, leaves, tensors = self._taken(values)
+        key = self._key(tree, leaves)
         try:
             compiled = self._variants.get(key)
         except TypeError:
@@ -287,13 +318,35 @@ class Function:
                     compiled = self._variants[key] = Compiled(self, leaves, tree)
         return compiled, tensors
 
+    @staticmethod
+    def _key(tree: Any, leaves: Sequence[Leaf]) -> Any:
+        return tree, tuple([leaf.key() for leaf in leaves]), trace.numerics_key()
+
+    def _taken(self, values: dict[str, Any]) -> tuple[Any, list[Leaf], list[Any]]:
+        """The structure of arguments, what their annotations say of the tensors among them, and these."""
+        plan = self._prepare()
+        leaves: list[Leaf] = []
+        tensors: list[Any] = []
+        parts = []
+        for i, (name, hint, _) in enumerate(plan):
+            title = "module" if i < len(self._first) and "module" not in values else name
+            parts.append((name, self._argument(title, hint, values[name], leaves, tensors)))
+        return tuple(parts), leaves, tensors
+
     def _argument(self, name: str, hint: Any, value: Any, leaves: list[Leaf], tensors: list[Any]) -> Any:
         """The structure of one argument; its tensors are appended."""
         if isinstance(hint, TensorSpec) and hint.dims is not None:
             return self._annotated(name, hint, value, leaves, tensors)
-        if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if hint in (float, int) and is_numpy_number(value):
+            value = value.item()
+        if hint is float and isinstance(value, (int, float)):
+            try:
+                tensors.append(float(value))
+            except OverflowError:
+                raise ArgumentValueError(
+                    f"argument {name!r}: wanted a number of f32, found an int beyond all floats", "E_ARGUMENTS"
+                ) from None
             leaves.append(Leaf(name, as_dtype("f32"), ()))
-            tensors.append(float(value))
             return ("leaf",)
         if hint is float:
             if not is_tensor(value):
@@ -308,6 +361,15 @@ class Function:
             )
         if (isinstance(hint, TensorSpec) or hint is _tensor_class()) and not is_tensor(value):
             raise ArgumentTypeError(f"argument {name!r}: wanted a tensor, found {type(value).__name__}", "E_ARGUMENTS")
+        for k, x in value.items() if isinstance(hint, DictSpec) else ():
+            if not isinstance(k, str):
+                raise ArgumentTypeError(
+                    f"argument {name!r}: wanted keys of text, found {k!r} of {type(k).__name__}", "E_ARGUMENTS"
+                )
+            if inner is not None and not is_tensor(x):
+                raise ArgumentTypeError(
+                    f"argument '{name}.{k}': wanted {_spec_text(inner)}, found {type(x).__name__}", "E_ARGUMENTS"
+                )
         found: list[tuple[str, Any]] = []
         tree = flatten(value, name, found)
         for path, x in found:
@@ -656,6 +718,10 @@ def _differ(a: Any, b: Any) -> bool:
     if a == b:
         return False
     return str(a).isidentifier() and str(b).isidentifier()
+
+
+def _type_text(t: Any) -> str:
+    return f"{t.dtype}[{', '.join(map(str, t.shape))}]"
 
 
 def _spec_text(spec: TensorSpec) -> str:

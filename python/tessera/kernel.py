@@ -14,6 +14,7 @@ import json
 import linecache
 import math
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,10 +23,13 @@ from . import _core
 from ._where import user_line
 from .annot import TensorSpec, hints_of
 from .dtypes import DType, as_dtype
+from .eager import tensor_of
 from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, TesseraError
 from .function import JitFunction
+from .interop import is_numpy_number, kind_of
 from .numeric import NumericPolicy
 from .trace import Record, Value, current
+from .tree import is_tensor
 
 __all__ = ["Kernel", "kernel"]
 
@@ -480,6 +484,7 @@ class Kernel:
         self.signature = inspect.signature(fn)
         self.params: list[str] = []
         self.specs: dict[str, TensorSpec] = {}
+        self.written: dict[str, TensorSpec] = {}  # the same as the annotations have them
         self.numbers: list[str] = []
         self.floats: list[str] = []
         self.words: dict[str, str] = {}
@@ -540,6 +545,7 @@ class Kernel:
                 raise self._error(
                     tree, f"parameter {name!r}: wanted ts.Tile[…], float or int, found {hint!r}", "E_KERNEL"
                 )
+        self.written = dict(self.specs)
         self._find_ones()
         code = self.fn.__code__
         scope = {**self.fn.__globals__, "__builtins__": __builtins__}
@@ -666,12 +672,19 @@ class Kernel:
                     raise ArgumentTypeError(f"{self.__name__}: argument {name!r} is missing", "E_ARGUMENTS")
                 bound[name] = default
         for name in self.numbers:
+            if is_numpy_number(bound[name]):
+                bound[name] = bound[name].item()
             if isinstance(bound[name], bool) or not isinstance(bound[name], (int, float, Value)):
                 raise ArgumentTypeError(
                     f"argument {name!r}: wanted a number, found {type(bound[name]).__name__}", "E_ARGUMENTS"
                 )
             if name in self.floats and isinstance(bound[name], int):
-                bound[name] = float(bound[name])
+                try:
+                    bound[name] = float(bound[name])
+                except OverflowError:
+                    raise ArgumentValueError(
+                        f"argument {name!r}: wanted a number of f32, found an int beyond all floats", "E_ARGUMENTS"
+                    ) from None
         return bound
 
     def symbolic(self, bound: dict[str, Any]) -> Any:
@@ -710,6 +723,7 @@ class JitKernel(JitFunction):
     def __init__(self, kernel: Kernel, *, policy: NumericPolicy | None = None, options: Sequence[str] = ()) -> None:
         super().__init__(kernel.function(), policy=policy, options=options, name=kernel.__name__)
         self.kernel = kernel
+        self._shown = kernel.written
         self._numbers = [
             (i, float if n in kernel.floats else int) for i, n in enumerate(kernel.inputs) if n in kernel.numbers
         ]
@@ -724,8 +738,10 @@ class JitKernel(JitFunction):
         bound = kernel._bind(args, kwargs)
         if tracing.depth or has_symbolic(bound.values()):
             return kernel.symbolic(bound)
-        out = super().__call__(*[bound[n] for n in kernel.inputs])
         given = [n for n in kernel.results if n in bound]
+        for n in given:
+            _check_given(bound[n], kernel.written[n], n)
+        out = super().__call__(*[bound[n] for n in kernel.inputs])
         if not given:
             return out
         results = dict(zip(kernel.results, out if isinstance(out, tuple) else (out,), strict=True))
@@ -736,6 +752,23 @@ class JitKernel(JitFunction):
         return made[0] if len(made) == 1 else made
 
 
+def _check_given(to: Any, spec: TensorSpec, name: str) -> None:
+    """What is given for a result can be written, and has its element type: nothing is converted on the way."""
+    if not is_tensor(to):
+        raise ArgumentTypeError(f"argument {name!r}: wanted {_type(spec)}, found {type(to).__name__}", "E_ARGUMENTS")
+    t = tensor_of(to, f"argument {name!r}")
+    if spec.dtype is not None and as_dtype(t.dtype).name != spec.dtype.name:
+        raise ArgumentTypeError(f"argument {name!r}: wanted {_type(spec)}, found {t.dtype}{_shape_text(t)}", "E_TYPE")
+    if len(t.shape) != len(spec.dims or ()):
+        raise ArgumentValueError(f"argument {name!r}: wanted {_type(spec)}, found {t.dtype}{_shape_text(t)}", "E_RANK")
+    if kind_of(to) == "jax":
+        raise ArgumentTypeError(
+            f"argument {name!r}: arrays of JAX cannot be written; leave it out, and the result is new", "E_ARGUMENTS"
+        )
+    if t.read_only:
+        raise ArgumentValueError(f"argument {name!r} is to be written, and is read-only")
+
+
 def _copy_into(to: Any, made: Any, name: str) -> None:
     """Writes a result into the tensor or array that was given for it."""
     if tuple(to.shape) != tuple(made.shape):
@@ -743,20 +776,13 @@ def _copy_into(to: Any, made: Any, name: str) -> None:
             f"argument {name!r}: wanted {_shape_text(made)}, found {_shape_text(to)}", "E_SHAPE_MISMATCH"
         )
     if isinstance(to, _core.TensorBase):
-        source = _core.as_tensor(made)
-        if as_dtype(source.dtype) != as_dtype(to.dtype):
-            raise ArgumentTypeError(f"argument {name!r}: wanted {source.dtype}, found {to.dtype}", "E_TYPE")
-        if to.read_only or not to.is_contiguous():
-            raise ArgumentValueError(
-                f"argument {name!r} is to be written, and is {'read-only' if to.read_only else 'not contiguous'}"
-            )
-        to._copy_from(source)
+        if not to.is_contiguous():
+            raise ArgumentValueError(f"argument {name!r} is to be written, and is not contiguous")
+        to._copy_from(_core.as_tensor(made))
     elif hasattr(to, "copy_"):  # PyTorch
-        to.copy_(made)
+        to.copy_(made if kind_of(made) == "torch" else sys.modules["torch"].from_dlpack(_core.as_tensor(made)))
     elif hasattr(to, "__setitem__") and hasattr(to, "flags"):  # NumPy
-        if not to.flags.writeable:
-            raise ArgumentValueError(f"argument {name!r} is to be written, and is read-only")
-        to[...] = made
+        to[...] = made if kind_of(made) == "numpy" else _core.as_tensor(made)._copy_to("cpu")
     else:
         raise ArgumentTypeError(
             f"argument {name!r}: a {type(to).__name__} cannot be written; leave it out, and the result is new",

@@ -15,7 +15,7 @@ from typing import Any
 from . import _core
 from .annot import Sym, evaluate_size
 
-__all__ = ["Sizes", "names_in", "solve"]
+__all__ = ["Sizes", "misfit", "names_in", "solve"]
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _SCALED = re.compile(r"\(*\s*(?:\d+\s*\*\s*([A-Za-z_]\w*)|([A-Za-z_]\w*)\s*\*\s*\d+|([A-Za-z_]\w*))\s*\)*")
@@ -142,6 +142,67 @@ class Sizes:
             context.sizes[name] = evaluate_size(text, context._name_of_size)
         context.hidden_names.update(self.hidden)
         context.wholes.update({text: builder.dim(name) for text, name in self.wholes.items()})
+
+
+def misfit(
+    arguments: Sequence[tuple[str, Sequence[Any], Sequence[int]]], multiples: dict[str, int]
+) -> tuple[int, str] | None:
+    """The first argument (name, sizes as its annotation has them, sizes that it has) that does not fit, and what else
+    its sizes follow from, to stand behind "wanted …, found …"; None where nothing is wrong."""
+    known: dict[str, tuple[int, str]] = {}
+    todo: list[tuple[int, str, int]] = []
+    for i, (name, dims, shape) in enumerate(arguments):
+        if len(dims) != len(shape):
+            return i, ""
+        for d, n in zip(dims, shape, strict=True):
+            if not isinstance(d, str):
+                if d != n:
+                    return i, ""
+            elif not d.isidentifier():
+                todo.append((i, str(d), n))
+            else:
+                have, giver = known.setdefault(str(d), (n, name))
+                if have != n:
+                    return i, f"; {d} is {have}" + (f" by argument {giver!r}" if giver != name else "")
+                low, high, multiple = (d.min, d.max, d.multiple_of) if isinstance(d, Sym) else (1, None, 1)
+                multiple = math.lcm(multiple, multiples.get(d, 1))
+                if n < low or (high is not None and n > high) or n % multiple:
+                    most = f" and at most {high}" if high is not None else ""
+                    return i, f"; {d} is at least {low}{most}" + (f", a multiple of {multiple}" if multiple > 1 else "")
+
+    def value(text: str, more: dict[str, int]) -> int:
+        return int(evaluate_size(text, lambda name: more[name] if name in more else known[name][0]))
+
+    def given(text: str) -> str:
+        names = [n for n in dict.fromkeys(names_in(text)) if n in known]
+        parts = [f"{n} is {known[n][0]} by argument {known[n][1]!r}" for n in names]
+        return f" ({', '.join(parts)})" if parts else ""
+
+    moved = True
+    while todo and moved:
+        moved = False
+        for at in [*todo]:
+            i, text, n = at
+            unknown = [x for x in dict.fromkeys(names_in(text)) if x not in known]
+            if not unknown and value(text, {}) != n:
+                return i, f"; {text} is {value(text, {})}{given(text)}, found {n}"
+            found = solve(text, unknown[0], str(n)) if len(unknown) == 1 else None
+            if found is not None:
+                one = value(found, {})
+                if one < 1 or value(text, {unknown[0]: one}) != n:
+                    return i, f"; {text} cannot be {n}{given(text)}"
+                known[unknown[0]] = one, arguments[i][0]
+            if found is not None or not unknown:
+                todo.remove(at)
+                moved = True
+    wholes: dict[str, tuple[int, str]] = {}
+    for i, text, n in todo:
+        have, giver = wholes.setdefault(canonical(text), (n, arguments[i][0]))
+        if have != n:
+            return i, f"; {text} is {have}" + (f" by argument {giver!r}" if giver != arguments[i][0] else "")
+        if n < 1:
+            return i, f"; {text} is at least 1"
+    return None
 
 
 def learn(dims: Sequence[Any], shape: Sequence[Any], sizes: dict[str, Any]) -> None:
