@@ -166,7 +166,7 @@ static bool judge(TsCtx *cx, const TsPtxasOptions *o, TsPtxModule *m, TsChild *c
 		ts_env_error(cx, "E_PTXAS", "'%s' died of signal %d on the code for %s%s%s", o->path, c->code, m->arch, *first ? ": " : "", first);
 		return false;
 	case TS_CHILD_TOO_LONG:
-		ts_error(cx, m->n_places ? m->places[0].at : (TsSpan){ 0 }, "E_TILE_SIZE", "'%s' takes too long for the kernels from '%s' on; make tiles or unrolled loops smaller", o->path, m->name);
+		ts_env_error(cx, "E_PTXAS", "'%s' gave no answer within %d s for the code of '%s' for %s: it hangs, or tiles and unrolled loops are too large for it", o->path, SECONDS, m->name, m->arch);
 		return false;
 	case TS_CHILD_EXITED: break;
 	}

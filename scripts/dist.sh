@@ -14,7 +14,7 @@ scripts/install.sh "$build" "$stage/$name"
 # the GPU suite and bench: scripts, texts, and three programs that need libc alone
 home=$stage/$name
 strip=${STRIP:-strip}
-install -d "$home/tests/device" "$home/bench/gpu" "$home/examples/kernels" "$home/examples/minilm" "$home/examples/mlp" "$home/lib/tessera/device"
+install -d "$home/tests/device" "$home/bench/gpu" "$home/examples/kernels" "$home/examples/minilm" "$home/examples/mlp" "$home/examples/transformer" "$home/lib/tessera/device"
 install -m 644 scripts/dist.mk "$home/Makefile"
 install -m 644 tests/device/*.py "$home/tests/device/"
 install -d "$home/tests/python/spec"
@@ -23,6 +23,7 @@ install -m 644 bench/gpu/*.py bench/gpu/*.cpp "$home/bench/gpu/"
 install -m 644 examples/kernels/*_sm*.tile "$home/examples/kernels/"
 install -m 644 examples/minilm/minilm.tg "$home/examples/minilm/"
 install -m 644 examples/mlp/mlp.tg "$home/examples/mlp/"
+install -m 644 examples/transformer/*.tg "$home/examples/transformer/"
 for program in tests host first; do
 	install -m 755 "$build/device/$program" "$home/lib/tessera/device/"
 	$strip --strip-all "$home/lib/tessera/device/$program"

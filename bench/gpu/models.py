@@ -346,7 +346,7 @@ def layer():
         y = torch.full_like(x, float("nan"))
         run = art.bind([x] + ws, [y])
         run()
-        want = plain(x.float(), *[w.float() for w in ws])
+        want = plain(x.double(), *[w.double() for w in ws])
         for name, peer in peers(plain):
             report("layer", "B%d S%d D%d against %s" % (b, s, d, name), y, want, 2e-2, alternate(run, lambda: peer(x, *ws), SECONDS), "TFLOP/s",
                    2e-9 * b * s * d * d * 12 + 2e-9 * b * s * s * d)

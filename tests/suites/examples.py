@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-KNOWN = {"kernels", "minilm", "mlp"}
+KNOWN = {"kernels", "minilm", "mlp", "transformer"}
 
 
 def failed(r):
@@ -128,6 +128,9 @@ def test_blocks(ctx, tools):
     for name, more in (("minilm", ["--weights-file", tools.model_folder() / "model.safetensors"]), ("mlp", ["--weights-dir", ctx.tmp / "mlp-build" / "mlp"])):
         r = ctx.run([ctx.tsc, "test", ctx.root / "examples" / name / f"{name}.tg", *more], timeout=240)
         yield f"{name}: its test block holds", r.code == 0 and "compiled" in r.out and "0 failed" in r.out, failed(r)
+    path = ctx.root / "examples" / "transformer"
+    r = ctx.run([ctx.tsc, "test", path / "layer.tg", path / "block.tg"], timeout=240)
+    yield "transformer: the test blocks hold", r.code == 0 and "6 passed, 0 failed" in r.out, failed(r)
     path = ctx.root / "examples" / "kernels" / "attention.tg"
     r = ctx.run([ctx.tsc, "test", path], timeout=240)
     yield "kernels/attention: its test blocks hold", r.code == 0 and "4 passed, 0 failed" in r.out, failed(r)
