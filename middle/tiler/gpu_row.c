@@ -206,17 +206,8 @@ static void step_argmax(TsRow *w, Pass *ps, const char *const *in, const char **
 	(void)ps;
 	TsKb *k = w->k;
 	TsDtype ct = w->j->row.ct;
-	const TsRegion *r = &w->j->r;
-	const char *x = masked(w, operand(w), lowest(ct)), *v = ts_kb_tmp(k), *i = ts_kb_tmp(k), *base = ts_kb_tmp(k), *at = ts_kb_tmp(k);
-	TsBuf b = { 0 };
-	TsDim step = ts_dim_const(k->t->d, 1);
-	for (uint32_t d = r->niter; d-- > w->j->row.split;) {
-		ts_buf_fmt(&b, "%s%s*%s", b.n ? " + " : "", w->p.base[d], ts_kb_dim(k, step));
-		step = ts_dim_mul(k->t->d, step, r->size[d]);
-	}
-	ts_kb_line(k, "%s: idx = %s", base, b.p);
-	ts_kb_line(k, "%s: int64[] = cast(%s, int64)", at, base);
-	ts_buf_free(&b);
+	const char *x = masked(w, operand(w), lowest(ct)), *v = ts_kb_tmp(k), *i = ts_kb_tmp(k), *at = ts_kb_tmp(k);
+	ts_kb_line(k, "%s: int64[] = cast(%s, int64)", at, ts_kb_count_of(k, &w->j->r, w->p.base, w->j->row.split));
 	const char *here = word(w, TS_INT64, TILE, "add(%s, %s)", word(w, TS_INT64, TILE, "iota(1)"), at);
 	ts_kb_line(k, "%s: %s, %s: %s = argreduce(%s, %s, op = \"max\", axis = 1)", v, ts_kb_type(k, ct, STAT, &w->p), i, ts_kb_type(k, TS_INT64, STAT, &w->p), x, here);
 	const char *take = word(w, TS_BOOL, STAT, "gt(%s, %s)", v, in[0]);

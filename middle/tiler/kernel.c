@@ -66,6 +66,20 @@ const char *ts_kb_dim(TsKb *k, TsDim d)
 
 const char *ts_kb_tmp(TsKb *k) { return ts_kb_fmt(k, "t%u", k->ntmp++); }
 
+const char *ts_kb_count_of(TsKb *k, const TsRegion *r, const char *const *base, uint32_t first)
+{
+	const char *at = ts_kb_tmp(k);
+	TsDim step = ts_dim_const(k->t->d, 1);
+	TsBuf b = { 0 };
+	for (uint32_t d = r->niter; d-- > first; step = ts_dim_mul(k->t->d, step, r->size[d])) {
+		ts_buf_fmt(&b, "%s%s", b.n ? " + " : "", base[d]);
+		if (!ts_is_one(k->t, step)) ts_buf_fmt(&b, "*%s", ts_kb_dim(k, step));
+	}
+	ts_kb_line(k, "%s: idx = %s", at, b.p);
+	ts_buf_free(&b);
+	return at;
+}
+
 const char *ts_kb_param(TsKb *k, uint32_t buf, TsDim offset, uint32_t rank, const TsDim *size, const TsDim *stride)
 {
 	TsParamView v;

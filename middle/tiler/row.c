@@ -162,7 +162,6 @@ static void step_argmax(Row *w, Pass *ps, const char *const *in, const char **ne
 	(void)ps;
 	TsKb *k = &w->k;
 	TsTileVal x = operand(w, valid, w->along ? lowest(w->ct) : NULL);
-	uint32_t dim = w->r.niter - 1;
 	const char *at = ts_kb_tmp(k), *take = op2(w, "gt", TS_BOOL, x.name, in[0]);
 	if (ts_dtype_is_float(w->ct)) {
 		const char *xnan = op2(w, "ne", TS_BOOL, x.name, x.name), *seen = op2(w, "eq", TS_BOOL, in[0], in[0]);
@@ -171,7 +170,7 @@ static void step_argmax(Row *w, Pass *ps, const char *const *in, const char **ne
 		ts_kb_line(k, "%s: %s = `or`(%s, %s)", any, lane_type(w, TS_BOOL), take, first);
 		take = any;
 	}
-	ts_kb_line(k, "%s: int64[] = cast(%s, int64)", at, w->p.base[dim]);
+	ts_kb_line(k, "%s: int64[] = cast(%s, int64)", at, ts_kb_count_of(k, &w->r, w->p.base, w->split));
 	const char *here = w->along ? op2(w, "add", TS_INT64, op1(w, "iota", TS_INT64, "0"), at) : filled(w, TS_INT64, at);
 	const char *v = ts_kb_tmp(k), *i = ts_kb_tmp(k);
 	ts_kb_line(k, "%s: %s = where(%s, %s, %s)", v, lane_type(w, w->ct), take, x.name, in[0]);

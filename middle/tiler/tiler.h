@@ -89,6 +89,7 @@ void ts_kb_open(TsKb *k, const char *fmt, ...) __attribute__((format(printf, 2, 
 void ts_kb_close(TsKb *k, const char *after);
 const char *ts_kb_dim(TsKb *k, TsDim d);                     /* literal, or the name of an idx parameter */
 const char *ts_kb_tmp(TsKb *k);                              /* a fresh name */
+const char *ts_kb_count_of(TsKb *k, const TsRegion *r, const char *const *base, uint32_t first); /* idx: where base lies in the dims from `first` on, row by row */
 const char *ts_kb_fmt(TsKb *k, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *ts_kb_param(TsKb *k, uint32_t buf, TsDim offset, uint32_t rank, const TsDim *size, const TsDim *stride);
 /* Ends the kernel: its text with head and target. k keeps its parameters. On GPUs idx parameters say what they are multiples of. */

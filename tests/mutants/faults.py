@@ -54,6 +54,7 @@ FAULTS = [
     ("plan-guard-order", "emit/plan_write.c", "TS_EX_LE, ts_plan_size(w, c->guard_lhs), ts_plan_size(w, c->guard_rhs)", "TS_EX_LE, ts_plan_size(w, c->guard_rhs), ts_plan_size(w, c->guard_lhs)", [diff("attention"), SOME]),
     # rows
     ("softmax-maximum", ROW, 'f.stat[0] = reduce_pass(w, step_max, "-inf", "max", (TsTileVal){ 0 });', 'f.stat[0] = reduce_pass(w, step_max, "0", "max", (TsTileVal){ 0 });', [SOME, GRAPHS]),
+    ("argmax-of-several-axes", "middle/tiler/kernel.c", "for (uint32_t d = r->niter; d-- > first;", "for (uint32_t d = r->niter; d-- + 1 > r->niter;", [diff("argmax")]),
     ("argmax-ties", ROW, 'op2(w, "gt", TS_BOOL, x.name, in[0])', 'op2(w, "ge", TS_BOOL, x.name, in[0])', [diff("argmax")]),
     ("mean-divisor", ROW, "for (uint32_t i = w->split + 1; i < w->r.niter; i++) n = ", "for (uint32_t i = w->split + 2; i < w->r.niter; i++) n = ", [diff("mean"), GRAPHS]),
     ("reduced-axes", ROW, "for (uint32_t i = 0; i < at->n; i++)", "for (uint32_t i = 0; i < at->n && i < 1; i++)", [diff("sum")]),

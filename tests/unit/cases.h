@@ -68,13 +68,9 @@ static TsVal make_case(Build *b, Case *c)
 		int64_t axis[4];
 		uint32_t n = 0;
 		int at = ts_op_attr_index(info, "axis");
-		if (c->op == TS_OP_argmax) {
-			axis[n++] = (int64_t)rng_below(b->rng, (uint32_t)rank);
-		} else {
-			for (int i = 0; i < rank; i++)
-				if (rng_below(b->rng, 2)) axis[n++] = i;
-			if (!n) axis[n++] = rank - 1;
-		}
+		for (int i = 0; i < rank; i++)
+			if (rng_below(b->rng, 2)) axis[n++] = i;
+		if (!n) axis[n++] = rank - 1;
 		for (uint32_t i = 0; i < n; i++) /* the largest of nothing has no place */
 			if (c->op == TS_OP_argmax && size[axis[i]] == 0) return build_op(b, TS_OP_sum, NULL, 1, in);
 		if (at >= 0) attr_ints(b, &a[at], n, axis);

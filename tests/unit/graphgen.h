@@ -301,7 +301,7 @@ static inline Val gen_reduce(Gen *g, TsOp op, TsDtype t)
 	uint32_t n = 0;
 	for (int i = lo; i < x.rank; i++)
 		if (gen_once(g, 2)) axis[n++] = i;
-	if (!n || op == TS_OP_argmax) { n = 0; axis[n++] = lo + (int64_t)gen_below(g, (uint32_t)(x.rank - lo)); }
+	if (!n) { axis[n++] = lo + (int64_t)gen_below(g, (uint32_t)(x.rank - lo)); }
 	if (op == TS_OP_layer_norm || op == TS_OP_rms_norm) { n = 0; axis[n++] = x.rank - 1; }
 	for (uint32_t i = 0; i < n; i++) terms *= x.size[axis[i]];
 	if (!terms && (op == TS_OP_argmax || op == TS_OP_max || op == TS_OP_min || op == TS_OP_mean)) return (Val){ 0 }; /* of nothing: its own test */
