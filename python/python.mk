@@ -28,9 +28,10 @@ $(BUILD)/obj/pic.list: FORCE
 	@mkdir -p $(@D)
 	@echo '$(PIC_SRC) $(PY_CORE) $(PY_FILES)' | cmp -s - $@ || echo '$(PIC_SRC) $(PY_CORE) $(PY_FILES)' > $@
 
+# what a running Python has mapped is replaced, not written over
 $(PY_OUT)/_core.abi3.so: $(PY_OBJ) $(BUILD)/pic.a $(BUILD)/obj/pic.list
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -static-libgcc -Wl,--exclude-libs,ALL -o $@ $(filter %.o,$^) $(BUILD)/pic.a -lm -lpthread
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -static-libgcc -Wl,--exclude-libs,ALL -o $@.new $(filter %.o,$^) $(BUILD)/pic.a -lm -lpthread && mv $@.new $@
 
 $(PY_FILES:python/tessera/%=$(PY_OUT)/%): $(PY_OUT)/%: python/tessera/%
 	@mkdir -p $(@D)
@@ -49,7 +50,7 @@ $(PY_HEADERS): $(PY_OUT)/%: %
 # PTX alone: any driver compiles so little in no time, and the file is the same wherever it is made
 $(PY_OUT)/_boot.so: python/boot.tg $(BUILD)/tsc
 	@mkdir -p $(@D)
-	$(Q)$(BUILD)/tsc $< -o $(BUILD)/obj/boot.so --name tessera_boot --arch sm_80 --ptxas none && cp $(BUILD)/obj/boot.so $@
+	$(Q)$(BUILD)/tsc $< -o $(BUILD)/obj/boot.so --name tessera_boot --arch sm_80 --ptxas none && cp $(BUILD)/obj/boot.so $@.new && mv $@.new $@
 
 CHECK_PROGRAMS += python-tests
 python: $(PY_OUT)/_core.abi3.so $(PY_OUT)/_boot.so $(PY_BIN) $(PY_HEADERS) $(PY_FILES:python/tessera/%=$(PY_OUT)/%)

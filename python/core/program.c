@@ -116,13 +116,51 @@ static const char *choose(PyObject *path, const Exports *x, const char *wanted)
 	return NULL;
 }
 
-static const TesseraModel *open_model(PyObject *path, const char *file, const char *name)
+/* ---- opening ---- */
+
+/* dlopen knows libraries by the words they were opened with, and gives back the old one where the file was replaced. So each file that lay at a
+ * path is opened with words of its own: folder/./name, folder/././name, … */
+typedef struct { char *path; dev_t dev; ino_t ino; void *library; } Opened;
+static struct { Opened *p; size_t n; } opened; /* under the interpreter's lock; what is open stays open, so that no other file gets its number */
+
+static void *open_library(const char *path)
+{
+	size_t same = 0, folder = (size_t)(strrchr(path, '/') + 1 - path), length = strlen(path);
+	struct stat st;
+	if (stat(path, &st))
+		return NULL;
+	for (size_t i = 0; i < opened.n; i++) {
+		if (opened.p[i].dev == st.st_dev && opened.p[i].ino == st.st_ino)
+			return opened.p[i].library;
+		same += !strcmp(opened.p[i].path, path);
+	}
+	Opened *room = realloc(opened.p, (opened.n + 1) * sizeof *room);
+	char *words = malloc(length + 2 * same + 3), *copy = strdup(path);
+	if (room)
+		opened.p = room;
+	void *library = NULL;
+	if (room && words && copy) {
+		memcpy(words, path, folder);
+		for (size_t i = 0; i <= same; i++)
+			memcpy(words + folder + 2 * i, "./", 2);
+		memcpy(words + folder + 2 * same + 2, path + folder, length - folder + 1);
+		library = dlopen(words, RTLD_NOW | RTLD_LOCAL);
+	}
+	free(words);
+	if (library)
+		opened.p[opened.n++] = (Opened){ copy, st.st_dev, st.st_ino, library };
+	else
+		free(copy);
+	return library;
+}
+
+static const TesseraModel *open_model(PyObject *path, const char *file, const char *name, void **library)
 {
 	char symbol[NAME_ROOM + sizeof SUFFIX];
 	strcpy(symbol, name);
 	strcat(symbol, SUFFIX);
-	void *library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
-	const TesseraModel *m = library ? dlsym(library, symbol) : NULL;
+	*library = open_library(file);
+	const TesseraModel *m = *library ? dlsym(*library, symbol) : NULL;
 	if (!m) {
 		const char *why = dlerror();
 		PyErr_Format(PyExc_OSError, "%U can't be loaded: %s", path, why ? why : "unknown reason");
@@ -157,10 +195,12 @@ static PyObject *load(PyObject *module, PyObject *args, PyObject *kwargs)
 		goto done;
 	}
 	const char *name = choose(path, x, wanted);
-	const TesseraModel *m = name ? open_model(path, file, name) : NULL;
+	void *library = NULL;
+	const TesseraModel *m = name ? open_model(path, file, name, &library) : NULL;
 	p = m ? (CoreProgram *)((allocfunc)PyType_GetSlot(core_program_type, Py_tp_alloc))(core_program_type, 0) : NULL;
 	if (p) {
 		p->model = m;
+		p->library = library;
 		p->path = PyUnicode_DecodeFSDefault(file);
 		p->name = PyUnicode_FromString(name);
 		if (!p->path || !p->name)
@@ -312,21 +352,21 @@ static PyGetSetDef getset[] = {
 	{ "archs", get_archs, NULL, "The GPU architectures it holds code for.", NULL },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
-/* The file is open for good, so this opens nothing. The artifact gets its contexts from here: one for each device serves all programs. */
 static PyObject *program_repr(PyObject *self)
 {
 	return PyUnicode_FromFormat("<tessera._core.Program %U of %R>", ((CoreProgram *)self)->name, ((CoreProgram *)self)->path);
 }
 
+/* The artifact gets its contexts from here: one for each device serves all programs. */
 static PyObject *xla_handler(PyObject *self, PyObject *unused)
 {
 	CoreProgram *p = (CoreProgram *)self;
-	PyObject *path = PyUnicode_EncodeFSDefault(p->path), *symbol = PyUnicode_FromFormat("%U_xla", p->name), *made = NULL;
+	PyObject *symbol = PyUnicode_FromFormat("%U_xla", p->name), *made = NULL;
 	const char *name = symbol ? PyUnicode_AsUTF8AndSize(symbol, NULL) : NULL;
 	TesseraError e = { 0 };
 	(void)unused;
-	if (path && name) {
-		void *library = dlopen(PyBytes_AsString(path), RTLD_NOW | RTLD_LOCAL), *handler = library ? dlsym(library, name) : NULL;
+	if (name) {
+		void *handler = dlsym(p->library, name);
 		if (!handler)
 			PyErr_Format(PyExc_ValueError, "%U exports no handler for XLA: it keeps states between calls, or was made before there was one", p->name);
 		else if (tessera_xla_contexts(p->model, core_context_for_xla, NULL, &e))
@@ -334,7 +374,6 @@ static PyObject *xla_handler(PyObject *self, PyObject *unused)
 		else
 			made = PyCapsule_New(handler, "xla._CUSTOM_CALL_TARGET", NULL);
 	}
-	Py_XDECREF(path);
 	Py_XDECREF(symbol);
 	return made;
 }

@@ -164,6 +164,7 @@ PyObject *core_error_class(const char *name, PyObject *plain);
 typedef struct CoreProgram {
 	PyObject_HEAD
 	const TesseraModel *model;
+	void *library;                /* dlopen's, open for good */
 	PyObject *path, *name;
 } CoreProgram;
 extern PyTypeObject *core_program_type, *core_callable_type;

@@ -339,3 +339,16 @@ def test_compiling_into_a_folder_again(tmp_path):
     aot.compile(layer, [X, WEIGHTS, 0.5], out, [], name="two", quiet=True)
     names = {p.name for p in out.iterdir()}
     assert "mine.txt" in names and "two.so" in names and not names & {"one.so", "one.h", "one.tg", "one.tsr", "weights.safetensors"}
+
+
+def test_a_file_that_is_saved_again_is_loaded_again(tmp_path):
+    """The loader knows libraries by their paths: what was replaced has to come back new, and what was not as the one that is open."""
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    loaded = []
+    for factor in (2.0, 5.0, 7.0):
+        a = ts.op.tensor((2, 3), dtype="f32")
+        ts.graph.compile(a * factor, target="cpu").save(str(tmp_path / "m.so"))
+        loaded.append(ts.load(str(tmp_path / "m.so")))
+        again = ts.load(str(tmp_path / "m.so"))
+        for model, want in zip([*loaded, again], (2.0, 5.0, 7.0)[: len(loaded)] + (factor,)):
+            np.testing.assert_array_equal(np.asarray(model(x)), x * np.float32(want))
