@@ -42,7 +42,7 @@ def compile(
     fn: Any,
     example_inputs: Sequence[Any] | Mapping[str, Any] = (),
     output_path: str | os.PathLike[str] = "",
-    target_archs: Iterable[str] | None = None,
+    target_archs: str | Iterable[str] | None = None,
     *,
     embed: Iterable[str] = (),
     name: str | None = None,
@@ -56,8 +56,8 @@ def compile(
         example_inputs: arguments, in order or by name. Their types count, and the sizes that no annotation leaves
             open. Of embedded arguments the elements count too.
         output_path: a folder, made if need be. Files of an earlier compile are replaced.
-        target_archs: GPUs, such as ``["sm_80", "sm_90"]``; code for CPUs is always there. None: the GPUs of this
-            machine.
+        target_archs: GPUs, such as ``["sm_80", "sm_90"]`` (``"80"`` and ``"90a"`` name them too), or one of them; code
+            for CPUs is always there. None: the GPUs of this machine.
         embed: names of arguments whose examples go into the file as weights. Others stay inputs. The parameters of a
             module and arrays that the function takes from outside always go in.
         name: of the model, a C identifier; the function's where none is given.
@@ -273,7 +273,7 @@ def _write(folder: Path, model: _Model, archs: Sequence[str], options: Sequence[
             folder / WEIGHTS_FILE, {n: compiler.host_array(t) for n, t in model.weights.items()}
         )
     gpu, _ = compiler.gpu_words(archs)
-    told = {"name": name, "text": model.text, "where": model.context.builder.where}
+    told = {"name": name, "text": model.text, "where": model.context.where}
     compiler.run_tsc([source, "-o", folder / f"{name}.so", "--name", name, *gpu, *options], **told)
     outside = ["--weights", "external"] if model.weights else []
     compiler.run_tsc([source, "-o", folder / f"{name}.tsr", "--name", name, *outside], **told)

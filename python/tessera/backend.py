@@ -49,5 +49,5 @@ def build(
 ) -> Any:
     """The traced graph, compiled for ``device``."""
     return build_text(
-        context.text(results, policy), context.name, device, context.names, options, where=context.builder.where
+        context.text(results, policy), context.name, device, context.names, options, where=context.where
     )

@@ -26,9 +26,10 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ._where import user_line
 from .errors import TesseraError
 
-__all__ = ["CacheWarning", "clear", "folder", "get", "key_of"]
+__all__ = ["CacheError", "CacheWarning", "clear", "folder", "get", "key_of"]
 
 FORMAT = "v1"
 MANIFEST = "entry.json"
@@ -39,6 +40,10 @@ WHOLE = 64 << 20  # bytes of a file that are hashed whenever the entry is used: 
 
 class CacheWarning(UserWarning):
     """The disk cache cannot be used."""
+
+
+class CacheError(TesseraError, RuntimeError):
+    """There is no telling where the disk cache lies."""
 
 
 class _NoRoom(Exception):
@@ -52,10 +57,13 @@ _fallback: Path | None = None
 def folder() -> Path:
     """The folder that ``$TESSERA_CACHE`` names, else ``tessera`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     named = os.environ.get("TESSERA_CACHE")
-    if named:
-        return Path(named).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()) / "tessera"
+    path = Path(named) if named else (Path(base) if os.path.isabs(base) else Path("~/.cache")) / "tessera"
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:  # nobody of that name, or no home
+        said = f"TESSERA_CACHE names '{named}'" if named else f"the cache lies in '{path}'"
+        raise CacheError(f"{said}, and there is no home folder for '{path.parts[0]}'; set TESSERA_CACHE") from None
 
 
 def key_of(*parts: str | bytes) -> str:
@@ -226,7 +234,7 @@ def _own_folder(why: str) -> Path:
                 f"the cache folder cannot be written ({why}): what is compiled goes into {made} and is gone when this "
                 "process ends; set TESSERA_CACHE to a folder of yours"
             )
-            warnings.warn(text, CacheWarning, stacklevel=3)
+            warnings.warn_explicit(text, CacheWarning, *(user_line() if user_line()[0] else ("tessera", 1)))
             _fallback = made
             atexit.register(_remove, made, os.getpid())
         return _fallback

@@ -28,7 +28,9 @@ from typing import Any
 
 from . import _core, cache
 from ._progress import Display
-from .errors import CompileError
+from ._where import user_line
+from .errors import ArgumentTypeError, ArgumentValueError, CompileError
+from .missing import absent
 
 __all__ = ["ARCHS", "CompilerWarning", "build", "headers", "native_archs", "ptxas_path", "run_tsc", "tsc_path"]
 
@@ -126,12 +128,20 @@ def arch_for(sm: int) -> str | None:
     return fits[-1] if fits else None
 
 
-def check_archs(archs: Iterable[str]) -> tuple[str, ...]:
-    """The architectures, each once, oldest first; ``sm_90a`` is ``sm_90``. ValueError for one that is not known."""
-    wanted = {a.removesuffix("a") if a.removesuffix("a") in EXACT else a for a in archs}
+def check_archs(archs: str | Iterable[str]) -> tuple[str, ...]:
+    """The architectures, each once, oldest first; ``sm_90a``, ``90`` and ``90a`` are ``sm_90``, and text is one of
+    them. ValueError for one that is not known, NotInRelease for AMD's."""
+    wanted = set()
+    for a in (archs,) if isinstance(archs, str) else archs:
+        if not isinstance(a, str):
+            raise ArgumentTypeError(f"architectures are text such as 'sm_90', not {type(a).__name__}", "E_ARGUMENTS")
+        if a.startswith("gfx"):
+            absent(f"architecture {a!r}", "code for AMD GPUs comes in a later release")
+        a = "sm_" + a if a[:1].isdigit() else a
+        wanted.add(a.removesuffix("a") if a.removesuffix("a") in EXACT else a)
     unknown = sorted(wanted - set(ARCHS) - {"cpu"})
     if unknown:
-        raise ValueError(f"unknown architecture '{unknown[0]}': there are {', '.join(ARCHS)}")
+        raise ArgumentValueError(f"unknown architecture '{unknown[0]}': there are {', '.join(ARCHS)}")
     return tuple(a for a in ARCHS if a in wanted)
 
 
@@ -164,14 +174,38 @@ def _names_on(text: str, line: int) -> list[str]:
 
 
 def _place(text: str, line: int, where: Where | None) -> tuple[str, int] | None:
-    """The Python file and line that asked for what stands on a line of the text."""
-    return next((p for n in _names_on(text, line) if where and (p := where(n))), None)
+    """The Python file and line that asked for what stands on a line of the text; where that is not known, or there is
+    no line, those of the function."""
+    if where is None:
+        return None
+    lines = text.splitlines()
+    inside = getattr(where, "in_kernel", None)
+    head = _kernel_head(lines, line)
+    if head is not None and inside is not None:
+        end = next((n for n in range(head, len(lines)) if lines[n].startswith("}")), head)
+        found = inside(lines[head].split("(")[0].split()[1].strip("`"), line - 1 - head, end + 1 - head)
+    else:
+        shown = lines[line - 1] if 0 < line <= len(lines) else ""
+        names = _names_on(text, line) + re.findall(r"[%A-Za-z_][\w.%]*", shown.partition("=")[2])
+        found = next((p for n in names if (p := where(n))), None)
+    return found or getattr(where, "whole", None)
+
+
+def _kernel_head(lines: Sequence[str], line: int) -> int | None:
+    """The index of the first line of the kernel that a line of the text stands in."""
+    for n in range(min(line, len(lines)) - 1, -1, -1):
+        if lines[n].startswith("kernel "):
+            return n
+        if lines[n].startswith("graph ") or (lines[n].startswith("}") and n != line - 1):
+            return None
+    return None
 
 
 def _warn(said: str, text: str, where: Where | None) -> None:
     for severity, code, line, _, words in read_diagnostics(said):
         if severity == "warning":
-            file, number = _place(text, line, where) or ("tessera", 1)
+            place = _place(text, line, where) or user_line()
+            file, number = place if place[0] else ("tessera", 1)
             warnings.warn_explicit(f"{words} [{code}]", CompilerWarning, file, number)
 
 

@@ -84,6 +84,8 @@ class DType:
         if made is None:
             if name not in _KINDS:
                 raise GraphTypeError(f"no element type {name!r}; there are {', '.join(_KINDS)}", "E_TYPE")
+            if accum is not None and _KINDS.get(accum) != "F" and _KINDS[name] not in "IU":
+                raise GraphTypeError(f"accum: sums of {name} run in a float type, not {accum}", "E_NUMERICS")
             made = object.__new__(cls)
             object.__setattr__(made, "name", name)
             object.__setattr__(made, "accum", accum)

@@ -80,7 +80,7 @@ class Compiled:
         from .backend import build_text
 
         return build_text(
-            self.text, self.context.name, device, self.names, self.owner.options, where=self.context.builder.where
+            self.text, self.context.name, device, self.names, self.owner.options, where=self.context.where
         )
 
     def device_of(self, leaves: Sequence[Any]) -> str:
@@ -431,6 +431,8 @@ class Function:
         while name in taken:
             name += "_"
         context = self._context(name)
+        code = getattr(inspect.unwrap(self.fn), "__code__", None)
+        context.place = (code.co_filename, code.co_firstlineno) if code is not None else None
         with trace.entered(context):
             sizes.enter(context, multiples)
             values = iter([self._input(context, leaf, sizes, i) for i, leaf in enumerate(leaves)])

@@ -356,15 +356,28 @@ def compile(value: Any, target: str = "auto", *, name: str | None = None) -> Com
 
     Raises:
         NotInRelease: target "hip".
+        TypeError: a target that is no text.
         ValueError: another target.
     """
-    if target == "hip" or target.startswith("gfx"):
-        return absent(f"graph.compile(target={target!r})", "code for AMD GPUs")
-    if target not in _TARGETS and not target.startswith("sm_"):
-        raise GraphValueError(
-            f"compile: target is one of {', '.join(_TARGETS)} or an architecture such as sm_90, not {target!r}",
+    if not isinstance(target, str):
+        raise GraphTypeError(
+            f"compile: argument 'target': wanted {', '.join(map(repr, _TARGETS))} or an architecture such as 'sm_90',"
+            f" found {type(target).__name__}",
             "E_ATTR",
         )
+    if target == "hip" or target.startswith("gfx"):
+        return absent(f"graph.compile(target={target!r})", "code for AMD GPUs")
+    if target not in _TARGETS:
+        from . import compile as compiler
+
+        try:
+            (target,) = compiler.check_archs(target)
+        except ValueError:
+            raise GraphValueError(
+                f"compile: argument 'target': wanted {', '.join(map(repr, _TARGETS))} or an architecture"
+                f" ({', '.join(compiler.ARCHS)}), found {target!r}",
+                "E_ATTR",
+            ) from None
     if isinstance(value, GraphModule):
         return CompiledGraph(value.outputs, name or value.name, target)
     if isinstance(value, trace.Value):

@@ -170,7 +170,7 @@ class Call:
             _device(),
             graph.context.names,
             self.of.options,
-            where=graph.context.builder.where,
+            where=graph.context.where,
         )
         with jax.ensure_compile_time_eval():  # the call outlives what is being traced
             return _target(made.program), [_copied(s) for s in graph.context.captured]

@@ -27,6 +27,7 @@ from .eager import tensor_of
 from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, TesseraError
 from .function import JitFunction
 from .interop import is_numpy_number, kind_of
+from .missing import TILE
 from .numeric import NumericPolicy
 from .trace import Record, Value, current
 from .tree import is_tensor
@@ -297,7 +298,14 @@ class Reader:
         if not isinstance(node, ast.Call):
             return None
         fn = self._outer(node.func)
-        return getattr(fn, "__tessera_word__", None)
+        word: str | None = getattr(fn, "__tessera_word__", None)
+        if word in TILE:  # of a later release, which it says
+            try:
+                fn()
+            except TesseraError as e:
+                self.kernel._note(e, (self.kernel.file, self.first + node.lineno - 1))
+                raise
+        return word
 
     def _outer(self, node: ast.expr) -> Any:
         """What an expression means outside the kernel; None when it speaks of the kernel's own names."""
@@ -621,7 +629,7 @@ class Kernel:
         self._declare(Context(self.__name__))
 
     def _declare(self, context: Any) -> str:
-        known = context.__dict__.setdefault("kernels", {})
+        known = context.kernels
         if self not in known:
             try:
                 names = {n: f"{n} = 1" if n in self.ones else n for d in self._sizes() for n in _NAME.findall(d)}

@@ -32,6 +32,7 @@ OPERATORS: dict[str, str] = {
     "lowrank": "operator algebra comes in a later release",
     "factorized_matmul": "operator algebra comes in a later release",
     "spectrum": "operator algebra comes in a later release",
+    "laplacian": GRAD,
     "fixed_point": "operator algebra comes in a later release",
     "scan": "loops over data come in a later release",
     "dataset": "data sets in graphs come with training",
@@ -65,6 +66,9 @@ OPERATORS: dict[str, str] = {
 
 # of tessera itself
 NAMES: dict[str, str] = {"grad": GRAD, "distribute": _DIST, "from_pytorch": _TORCH}
+
+# words of tessera.tile
+TILE: dict[str, str] = {"load_shard": _DIST, "allreduce": _DIST}
 
 # modules that are there and have nothing yet
 MODULES: dict[str, str] = {

@@ -17,6 +17,7 @@ from ._apply import apply, has_symbolic, tracing, view, ways
 from ._ops import *  # noqa: F403
 from ._ops import add, div, eq, exp, iota, log, matmul, maximum, mul, ne, slice, sqrt, sub, where
 from .errors import GraphTypeError, GraphValueError, NotInRelease
+from .interop import is_numpy_number
 from .methods import index_plan, sizes_of
 from .views import index_view
 
@@ -34,6 +35,7 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "flash_attention",
+    "flash_attn",
     "flatten",
     "full",
     "getitem",
@@ -396,23 +398,33 @@ def flash_attention(
     scale: float | None = None,
     window: int | None = None,
     dropout_p: float = 0.0,
+    seed: int | None = None,
+    attn_bias: Any = None,
 ) -> Any:
     """softmax(scale * q @ k^T + bias) @ v on q[B, H, S, D], k[B, G, T, D], v[B, G, T, E], without the matrix of scores
     in memory.
 
     H is a multiple of G, and head h reads h // (H // G); ``scale`` is 1/sqrt(D) if none; ``causal`` lets row i see
     columns up to i + q_offset, ``window`` only the last ``window`` of those; ``mask`` (bool) and ``bias`` broadcast to
-    [B, H, S, T].
+    [B, H, S, T]. ``attn_bias`` is another name of ``bias``, ``flash_attn`` of the function. ``seed`` is for dropout,
+    which this release does not have inside attention.
 
     Raises:
-        TypeError: the element types of q, k and v differ or are no floats.
+        TypeError: the element types of q, k and v differ or are no floats, or the bias is given twice.
         ValueError: ranks or sizes that do not fit.
     """
+    if attn_bias is not None:
+        if bias is not None:
+            raise GraphTypeError("flash_attention: 'attn_bias' is 'bias' by another name; give one", "E_ARGUMENTS")
+        bias = attn_bias
     if dropout_p:
         raise NotInRelease("flash_attention: dropout inside attention is not in this release; use dropout_p=0")
     return apply(
         "attention", (q, k, v, mask, bias, q_offset), (("scale", scale), ("causal", causal), ("window", window))
     )
+
+
+flash_attn = flash_attention
 
 
 @composite
@@ -429,6 +441,8 @@ def cross_entropy(
     Args:
         logits: [..., C, ...] floats, the classes along ``axis``.
         targets: integers of the shape of logits without that axis; where they are ``ignore_index`` nothing counts.
+            One that is no class otherwise has logsumexp(logits) for its loss, as if its logit were 0: elements are not
+            looked at before the call.
         reduction: "mean" over what counts, "sum" or "none".
         axis: the axis of the classes.
         ignore_index: the target that does not count.
@@ -468,6 +482,10 @@ def dropout(x: Any, p: float = 0.1, training: bool = True, *, key: Any = None) -
     ``key``, an int64[2] of seed and step, says which; without it every call takes the next key of
     ``tessera.manual_seed``'s sequence.
     """
+    if is_numpy_number(p):
+        p = p.item()  # type: ignore[attr-defined]
+    if not isinstance(p, (int, float)):
+        raise GraphTypeError(f"dropout: argument 'p': wanted a number, found {type(p).__name__}", "E_ATTR")
     if not 0 <= p < 1:
         raise GraphValueError(f"dropout: p is from 0 up to but not 1, not {p}", "E_ATTR")
     if not training or p == 0:

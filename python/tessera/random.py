@@ -32,10 +32,13 @@ _made: dict[Any, Any] = {}
 
 def manual_seed(seed: int) -> None:
     """Starts the sequence of random keys anew. Without a call the seed is 0."""
-    if not -(2**63) <= int(seed) < 2**63:
-        raise GraphValueError(f"manual_seed: {seed} does not fit 64 bits")
+    if not hasattr(seed, "__index__"):
+        raise GraphTypeError(f"manual_seed: argument 'seed': wanted an int, found {type(seed).__name__}", "E_ARGUMENTS")
+    number = seed.__index__()
+    if not -(2**63) <= number < 2**63:
+        raise GraphValueError("manual_seed: argument 'seed': wanted an int of 64 bits, found one that is longer")
     with _state.lock:
-        _state.seed, _state.step = int(seed), 0
+        _state.seed, _state.step = number, 0
 
 
 def next_key() -> tuple[int, int]:

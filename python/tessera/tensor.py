@@ -28,7 +28,7 @@ class Tensor(_core.TensorBase, TensorMethods):
     DLPack and ``__cuda_array_interface__``.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
 
     def __class_getitem__(cls, items: Any) -> TensorSpec:
         return parse_spec(items)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import GraphTypeError
+from .missing import TILE, absent_function
 
 # word: (parameters, what it does). Those of the compiler's own kernels bear the same names.
 WORDS: dict[str, tuple[str, str]] = {
@@ -48,5 +49,13 @@ def _word(name: str) -> Any:
     return word
 
 
+def _absent_word(name: str) -> Any:
+    word = absent_function(f"tessera.tile.{name}", TILE[name])
+    word.__tessera_word__ = name  # a kernel that has it says so too
+    return word
+
+
 for _name in WORDS:
     globals()[_name] = _word(_name)
+for _name in TILE:
+    globals()[_name] = _absent_word(_name)

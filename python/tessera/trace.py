@@ -187,6 +187,27 @@ class Value(TensorMethods, Symbolic):
         return (self[i] for i in range(n))
 
 
+class Where:
+    """Tells the Python line of a value of a graph's text, by its name, and of a line of a kernel in it; ``whole`` is
+    where the function begins."""
+
+    def __init__(
+        self,
+        values: Callable[[str], tuple[str, int] | None],
+        kernels: dict[str, list[tuple[str, int]]],
+        whole: tuple[str, int] | None,
+    ) -> None:
+        self.values, self.kernels, self.whole = values, kernels, whole
+
+    def __call__(self, name: str) -> tuple[str, int] | None:
+        return self.values(name)
+
+    def in_kernel(self, name: str, line: int, lines: int) -> tuple[str, int] | None:
+        """Line ``line`` of the ``lines`` that kernel ``name`` has in the text; 0 is its head."""
+        places = self.kernels.get(name)
+        return None if not places else places[line] if len(places) == lines else places[0]
+
+
 class Context:
     """A graph under construction."""
 
@@ -205,7 +226,14 @@ class Context:
         self.sizes: dict[str, Any] = {}  # what names of a signature, or of another graph, stand for here
         self.wholes: dict[str, Any] = {}  # products and sums of names that are known as a whole alone
         self.hidden_names: dict[str, str] = {}  # these names, and the text of the whole
+        self.kernels: dict[Any, str] = {}  # those that the graph calls, and their names in its text
+        self.place: tuple[str, int] | None = None  # where the function begins that is traced
         self.import_inputs = False  # op.tensor inputs of other graphs become inputs of this one
+
+    @property
+    def where(self) -> Where:
+        """What tells the Python line of a part of the text."""
+        return Where(self.builder.where, {name: k.places for k, name in self.kernels.items()}, self.place)
 
     # ---- leaves ----
 

@@ -74,12 +74,22 @@ NAMES = [
     ("C", "ts.nn.conv3d", "ts.nn.conv3d(x, w)"),
     ("C", "ts.ops.matmul", "ts.ops.matmul(x, w)"),
     ("C", "ts.ops.flash_attention", "ts.ops.flash_attention(q, q, q)"),
+    ("C", "flash_attn", "assert ts.nn.flash_attn is ts.ops.flash_attn is ts.nn.flash_attention\nts.op.flash_attn(q, q, q, scale=0.5)"),
+    ("C", "attn_bias=, seed= of flash_attention", "b = ts.randn(8, 8, dtype=ts.bf16)\na = ts.nn.flash_attention(q, q, q, attn_bias=b, seed=3)\nassert a.tolist() == ts.nn.flash_attention(q, q, q, bias=b).tolist()"),
+    ("C", "dropout_p= of flash_attention", "ts.nn.flash_attention(q, q, q, dropout_p=0.1, seed=3)"),
     ("C", "ts.ops.add, …", "ts.ops.add(x, x)"),
+    ("C", "mm, bmm, addmm", "ts.ops.mm(x, w)\nts.ops.bmm(x[None], w[None])\nts.ops.addmm(x, x, w)"),
+    ("C", "user operators", "ts.ops.register('my_custom_kernel', copy_kernel)\nassert ts.ops.my_custom_kernel(x).tolist() == x.tolist()\nts.jit(lambda a: ts.ops.my_custom_kernel(a) + 1.0)(x)"),
+    ("C", "op.laplacian", "ts.op.laplacian(x)"),
     ("C", "tanh", "ts.op.tanh(x)"),
     ("C", "sine", "ts.op.mlp(in_dim=6, hidden=[8], out_dim=1, activation='sine')"),
     ("D", "@ts.kernel", "copy_kernel.check()"),
     *[("D", f"ts.tile.{word}", f"assert ts.tile.{word}.__doc__") for word in (
         "context", "alloc_shared", "alloc_register", "fill", "range", "load_async", "barrier", "matmul", "online_softmax", "update_accumulator", "store")],
+    ("D", ".T of a tile", "assert np.allclose(tile_kernel(x, w), (np.asarray(x) @ np.asarray(w).T) * 0.5, atol=1e-5)"),
+    ("D", "a tile times a number", "assert 'a * 0.5' in tile_kernel.text\ntile_kernel(x, w)"),
+    ("D", "ts.tile.load_shard", "ts.tile.load_shard(x)"),
+    ("D", "ts.tile.allreduce", "ts.tile.allreduce(x)"),
     ("G", "op.numeric(dtype=, accum=, deterministic=)", "ts.op.numeric(dtype='bf16', accum='f32', deterministic=True)"),
     ("G", "policy= of an operator", "ts.op.mlp(in_dim=6, hidden=[8], out_dim=1, policy=ts.op.numeric(dtype='f32', accum='f32'))"),
     ("G", "numerics= of a Trainer", "ts.train.Trainer(optimizer=None, numerics=None)"),
@@ -100,6 +110,10 @@ NAMES = [
 
 # names of later releases
 NOT_YET = {
+    "dropout_p= of flash_attention",
+    "op.laplacian",
+    "ts.tile.load_shard",
+    "ts.tile.allreduce",
     "@ts.jit over @ts.distribute",
     "op.dataset",
     "graph.training_step",
@@ -117,7 +131,7 @@ def run(code, tmp_path):
 
     import tessera as ts
 
-    scope = {"ts": ts, "np": np, "tmp_path": tmp_path, "copy_kernel": copy_kernel(ts)}
+    scope = {"ts": ts, "np": np, "tmp_path": tmp_path, "copy_kernel": copy_kernel(ts), "tile_kernel": tile_kernel(ts)}
     scope.update(x=ts.randn(4, 6, dtype=ts.f32), w=ts.randn(6, 6, dtype=ts.f32), q=ts.randn(1, 2, 8, 16, dtype=ts.bf16), weights=weights)
     if "jx" in code:
         import jax
@@ -134,6 +148,15 @@ def weights(layers, d):
     import tessera as ts
 
     return {name: ts.randn(layers, d, n * d, dtype=ts.bf16) for name, n in (("w_qkv", 3), ("w_out", 1), ("w_mlp", 4))}
+
+
+def tile_kernel(ts):
+    def product(X: ts.Tile["N", "M", ts.f32], W: ts.Tile["K", "M", ts.f32], Y: ts.Tile["N", "K", ts.f32]):
+        for i in ts.tile.range(X.shape[0], step=64):
+            a = ts.tile.matmul(ts.tile.load(X[i : i + 64]), ts.tile.load(W).T)
+            ts.tile.store(Y[i : i + 64], a * 0.5)
+
+    return ts.kernel(product)
 
 
 def copy_kernel(ts):

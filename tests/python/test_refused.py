@@ -241,3 +241,142 @@ def test_any_number_of_axes():
     says(lambda: rows(np.float32(1).reshape(()), Z(4)), ValueError, "'x'", "wanted f32[..., D]", "found f32[]")
     says(lambda: ts.Tensor[..., "D", ..., ts.f32], ValueError, "once")
     assert repr(ts.Tensor[..., "D", ts.f32]) == "tessera.Tensor[..., 'D', tessera.f32]"
+
+
+# ---- words that mean one thing ----
+
+
+def test_architectures():
+    from tessera import compile as compiler
+
+    assert compiler.check_archs("sm_90") == compiler.check_archs(["90a"]) == compiler.check_archs(("90", "sm_90a")) == ("sm_90",)
+    assert compiler.check_archs(["89", "80"]) == ("sm_80", "sm_89")
+    for bad, kind, word in (("sm_90 ", ValueError, "'sm_90 '"), (["s"], ValueError, "'s'"), ([90], TypeError, "not int"), ("gfx942", NotImplementedError, "AMD")):
+        says(lambda: compiler.check_archs(bad), kind, word)  # noqa: B023
+
+
+def test_one_architecture_for_aot(tmp_path):
+    @ts.function
+    def g(x: ts.Tensor["N", ts.f32]):
+        return x + 1.0
+
+    ts.aot.compile(g, example_inputs=[Z(3)], output_path=tmp_path, target_archs="sm_90", quiet=True)
+    assert ts.aot.load(tmp_path).manifest["architectures"] == ["x86-64", "sm_90"]
+
+
+def test_targets():
+    x = ts.op.tensor(("B", 4), dtype="f32")
+    says(lambda: ts.graph.compile(x + 1.0, target=None), TypeError, "'target'", "wanted 'auto'", "found NoneType")
+    for bad in ("nope", "sm_nope", "", "91"):
+        says(lambda: ts.graph.compile(x + 1.0, target=bad), ValueError, "'target'", "wanted 'auto'", f"found {bad!r}")  # noqa: B023
+    assert ts.graph.compile(x + 1.0, target="90a").target == "sm_90"
+
+
+def test_words_of_random_numbers():
+    says(lambda: ts.nn.dropout(ts.ones(3), p="a"), TypeError, "'p'", "wanted a number", "found str")
+    says(lambda: ts.nn.dropout(ts.ones(3), p=float("nan")), ValueError, "p is from 0")
+    for bad in ("a", 1.5, None):
+        says(lambda: ts.manual_seed(bad), TypeError, "'seed'", "wanted an int", type(bad).__name__)  # noqa: B023
+    says(lambda: ts.manual_seed(2**64), ValueError, "'seed'")
+    assert ts.nn.dropout(ts.ones(3), p=np.float32(0.0)).tolist() == [1.0, 1.0, 1.0]
+    ts.manual_seed(np.int64(0))
+
+
+def test_accumulators_are_floats():
+    for make in (lambda: ts.f32 @ ts.accum(ts.int32), lambda: ts.bf16 @ ts.int8, lambda: ts.dtypes.as_dtype("f32@bool"), lambda: ts.bf16 @ ts.accum("bool")):
+        says(make, TypeError, "float type")
+    assert str(ts.bf16 @ ts.accum(ts.f32)) == "bf16@f32" and str(ts.int8 @ ts.accum(ts.int32)) == "int8@int32"
+
+
+def test_attention_takes_its_bias_once():
+    q = ts.randn(1, 2, 4, 8)
+    b = ts.zeros(4, 4)
+    says(lambda: ts.nn.flash_attention(q, q, q, bias=b, attn_bias=b), TypeError, "'attn_bias'")
+
+
+def test_words_of_later_releases_in_a_kernel():
+    def shard(X: ts.Tile["N", ts.f32], Y: ts.Tile["N", ts.f32]):
+        ts.tile.store(Y, ts.tile.load_shard(X))
+
+    with pytest.raises(ts.NotInRelease, match="load_shard") as e:
+        ts.kernel(shard)
+    assert "in kernel shard" in e.value.__notes__[0] and "test_refused.py" in e.value.__notes__[0]
+
+
+def test_a_cache_in_no_home(monkeypatch):
+    from tessera import cache
+
+    monkeypatch.setenv("TESSERA_CACHE", "~nobody-of-that-name/x")
+    says(cache.folder, RuntimeError, "TESSERA_CACHE names '~nobody-of-that-name/x'", "no home folder")
+
+
+def test_tensors_can_be_referred_to_weakly():
+    import gc
+    import weakref
+
+    for make in (lambda: ts.ones(3), lambda: ts.ones(3)[1:], lambda: ts.op.exp(ts.ones(2)), lambda: ts.as_tensor(Z(2)), lambda: ts.from_dlpack(Z(2))):
+        t = make()
+        gone = []
+        ref = weakref.ref(t, gone.append)
+        assert ref() is t and not gone
+        del t
+        gc.collect()
+        assert ref() is None and len(gone) == 1
+
+
+# ---- warnings and errors of the compiler are at the user's line ----
+
+
+@ts.kernel
+def late(X: ts.Tile["N", "M", ts.f32], Y: ts.Tile["N", "M", ts.f32]):
+    place = ts.tile.alloc_shared(64, 64, dtype=ts.f32)
+    for i in ts.tile.range(X.shape[0], step=64):
+        # the comment makes lines of the text others than these
+        ts.tile.load_async(place, X[i : i + 64])
+    ts.tile.store(Y, place * 2.0)
+
+
+def line_of(text):
+    with open(__file__) as f:
+        return next(n for n, line in enumerate(f, 1) if text in line)
+
+
+def test_a_warning_of_a_kernel_is_at_its_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("TESSERA_CACHE", str(tmp_path))
+    with pytest.warns(ts.compile.CompilerWarning, match="W_TILE_SINK") as caught:
+        late(Z(100, 64))
+
+        @ts.function
+        def around(x: ts.Tensor["A", 64, ts.f32]):
+            return late(x + 1.0) * 2.0
+
+        around(Z(100, 64))
+    assert {(w.filename, w.lineno) for w in caught} == {(__file__, line_of("ts.tile.store(Y, place * " + "2.0)"))}
+
+
+def test_an_error_without_a_value_is_at_the_function():
+    @ts.function
+    def huge(x: ts.Tensor["N", ts.f32]):
+        return ts.ops.pad(x, [2**61], [0])
+
+    says(lambda: huge(Z(3)), ts.CompileError, f"{__file__}, line {line_of('def ' + 'huge(x')}"[:-1])
+
+
+def test_an_error_of_an_operator_is_at_its_line():
+    @ts.function
+    def wave(x: ts.Tensor["N", 8, ts.complex64]):
+        a = x
+        return ts.ops.fft(a)  # this line
+
+    says(lambda: wave(np.ones((2, 8), np.complex64)), ts.CompileError, f"{__file__}, line {line_of('fft(a)  # this ' + 'line')}")
+
+
+def test_a_warning_of_the_cache_is_at_the_callers_line(tmp_path, monkeypatch):
+    from tessera import cache
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TESSERA_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(cache, "_fallback", None)
+    with pytest.warns(cache.CacheWarning) as caught:
+        ts.function(lambda x: x * 7.125)(Z(5))  # here
+    assert (caught[0].filename, caught[0].lineno) == (__file__, line_of("7.125)(Z(5))  # " + "here"))
