@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ from . import _core, trace
 from . import compile as compiler
 from .dtypes import as_dtype
 from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError
+from .interop import is_numpy_number
 from .tree import flatten, unflatten
 
 __all__ = ["Deployed", "compile", "load"]
@@ -132,6 +134,8 @@ class _Model:
         self.context, self.text = compiled.context, compiled.text
         self.results: list[str] = list(compiled.results)
         self.arguments = [(n, part) for n, part in tree if n not in embedded]
+        self.embedded = [n for n, _ in tree if n in embedded]
+        self.signature = compiled.owner.signature.parameters
         self.out_tree = compiled.out_tree
         self.inputs = [
             (v.record.name, v.dtype.name, [d if isinstance(d, int) else str(d) for d in v.shape])
@@ -318,13 +322,24 @@ def _manifest(model: _Model, archs: Sequence[str], program: Any) -> dict[str, An
             {"name": n, "dtype": t, "shape": dims}
             for n, (t, dims) in zip(model.results, _outputs(model), strict=True)
         ],
-        "arguments": [{"name": n, "tree": _to_json(part)} for n, part in model.arguments],
+        "arguments": [
+            {"name": n, "tree": _to_json(part), **_how(model.signature[n], part)} for n, part in model.arguments
+        ],
+        "embedded": model.embedded,
         "results": _to_json(model.out_tree),
         "weights": [
             {"name": n, "dtype": str(t.dtype), "shape": list(t.shape)}
             for n, t in ((n, _core.as_tensor(w)) for n, w in model.weights.items())
         ],
     }
+
+
+def _how(p: inspect.Parameter, part: Any) -> dict[str, Any]:
+    """How a call gives an argument, and what it is when a call does not give it."""
+    how: dict[str, Any] = {} if p.kind is p.POSITIONAL_OR_KEYWORD else {"kind": p.kind.name.lower()}
+    if part[0] == "leaf" and type(p.default) in (bool, int, float):
+        how["default"] = p.default
+    return how
 
 
 def _outputs(model: _Model) -> list[tuple[str, list[Any]]]:
@@ -363,7 +378,8 @@ def _to_json(key: Any) -> Any:
     if kind == "leaf":
         return "tensor"
     if kind == "static":
-        return {"static": key[2] if isinstance(key[2], (bool, int, float, str, type(None))) else repr(key[2])}
+        plain = isinstance(key[2], (bool, int, float, str, type(None)))
+        return {"static": key[2]} if plain else {"constant": repr(key[2])}
     if kind == "dict":
         return {"dict": {str(k): _to_json(sub) for k, sub in key[2]}}
     if kind == "list":
@@ -375,29 +391,49 @@ def _to_key(tree: Any) -> Any:
     if tree == "tensor":
         return ("leaf",)
     ((kind, parts),) = tree.items()
-    if kind == "static":
-        return ("static", type(parts), parts)
+    if kind in ("static", "constant"):
+        return (kind, type(parts), parts)
     if kind == "dict":
         return ("dict", dict, tuple((k, _to_key(sub)) for k, sub in parts.items()))
     return ("list", tuple if kind == "tuple" else list, tuple(_to_key(sub) for sub in parts))
 
 
-def _names(key: Any, name: str) -> Iterator[str]:
+def _result_key(key: Any) -> Any:
+    """What ``unflatten`` takes: a constant that is known by its text alone is that text."""
+    if key[0] == "constant":
+        return ("static", str, key[2])
+    if key[0] == "dict":
+        return ("dict", dict, tuple((k, _result_key(sub)) for k, sub in key[2]))
+    if key[0] == "list":
+        return ("list", key[1], tuple(map(_result_key, key[2])))
+    return key
+
+
+def _parts(key: Any, name: str) -> Iterator[tuple[str, str | None]]:
+    """The tensors (None) and the constants (as text) of an argument, by their names."""
     if key[0] == "leaf":
-        yield name
+        yield name, None
     elif key[0] == "dict":
         for k, sub in key[2]:
-            yield from _names(sub, f"{name}.{k}")
+            yield from _parts(sub, f"{name}.{k}")
     elif key[0] == "list":
         for i, sub in enumerate(key[2]):
-            yield from _names(sub, f"{name}.{i}")
+            yield from _parts(sub, f"{name}.{i}")
+    elif key[0] == "object":
+        yield from _parts(key[2], name)
+    else:
+        yield name, str(key[2]) if key[0] == "constant" else repr(key[2])
 
 
 # ---- running it from Python -----------------------------------------------------------------------------------------
 
 
 class Deployed:
-    """A compiled folder, called like the function that it was made of, without the arguments that are embedded."""
+    """A compiled folder, called as the function that it was made of, without the arguments that are embedded.
+
+    Arguments have the function's order, names and defaults. One that is no tensor is a constant of the compiled model:
+    it may be left out, and where it is given it has to be what was compiled.
+    """
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.path, self.manifest = folder, manifest
@@ -405,37 +441,72 @@ class Deployed:
         self.inputs: list[str] = [i["name"] for i in manifest["inputs"]]
         self.outputs: list[str] = [o["name"] for o in manifest["outputs"]]
         self._arguments = [(a["name"], _to_key(a["tree"])) for a in manifest["arguments"]]
-        self._results = _to_key(manifest["results"])
+        self._kinds = {a["name"]: a.get("kind", "") for a in manifest["arguments"]}
+        self._defaults = {a["name"]: a["default"] for a in manifest["arguments"] if "default" in a}
+        self._results = _result_key(_to_key(manifest["results"]))
         self.program = _core.load(os.fspath(folder / f"{self.name}.so"), self.name)
         self._call = _core.Callable(self.program, 0, self.inputs)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        wanted = [(n, key) for n, key in self._arguments if key[0] != "static"]
-        if len(args) > len(wanted):
-            raise ArgumentTypeError(f"{self.name}: wanted {len(wanted)} arguments, found {len(args)}", "E_ARGUMENTS")
-        values = dict(zip((n for n, _ in wanted), args))
-        twice = [k for k in kwargs if k in values or k not in dict(wanted)]
-        if twice:
-            what = "is given twice" if twice[0] in values else "is no argument"
-            raise ArgumentTypeError(f"{self.name}: '{twice[0]}' {what}", "E_ARGUMENTS")
-        values |= kwargs
+        values = self._bind(args, kwargs)
         tensors: dict[str, Any] = {}
-        for n, key in wanted:
-            if n not in values:
+        for n, key in self._arguments:
+            if n in values:
+                tensors |= self._take(n, key, values[n])
+            elif key[0] not in ("static", "constant"):
                 raise ArgumentTypeError(f"{self.name}: argument '{n}' is missing", "E_ARGUMENTS")
-            tensors |= self._take(n, key, values[n])
         out = self._call(*(tensors[n] for n in self.inputs))
         return unflatten(self._results, iter(out if isinstance(out, tuple) else (out,)))
 
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What is given, by the names of the arguments."""
+        kinds = self._kinds
+        order = [n for n in kinds if kinds[n] in ("", "positional_only")]
+        rest = next((n for n in kinds if kinds[n] == "var_positional"), None)
+        more = next((n for n in kinds if kinds[n] == "var_keyword"), None)
+        if len(args) > len(order) and rest is None:
+            text = f"{self.name}: wanted {len(order)} argument{'s'[: len(order) != 1]}, found {len(args)}"
+            raise ArgumentTypeError(text + (f" (there are {', '.join(order)})" if order else ""), "E_ARGUMENTS")
+        values: dict[str, Any] = dict(zip(order, args))
+        if rest is not None:
+            values[rest] = args[len(order) :]
+        named: dict[str, Any] = {}
+        for k, value in kwargs.items():
+            if k in kinds and kinds[k] in ("", "keyword_only"):
+                if k in values:
+                    raise ArgumentTypeError(f"{self.name}: '{k}' is given twice", "E_ARGUMENTS")
+                values[k] = value
+            elif more is not None:
+                named[k] = value
+            else:
+                what = "is embedded in the model" if k in self.manifest.get("embedded", ()) else "is no argument"
+                raise ArgumentTypeError(f"{self.name}: '{k}' {what}", "E_ARGUMENTS")
+        if more is not None:
+            values[more] = named
+        return {**self._defaults, **values}
+
     def _take(self, name: str, key: Any, value: Any) -> dict[str, Any]:
+        """The tensors of one argument; its constants are held against those that were compiled."""
+        if is_numpy_number(value):
+            value = value.item()
         if key[0] == "leaf":
             return {name: value}
         found: list[tuple[str, Any]] = []
-        flatten(value, name, found)
+        given = dict(_parts(flatten(value, name, found), name))
         tensors = dict(found)
-        missing = [n for n in _names(key, name) if n not in tensors]
-        if missing:
-            raise ArgumentTypeError(f"{self.name}: argument '{missing[0]}' is missing", "E_ARGUMENTS")
+        wanted = dict(_parts(key, name))
+        for n, constant in wanted.items():
+            if constant is None and n not in tensors:
+                raise ArgumentTypeError(f"{self.name}: argument '{n}' is missing", "E_ARGUMENTS")
+            if constant is not None and given.get(n, constant) != constant:
+                raise ArgumentValueError(
+                    f"{self.name}: argument '{n}' is a constant of the compiled model: wanted {constant}, found"
+                    f" {type(tensors[n]).__name__ if n in tensors else given[n]}",
+                    "E_ARGUMENTS",
+                )
+        extra = [n for n in given if n not in wanted]
+        if extra:
+            raise ArgumentTypeError(f"{self.name}: argument '{extra[0]}' is not in the compiled model", "E_ARGUMENTS")
         return tensors
 
     def __repr__(self) -> str:

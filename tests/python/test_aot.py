@@ -352,3 +352,78 @@ def test_a_file_that_is_saved_again_is_loaded_again(tmp_path):
         again = ts.load(str(tmp_path / "m.so"))
         for model, want in zip([*loaded, again], (2.0, 5.0, 7.0)[: len(loaded)] + (factor,)):
             np.testing.assert_array_equal(np.asarray(model(x)), x * np.float32(want))
+
+
+# ---- the loaded model is called as the function is ---------------------------------------------------------------------------
+
+
+@ts.function
+def scaled(x: ts.Tensor["B", 8, ts.f32], n: int, w: ts.Tensor[8, "C", ts.f32], factor: float = 2.0, *, flag: bool = True, bias: float = 1.0):
+    y = (x @ w) * factor * float(n) + bias
+    return y if flag else -y
+
+
+@pytest.fixture(scope="module")
+def scaled_folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("aot") / "scaled"
+    aot.compile(scaled, [X[0], 3, WEIGHTS["w_in"]], out, [], quiet=True)
+    return out
+
+
+def test_it_is_called_as_the_function(scaled_folder):
+    m, x, w = aot.load(scaled_folder), X[0], WEIGHTS["w_in"]
+    for args, kwargs in (((x, 3, w), {}), ((x, 3, w, 0.5), {}), ((x, 3), dict(w=w)), ((), dict(w=w, x=x, n=3, bias=0.0, flag=True)), ((x, np.int64(3), w, np.float16(4.0)), {})):
+        assert np.array_equal(m(*args, **kwargs), scaled(*args, **kwargs)), (args, kwargs)
+    assert np.array_equal(m(x, w=w), scaled(x, 3, w))  # what is compiled in may be left out
+    assert json.loads((scaled_folder / "manifest.json").read_text())["arguments"][3:] == [
+        {"name": "factor", "tree": "tensor", "default": 2.0},
+        {"name": "flag", "tree": {"static": True}, "kind": "keyword_only"},
+        {"name": "bias", "tree": "tensor", "kind": "keyword_only", "default": 1.0},
+    ]
+
+
+@pytest.mark.parametrize("call, kind, match", [
+    (lambda m, x, w: m(x, 4, w), ValueError, "'n' is a constant of the compiled model: wanted 3, found 4"),
+    (lambda m, x, w: m(x, w), ValueError, "'n' is a constant of the compiled model: wanted 3, found ndarray"),
+    (lambda m, x, w: m(x, 3, w, flag=False), ValueError, "'flag' is a constant of the compiled model: wanted True, found False"),
+    (lambda m, x, w: m(x, 3, w, 2.0, True), TypeError, r"wanted 4 arguments, found 5 \(there are x, n, w, factor\)"),
+    (lambda m, x, w: m(x, 3), TypeError, "argument 'w' is missing"),
+    (lambda m, x, w: m(x, 3, w, n=3), TypeError, "'n' is given twice"),
+])
+def test_calls_that_are_not_the_functions(scaled_folder, call, kind, match):
+    with pytest.raises(kind, match=match) as e:
+        call(aot.load(scaled_folder), X[0], WEIGHTS["w_in"])
+    assert isinstance(e.value, ts.TesseraError)
+
+
+def test_trees_with_constants_and_the_rest_of_arguments(tmp_path):
+    @ts.function
+    def f(config, *tensors, **named):
+        out = config["w"] * float(config["n"])
+        for t in (*tensors, *named.values()):
+            out = out + t
+        return out if config["mode"] is None else {"out": out, "type": ts.f32, "n": [config["n"]]}
+
+    a, config = X[0], {"w": X[0], "n": 3, "mode": None}
+    aot.compile(f, example_inputs=[config, a, a], output_path=tmp_path, target_archs=[], quiet=True)
+    m = aot.load(tmp_path)
+    assert np.array_equal(m(config, a, a), f(config, a, a))
+    aot.compile(f, example_inputs=[{**config, "mode": ts.bf16}], output_path=tmp_path / "other", target_archs=[], quiet=True)
+    other = aot.load(tmp_path / "other")({**config, "mode": ts.bf16})
+    assert np.array_equal(other["out"], a * 3.0) and other["type"] == "tessera.f32" and other["n"] == [3]
+    with pytest.raises(ValueError, match="'config.mode' is a constant of the compiled model: wanted tessera.bf16, found None"):
+        aot.load(tmp_path / "other")(config)
+    for call, words in (
+        (lambda: m({**config, "n": 4}, a, a), "'config.n' is a constant of the compiled model: wanted 3, found 4"),
+        (lambda: m(config, a), "argument 'tensors.1' is missing"),
+        (lambda: m(config, a, a, a), "'tensors.2' is not in the compiled model"),
+        (lambda: m({**config, "more": a}, a, a), "'config.more' is not in the compiled model"),
+        (lambda: m(config, a, a, k=a), "'named.k' is not in the compiled model"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=words):
+            call()
+
+
+def test_embedded_arguments_are_not_given(folder):
+    with pytest.raises(TypeError, match="'weights' is embedded in the model"):
+        aot.load(folder)(X, 0.5, weights=WEIGHTS)
