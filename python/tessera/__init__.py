@@ -17,8 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from .annot import Dict, Sym, sym
-from .annot import parse_spec as _parse_spec
+from .annot import Sym, sym
 from .dtypes import (
     DType,
     accum,
@@ -57,36 +56,45 @@ from .errors import (
     NotInRelease,
     TesseraError,
 )
-from .function import Function, function, jit
+from .function import Function
 from .module import Module
-from .tensor import Tensor, as_tensor, empty, tensor
+from .tensor import as_tensor, empty, tensor
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what type checkers see; docs/python.md, "Type checkers", says more
+    from builtins import dict as Dict
+
+    from . import aot as aot
+    from . import dtypes as dtypes
+    from . import errors as errors
+    from . import graph as graph
+    from . import jax as jax
+    from . import memory as memory
     from . import nn as nn
+    from . import numeric as numeric
     from . import op as op
     from . import ops as ops
-    from ._ops import matmul as matmul
-    from ._ops import where as where
+    from . import profiler as profiler
+    from . import random as random
+    from . import tile as tile
+    from ._decorators import function, jit
+    from ._decorators import kernel as kernel
+    from ._names import *  # noqa: F403
+    from ._types import Tile
     from .graph import load as load
     from .interop import from_dlpack as from_dlpack
     from .interop import to_dlpack as to_dlpack
-    from .ops import split as split
     from .random import manual_seed as manual_seed
     from .random import rand as rand
     from .random import randint as randint
     from .random import randn as randn
     from .random import set_default_device as set_default_device
+    from .tensor import Tensor
+else:
+    from .annot import Dict
+    from .function import function, jit
+    from .tensor import Tensor
 
 __version__: str = _core.version
-
-
-class Tile:
-    """``ts.Tile["B*H", "S", "D", ts.bf16]``: the type of a kernel's operand, in annotations."""
-
-    def __class_getitem__(cls, items: Any) -> Any:
-        from .annot import TileSpec
-
-        return _parse_spec(items, TileSpec)
 
 
 __all__ = [
@@ -149,6 +157,7 @@ _LAZY = {
     "randint": ("random", "randint"),
     "set_default_device": ("random", "set_default_device"),
     "kernel": ("kernel", "kernel"),
+    "Tile": ("_types", "Tile"),
 }
 _MODULES = (
     "ops",
@@ -176,38 +185,40 @@ _MODULES = (
 )
 
 
-def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    if name == "op":
-        value: Any = importlib.import_module(".ops", __name__)
-    elif name in _LAZY:
-        module, attr = _LAZY[name]
-        try:
-            value = getattr(importlib.import_module("." + module, __name__), attr)
-        except ModuleNotFoundError as e:
-            if e.name != f"{__name__}.{module}":
-                raise
-            raise NotInRelease(f"tessera.{name} is not in this release") from None
-    elif name in _MODULES:
-        try:
-            return importlib.import_module("." + name, __name__)
-        except ModuleNotFoundError as e:
-            if e.name != f"{__name__}.{name}":
-                raise
-            raise NotInRelease(f"tessera.{name} is not in this release") from None
-    else:
-        from .missing import NAMES, absent_function, nearest
+if not TYPE_CHECKING:  # for which a name that is not there is an error
 
-        ops = importlib.import_module(".ops", __name__)
-        if name in NAMES:
-            value = absent_function(f"tessera.{name}", NAMES[name])
-        elif name in ops.__all__ and name not in ("tensor", "mlp", "placeholder", "numeric", "register"):
-            value = getattr(ops, name)
+    def __getattr__(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name == "op":
+            value: Any = importlib.import_module(".ops", __name__)
+        elif name in _LAZY:
+            module, attr = _LAZY[name]
+            try:
+                value = getattr(importlib.import_module("." + module, __name__), attr)
+            except ModuleNotFoundError as e:
+                if e.name != f"{__name__}.{module}":
+                    raise
+                raise NotInRelease(f"tessera.{name} is not in this release") from None
+        elif name in _MODULES:
+            try:
+                return importlib.import_module("." + name, __name__)
+            except ModuleNotFoundError as e:
+                if e.name != f"{__name__}.{name}":
+                    raise
+                raise NotInRelease(f"tessera.{name} is not in this release") from None
         else:
-            raise AttributeError(f"module 'tessera' has no attribute {name!r}" + nearest(name, __dir__()))
-    globals()[name] = value
-    return value
+            from .missing import NAMES, absent_function, nearest
+
+            ops = importlib.import_module(".ops", __name__)
+            if name in NAMES:
+                value = absent_function(f"tessera.{name}", NAMES[name])
+            elif name in ops.__all__ and name not in ("tensor", "mlp", "placeholder", "numeric", "register"):
+                value = getattr(ops, name)
+            else:
+                raise AttributeError(f"module 'tessera' has no attribute {name!r}" + nearest(name, __dir__()))
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _core
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
 
 __all__ = ["as_kind", "from_dlpack", "kind_of", "to_dlpack"]
 
 
-def from_dlpack(x: Any, *, stream: Any = None) -> Any:
+def from_dlpack(x: Any, *, stream: Any = None) -> Tensor:
     """A tensor over the same memory as x: a capsule, or an object with ``__dlpack__``. Nothing is copied.
 
     Raises:

@@ -24,7 +24,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _core, ops, trace
 from ._apply import apply, has_symbolic, tracing
@@ -416,4 +416,7 @@ class _Operators:
         return "<the operators of tessera over arrays of JAX>"
 
 
-op: Any = _Operators()
+if TYPE_CHECKING:
+    from . import op as op
+else:
+    op = _Operators()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from . import _core
 from ._apply import apply
@@ -11,7 +11,10 @@ from ._ops import OpMethods
 from .errors import GraphTypeError, GraphValueError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import ModuleType
+
+    from ._types import Axes, DTypeLike, Operand, Sizes
 
 __all__ = ["TensorMethods", "index_plan"]
 
@@ -108,175 +111,180 @@ class TensorMethods(OpMethods):
 
     # ---- arithmetic ----
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: Operand) -> Self:
         return apply("add", (self, other), ())
 
-    def __radd__(self, other: Any) -> Any:
+    def __radd__(self, other: Operand) -> Self:
         return apply("add", (other, self), ())
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: Operand) -> Self:
         return apply("sub", (self, other), ())
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: Operand) -> Self:
         return apply("sub", (other, self), ())
 
-    def __mul__(self, other: Any) -> Any:
+    def __mul__(self, other: Operand) -> Self:
         return apply("mul", (self, other), ())
 
-    def __rmul__(self, other: Any) -> Any:
+    def __rmul__(self, other: Operand) -> Self:
         return apply("mul", (other, self), ())
 
-    def __truediv__(self, other: Any) -> Any:
+    def __truediv__(self, other: Operand) -> Self:
         return apply("div", (self, other), ())
 
-    def __rtruediv__(self, other: Any) -> Any:
+    def __rtruediv__(self, other: Operand) -> Self:
         return apply("div", (other, self), ())
 
-    def __floordiv__(self, other: Any) -> Any:
+    def __floordiv__(self, other: Operand) -> Self:
         return apply("floordiv", (self, other), ())
 
-    def __rfloordiv__(self, other: Any) -> Any:
+    def __rfloordiv__(self, other: Operand) -> Self:
         return apply("floordiv", (other, self), ())
 
-    def __mod__(self, other: Any) -> Any:
+    def __mod__(self, other: Operand) -> Self:
         return apply("mod", (self, other), ())
 
-    def __rmod__(self, other: Any) -> Any:
+    def __rmod__(self, other: Operand) -> Self:
         return apply("mod", (other, self), ())
 
-    def __pow__(self, other: Any) -> Any:
+    def __pow__(self, other: Operand) -> Self:
         return _ops().power(self, other)
 
-    def __rpow__(self, other: Any) -> Any:
+    def __rpow__(self, other: Operand) -> Self:
         return _ops().power(other, self)
 
-    def __matmul__(self, other: Any) -> Any:
+    def __matmul__(self, other: Operand) -> Self:
         return apply("matmul", (self, other), ())
 
-    def __rmatmul__(self, other: Any) -> Any:
+    def __rmatmul__(self, other: Operand) -> Self:
         return apply("matmul", (other, self), ())
 
-    def __neg__(self) -> Any:
+    def __neg__(self) -> Self:
         return apply("neg", (self,), ())
 
-    def __pos__(self) -> Any:
+    def __pos__(self) -> Self:
         return self
 
-    def __abs__(self) -> Any:
+    def __abs__(self) -> Self:
         return apply("abs", (self,), ())
 
     # ---- comparison and logic ----
 
-    def __eq__(self, other: object) -> Any:
+    def __eq__(self, other: object) -> Self:  # type: ignore[override]
         if other is None or isinstance(other, (str, bytes)):
             return NotImplemented
         return apply("eq", (self, other), ())
 
-    def __ne__(self, other: object) -> Any:
+    def __ne__(self, other: object) -> Self:  # type: ignore[override]
         if other is None or isinstance(other, (str, bytes)):
             return NotImplemented
         return apply("ne", (self, other), ())
 
-    def __lt__(self, other: Any) -> Any:
+    def __lt__(self, other: Operand) -> Self:
         return apply("lt", (self, other), ())
 
-    def __le__(self, other: Any) -> Any:
+    def __le__(self, other: Operand) -> Self:
         return apply("le", (self, other), ())
 
-    def __gt__(self, other: Any) -> Any:
+    def __gt__(self, other: Operand) -> Self:
         return apply("gt", (self, other), ())
 
-    def __ge__(self, other: Any) -> Any:
+    def __ge__(self, other: Operand) -> Self:
         return apply("ge", (self, other), ())
 
-    def __and__(self, other: Any) -> Any:
+    def __and__(self, other: Operand) -> Self:
         return apply("and", (self, other), ())
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other: Operand) -> Self:
         return apply("or", (self, other), ())
 
-    def __invert__(self) -> Any:
+    def __invert__(self) -> Self:
         return apply("not", (self,), ())
 
     # ---- shape ----
 
-    def reshape(self, *shape: Any) -> Any:
+    def reshape(self, *shape: Sizes) -> Self:
         """The same elements in row order under another shape; one size may be -1. Sizes come one by one or as a
         list."""
         return _ops().reshape(self, sizes_of(shape))
 
     view = reshape
 
-    def transpose(self, *axes: Any) -> Any:
+    def transpose(self, *axes: Axes) -> Self:  # type: ignore[override]
         """Without axes the last two change places; two axes change places; as many as there are give their new
         order."""
         return _ops().transpose(self, *axes)
 
-    def permute(self, *axes: Any) -> Any:
+    def permute(self, *axes: Axes) -> Self:
         """Axis i of the result is axis ``axes[i]``."""
         return _ops().transpose(self, sizes_of(axes))
 
     @property
-    def T(self) -> Any:
+    def T(self) -> Self:
         """The last two axes change places."""
         return _ops().transpose(self)
 
     mT = T
 
-    def swapaxes(self, a: int, b: int) -> Any:
+    def swapaxes(self, a: int, b: int) -> Self:
         """Axes a and b change places."""
         return _ops().transpose(self, a, b)
 
     def split(
-        self, n: int | None = None, axis: int | None = None, *, dim: int | None = None, sections: int | None = None
-    ) -> Any:
+        self,
+        n: int | Sequence[int] | None = None,
+        axis: int | None = None,
+        *,
+        dim: int | None = None,
+        sections: int | Sequence[int] | None = None,
+    ) -> tuple[Self, ...]:
         """Equal parts along an axis, as a tuple; see ``tessera.split``."""
         return _ops().split(self, n, axis, dim=dim, sections=sections)
 
-    def flatten(self, start: int = 0, end: int = -1) -> Any:
+    def flatten(self, start: int = 0, end: int = -1) -> Self:
         """Axes start to end become one."""
         return _ops().flatten(self, start, end)
 
-    def squeeze(self, axis: int | None = None) -> Any:
+    def squeeze(self, axis: int | None = None) -> Self:
         """Without axes of size 1, or without that one."""
         return _ops().squeeze(self, axis)
 
-    def unsqueeze(self, axis: int) -> Any:
+    def unsqueeze(self, axis: int) -> Self:
         """With an axis of size 1 more, at that place of the result."""
         return _ops().unsqueeze(self, axis)
 
-    def expand(self, *shape: Any) -> Any:
+    def expand(self, *shape: Sizes) -> Self:
         """Repeated along axes of size 1 and new leading ones."""
         return _ops().broadcast(self, sizes_of(shape))
 
     broadcast_to = expand
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Any) -> Self:
         """``x[1, a:b, ..., None, ::2]``: integers drop their axis, None adds one; views, no copies."""
         return _ops().getitem(self, index)
 
     # ---- type ----
 
-    def astype(self, dtype: Any) -> Any:
+    def astype(self, dtype: DTypeLike) -> Self:
         """The elements in another type; see ``tessera.ops.cast``."""
         return _ops().cast(self, dtype)
 
-    def float(self) -> Any:
+    def float(self) -> Self:
         return _ops().cast(self, "f32")
 
-    def bfloat16(self) -> Any:
+    def bfloat16(self) -> Self:
         return _ops().cast(self, "bf16")
 
-    def half(self) -> Any:
+    def half(self) -> Self:
         return _ops().cast(self, "f16")
 
-    def square(self) -> Any:
+    def square(self) -> Self:
         return _ops().square(self)
 
-    def std(self, axis: Any = None, keepdims: bool = False) -> Any:
+    def std(self, axis: Axes | None = None, keepdims: bool = False) -> Self:
         """The root of the biased variance over the axes."""
         return _ops().std(self, axis, keepdims)
 
-    def var(self, axis: Any = None, keepdims: bool = False) -> Any:
+    def var(self, axis: Axes | None = None, keepdims: bool = False) -> Self:
         """The biased variance over the axes."""
         return _ops().var(self, axis, keepdims)

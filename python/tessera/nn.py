@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .module import Module
 from .ops import (
@@ -52,9 +52,11 @@ __all__ = [
 scaled_dot_product_attention = flash_attention
 
 
-def __getattr__(name: str) -> Any:
-    from .missing import OPERATORS, absent, nearest
+if not TYPE_CHECKING:  # for which a name that is not there is an error
 
-    if name in ("conv1d", "conv2d", "conv3d"):
-        return absent(f"tessera.nn.{name}", OPERATORS[name])
-    raise AttributeError(f"tessera.nn has no {name!r}" + nearest(name, __all__))
+    def __getattr__(name: str) -> Any:
+        from .missing import OPERATORS, absent, nearest
+
+        if name in ("conv1d", "conv2d", "conv3d"):
+            return absent(f"tessera.nn.{name}", OPERATORS[name])
+        raise AttributeError(f"tessera.nn has no {name!r}" + nearest(name, __all__))

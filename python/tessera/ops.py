@@ -10,12 +10,13 @@ from __future__ import annotations
 import builtins
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from . import _core, _ops
 from ._apply import apply, has_symbolic, tracing, view, ways
 from ._ops import *  # noqa: F403
 from ._ops import add, div, eq, exp, iota, log, matmul, maximum, mul, ne, slice, sqrt, sub, where
+from ._types import Array, Axes, DTypeLike, Operand, Ours, Size, Sizes, T
 from .errors import GraphTypeError, GraphValueError, NotInRelease
 from .interop import is_numpy_number
 from .methods import index_plan, sizes_of
@@ -24,9 +25,12 @@ from .views import index_view
 if TYPE_CHECKING:
     from .mlp import MLP
     from .numeric import NumericPolicy
+    from .tensor import Tensor
+    from .trace import Value
 
-__all__ = [
-    *_ops.__all__,
+__all__: list[str] = []
+__all__ += _ops.__all__
+__all__ += [
     "addmm",
     "arange",
     "bmm",
@@ -106,6 +110,10 @@ def _rank(x: Any) -> int:
 # ---- shape ----
 
 
+@overload
+def reshape(x: Ours, *shape: Sizes) -> Ours: ...
+@overload
+def reshape(x: Array, *shape: Sizes) -> Any: ...
 def reshape(x: Any, *shape: Any) -> Any:
     """The same elements in row order under another shape; one size may be -1. A view where strides can say it.
 
@@ -115,7 +123,7 @@ def reshape(x: Any, *shape: Any) -> Any:
     return view("reshape", x, shape=tuple(sizes_of(shape)))
 
 
-def transpose(x: Any, *axes: Any, perm: Sequence[int] | None = None) -> Any:
+def transpose(x: T, *axes: Axes, perm: Sequence[int] | None = None) -> T:
     """Axes change places; a view.
 
     Without axes the last two change places; ``transpose(x, 1, 2)`` lets axes 1 and 2 change places; a list, or
@@ -126,11 +134,12 @@ def transpose(x: Any, *axes: Any, perm: Sequence[int] | None = None) -> Any:
     """
     if perm is None and len(axes) == 2 and all(hasattr(a, "__index__") for a in axes):
         rank = _rank(x)
-        for a in axes:
+        pair: list[Any] = [*axes]
+        for a in pair:
             if not -rank <= a < rank:
                 raise GraphValueError(f"transpose: axis {a} of a tensor of rank {rank}", "E_AXIS")
         order = list(range(rank))
-        a, b = axes[0] % rank, axes[1] % rank
+        a, b = pair[0] % rank, pair[1] % rank
         order[a], order[b] = order[b], order[a]
         perm = order
     elif perm is None and axes:
@@ -139,13 +148,13 @@ def transpose(x: Any, *axes: Any, perm: Sequence[int] | None = None) -> Any:
 
 
 def split(
-    x: Any,
+    x: T,
     n: int | Sequence[int] | None = None,
     axis: int | None = None,
     *,
     dim: int | None = None,
     sections: int | Sequence[int] | None = None,
-) -> tuple[Any, ...]:
+) -> tuple[T, ...]:
     """Equal parts along an axis (the last one, if none is named), or parts of the sizes listed, as a tuple of views.
 
     Args:
@@ -174,6 +183,10 @@ def split(
     return tuple(parts)
 
 
+@overload
+def getitem(x: Ours, index: Any) -> Ours: ...
+@overload
+def getitem(x: Array, index: Any) -> Any: ...
 def getitem(x: Any, index: Any) -> Any:
     """``x[index]``: ints, slices, None and ``...``; a view."""
     if not tracing.depth and isinstance(x, _core.TensorBase):
@@ -194,6 +207,10 @@ def _items(index: Any) -> list[Any]:
     return [i for i in (index if isinstance(index, tuple) else (index,)) if i is None or not hasattr(i, "shape")]
 
 
+@overload
+def flatten(x: Ours, start: int = 0, end: int = -1) -> Ours: ...
+@overload
+def flatten(x: Array, start: int = 0, end: int = -1) -> Any: ...
 def flatten(x: Any, start: int = 0, end: int = -1) -> Any:
     """Axes start to end become one."""
     rank = _rank(x)
@@ -204,6 +221,10 @@ def flatten(x: Any, start: int = 0, end: int = -1) -> Any:
     return reshape(x, (*x.shape[:a], n, *x.shape[b + 1 :]))
 
 
+@overload
+def squeeze(x: Ours, axis: int | None = None, *, dim: int | None = None) -> Ours: ...
+@overload
+def squeeze(x: Array, axis: int | None = None, *, dim: int | None = None) -> Any: ...
 def squeeze(x: Any, axis: int | None = None, *, dim: int | None = None) -> Any:
     """Without axes of size 1, or without that one."""
     axis = _axis_of(axis, dim)
@@ -215,6 +236,10 @@ def squeeze(x: Any, axis: int | None = None, *, dim: int | None = None) -> Any:
     return reshape(x, tuple(d for i, d in enumerate(x.shape) if i != axis % rank))
 
 
+@overload
+def unsqueeze(x: Ours, axis: int) -> Ours: ...
+@overload
+def unsqueeze(x: Array, axis: int) -> Any: ...
 def unsqueeze(x: Any, axis: int) -> Any:
     """With an axis of size 1 more, at that place of the result."""
     rank = _rank(x)
@@ -225,27 +250,39 @@ def unsqueeze(x: Any, axis: int) -> Any:
     return reshape(x, shape)
 
 
+@overload
+def broadcast_to(x: Ours, shape: Sequence[Size]) -> Ours: ...
+@overload
+def broadcast_to(x: Array, shape: Sequence[Size]) -> Any: ...
 def broadcast_to(x: Any, shape: Sequence[Any]) -> Any:
     """x repeated along new leading axes and axes of size 1."""
     return view("broadcast", x, shape=tuple(shape))
 
 
-def concat(xs: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Any:
+def concat(xs: Sequence[T], axis: int = 0, *, dim: int | None = None) -> T:
     """The tensors one after the other along the axis; their other sizes agree."""
     return apply("concat", tuple(xs), (("axis", axis if dim is None else dim),))
 
 
-def cat(xs: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Any:
+def cat(xs: Sequence[T], axis: int = 0, *, dim: int | None = None) -> T:
     """Another name of ``concat``."""
     return concat(xs, axis, dim=dim)
 
 
+@overload
+def stack(xs: Sequence[Ours], axis: int = 0, *, dim: int | None = None) -> Ours: ...
+@overload
+def stack(xs: Sequence[Array], axis: int = 0, *, dim: int | None = None) -> Any: ...
 def stack(xs: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Any:
     """The tensors, which have one shape, side by side along a new axis."""
     axis = axis if dim is None else dim
     return concat([unsqueeze(x, axis) for x in xs], axis)
 
 
+@overload
+def cast(x: Ours, dtype: DTypeLike) -> Ours: ...
+@overload
+def cast(x: Array, dtype: DTypeLike) -> Any: ...
 def cast(x: Any, dtype: Any) -> Any:
     """x in another element type; x itself where that is its own.
 
@@ -263,7 +300,20 @@ def cast(x: Any, dtype: Any) -> Any:
 # ---- reductions, with the names of both worlds for the axis ----
 
 
-def _reduction(name: str) -> Callable[..., Any]:
+class Reduction(Protocol):
+    """How the reductions are called; ``dim`` is another name of ``axis``."""
+
+    @overload
+    def __call__(
+        self, x: Ours, axis: Axes | None = None, keepdims: bool = False, *, dim: Axes | None = None
+    ) -> Ours: ...
+    @overload
+    def __call__(
+        self, x: Array, axis: Axes | None = None, keepdims: bool = False, *, dim: Axes | None = None
+    ) -> Any: ...
+
+
+def _reduction(name: str) -> Reduction:
     doc = getattr(_ops, name).__doc__
 
     def reduce(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None) -> Any:
@@ -281,7 +331,7 @@ min = _reduction("min")
 argmax = _reduction("argmax")
 
 
-def softmax(x: Any, axis: Any = None, *, dim: Any = None) -> Any:
+def softmax(x: T, axis: Axes | None = None, *, dim: Axes | None = None) -> T:
     """exp(x - m) / sum(exp(x - m)) over the axes (the last, if none is named), with m their largest; NaN where all are
     -inf.
 
@@ -291,6 +341,10 @@ def softmax(x: Any, axis: Any = None, *, dim: Any = None) -> Any:
     return apply("softmax", (x,), (("axis", -1 if axis is None else axis),))
 
 
+@overload
+def logsumexp(x: Ours, axis: Axes = -1, keepdims: bool = False) -> Ours: ...
+@overload
+def logsumexp(x: Array, axis: Axes = -1, keepdims: bool = False) -> Any: ...
 @composite
 def logsumexp(x: Any, axis: Any = -1, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) over the axes, without overflow."""
@@ -301,11 +355,15 @@ def logsumexp(x: Any, axis: Any = -1, keepdims: bool = False) -> Any:
 
 
 @composite
-def log_softmax(x: Any, axis: int = -1) -> Any:
+def log_softmax(x: T, axis: int = -1) -> T:
     """x - log(sum(exp(x))) over the axis."""
     return sub(x, logsumexp(x, axis, True))
 
 
+@overload
+def var(x: Ours, axis: Axes | None = None, keepdims: bool = False) -> Ours: ...
+@overload
+def var(x: Array, axis: Axes | None = None, keepdims: bool = False) -> Any: ...
 @composite
 def var(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The biased variance over the axes (all, if none)."""
@@ -313,6 +371,10 @@ def var(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return mean(mul(d, d), axis, keepdims)
 
 
+@overload
+def std(x: Ours, axis: Axes | None = None, keepdims: bool = False) -> Ours: ...
+@overload
+def std(x: Array, axis: Axes | None = None, keepdims: bool = False) -> Any: ...
 @composite
 def std(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """The root of the biased variance over the axes (all, if none)."""
@@ -322,11 +384,15 @@ def std(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 # ---- arithmetic ----
 
 
-def square(x: Any) -> Any:
+def square(x: T) -> T:
     """x * x."""
     return mul(x, x)
 
 
+@overload
+def power(a: T, b: Operand) -> T: ...
+@overload
+def power(a: float, b: T) -> T: ...
 def power(a: Any, b: Any) -> Any:
     """a to the power b: a product where b is 1, 2 or 3, else as C's pow."""
     if isinstance(b, (int, float)) and not isinstance(b, bool) and b in (1, 2, 3) and not isinstance(a, (int, float)):
@@ -336,13 +402,13 @@ def power(a: Any, b: Any) -> Any:
     return apply("pow", (a, b), ())
 
 
-def sine(x: Any) -> Any:
+def sine(x: T) -> T:
     """sin(x), the activation of SIREN."""
     return apply("sin", (x,), ())
 
 
 @composite
-def silu_mul(gate: Any, up: Any) -> Any:
+def silu_mul(gate: T, up: Operand) -> T:
     """silu(gate) * up."""
     return mul(apply("silu", (gate,), ()), up)
 
@@ -350,25 +416,25 @@ def silu_mul(gate: Any, up: Any) -> Any:
 # ---- products ----
 
 
-def mm(a: Any, b: Any) -> Any:
+def mm(a: T, b: Array) -> T:
     """The product of two matrices."""
     return matmul(a, b)
 
 
-def bmm(a: Any, b: Any) -> Any:
+def bmm(a: T, b: Array) -> T:
     """The products of two stacks of matrices."""
     return matmul(a, b)
 
 
 @composite
-def addmm(c: Any, a: Any, b: Any, *, alpha: float = 1.0, beta: float = 1.0) -> Any:
+def addmm(c: Array, a: T, b: Array, *, alpha: float = 1.0, beta: float = 1.0) -> T:
     """alpha * a @ b + beta * c."""
     y = matmul(a, b)
     y = y if alpha == 1 else mul(y, alpha)
     return add(y, c if beta == 1 else mul(c, beta))
 
 
-def linear(x: Any, w: Any, b: Any = None) -> Any:
+def linear(x: T, w: Array, b: Array | None = None) -> T:
     """x @ w + b, with w stored [in, out] and no bias unless it is given.
 
     The element types of x and w may differ; the result has x's. Sums run in f32 (f64 if one operand is f64).
@@ -387,20 +453,20 @@ def _linear_bias(x: Any, w: Any, b: Any) -> Any:
 
 
 def flash_attention(
-    q: Any,
-    k: Any,
-    v: Any,
-    mask: Any = None,
-    bias: Any = None,
-    q_offset: Any = None,
+    q: T,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    bias: Array | None = None,
+    q_offset: Operand | None = None,
     *,
     causal: bool = False,
     scale: float | None = None,
     window: int | None = None,
     dropout_p: float = 0.0,
     seed: int | None = None,
-    attn_bias: Any = None,
-) -> Any:
+    attn_bias: Array | None = None,
+) -> T:
     """softmax(scale * q @ k^T + bias) @ v on q[B, H, S, D], k[B, G, T, D], v[B, G, T, E], without the matrix of scores
     in memory.
 
@@ -427,6 +493,24 @@ def flash_attention(
 flash_attn = flash_attention
 
 
+@overload
+def cross_entropy(
+    logits: Ours,
+    targets: Array,
+    reduction: str = "mean",
+    axis: int = -1,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> Ours: ...
+@overload
+def cross_entropy(
+    logits: Array,
+    targets: Array,
+    reduction: str = "mean",
+    axis: int = -1,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> Any: ...
 @composite
 def cross_entropy(
     logits: Any,
@@ -476,7 +560,7 @@ def cross_entropy(
     return total if reduction == "sum" else div(total, sum(cast(counts, wide)))
 
 
-def dropout(x: Any, p: float = 0.1, training: bool = True, *, key: Any = None) -> Any:
+def dropout(x: T, p: float = 0.1, training: bool = True, *, key: Array | None = None) -> T:
     """Elements become 0 with probability p, the others are divided by 1 - p; x itself where ``training`` is false.
 
     ``key``, an int64[2] of seed and step, says which; without it every call takes the next key of
@@ -551,8 +635,8 @@ def _layer(x: Any, w: dict[str, Any], num_heads: int, causal: bool, eps: float) 
 
 @known_sizes
 def transformer_layer(
-    x: Any, weights: dict[str, Any], num_heads: int = 16, causal: bool = True, eps: float = 1e-5
-) -> Any:
+    x: T, weights: dict[str, Any], num_heads: int = 16, causal: bool = True, eps: float = 1e-5
+) -> T:
     """One transformer layer: attention with a residual, layer norm, and an MLP with gelu and a residual.
 
     ::
@@ -583,8 +667,13 @@ def transformer_layer(
 
 @known_sizes
 def transformer_stack(
-    x: Any, weights: Any, num_layers: int | None = None, num_heads: int = 16, causal: bool = True, eps: float = 1e-5
-) -> Any:
+    x: T,
+    weights: dict[str, Any] | Sequence[dict[str, Any]],
+    num_layers: int | None = None,
+    num_heads: int = 16,
+    causal: bool = True,
+    eps: float = 1e-5,
+) -> T:
     """``num_layers`` layers (see ``transformer_layer``), one after the other, as one loop of the graph.
 
     Args:
@@ -640,20 +729,21 @@ def transformer_stack(
     def body(i: Any, h: Any) -> Any:
         return _layer(h, {key: getitem(t, i) for key, t in w.items()}, num_heads, causal, eps)
 
-    return context.loop(num_layers, (x,), body, tuple(w.values()))[0]
+    last: Any = context.loop(num_layers, (x,), body, tuple(w.values()))[0]
+    return last
 
 
 # ---- symbolic tensors, operators, policies ----
 
 
-def tensor(shape: Sequence[Any], dtype: Any = "f32", name: str | None = None) -> Any:
+def tensor(shape: Sequence[Size], dtype: DTypeLike = "f32", name: str | None = None) -> Value:
     """A symbolic tensor: an input of the graph that is built from it. Sizes are ints, names, or ``ts.sym``."""
     from . import graph
 
     return graph.symbol(shape, dtype, name)
 
 
-def placeholder(shape: Sequence[Any], name: str | None = None, dtype: Any = "f32") -> Any:
+def placeholder(shape: Sequence[Size], name: str | None = None, dtype: DTypeLike = "f32") -> Value:
     """A symbolic tensor by name, an input of the graph module around it."""
     from . import graph
 
@@ -704,7 +794,7 @@ def mlp(
 # ---- made of nothing ----
 
 
-def full(shape: Sequence[Any], value: float, dtype: Any = None, device: Any = None) -> Any:
+def full(shape: Sequence[Size], value: float, dtype: DTypeLike | None = None, device: Any = None) -> Tensor:
     """A tensor of one number everywhere."""
     from .dtypes import as_dtype
 
@@ -724,17 +814,17 @@ def full(shape: Sequence[Any], value: float, dtype: Any = None, device: Any = No
     return filled(tuple(shape), value, t, device)
 
 
-def zeros(*shape: Any, dtype: Any = "f32", device: Any = None) -> Any:
+def zeros(*shape: Sizes, dtype: DTypeLike = "f32", device: Any = None) -> Tensor:
     """A tensor of zeros."""
     return full(sizes_of(shape), 0, dtype, device)
 
 
-def ones(*shape: Any, dtype: Any = "f32", device: Any = None) -> Any:
+def ones(*shape: Sizes, dtype: DTypeLike = "f32", device: Any = None) -> Tensor:
     """A tensor of ones."""
     return full(sizes_of(shape), 1, dtype, device)
 
 
-def arange(n: Any, dtype: Any = "int64") -> Any:
+def arange(n: Size, dtype: DTypeLike = "int64") -> Tensor:
     """0, 1, … n - 1."""
     from .dtypes import as_dtype
 
@@ -744,7 +834,7 @@ def arange(n: Any, dtype: Any = "int64") -> Any:
 # ---- more names ----
 
 
-def register(name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
+def register(name: str, fn: F) -> F:
     """Makes ``fn`` reachable as ``tessera.ops.<name>``. A name of the package itself stays what it is.
 
     Raises:
@@ -759,11 +849,13 @@ def register(name: str, fn: Callable[..., Any]) -> Callable[..., Any]:
     return fn
 
 
-def __getattr__(name: str) -> Any:
-    from .missing import OPERATORS, absent, nearest
+if not TYPE_CHECKING:  # for which a name that is no operator is an error
 
-    if name in OPERATORS:
-        return absent(f"tessera.ops.{name}", OPERATORS[name])
-    if name.startswith("__"):
-        raise AttributeError(name)
-    raise AttributeError(f"no operator named {name!r}" + nearest(name, __all__))
+    def __getattr__(name: str) -> Any:
+        from .missing import OPERATORS, absent, nearest
+
+        if name in OPERATORS:
+            return absent(f"tessera.ops.{name}", OPERATORS[name])
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(f"no operator named {name!r}" + nearest(name, __all__))

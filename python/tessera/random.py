@@ -6,13 +6,17 @@ from __future__ import annotations
 import struct
 import threading
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._apply import tracing
 from .dtypes import as_dtype
 from .errors import DeviceError, GraphTypeError, GraphValueError
 from .methods import sizes_of
+
+if TYPE_CHECKING:
+    from ._types import DTypeLike, Sizes
+    from .tensor import Tensor
 
 __all__ = ["default_device", "manual_seed", "rand", "randint", "randn", "set_default_device"]
 
@@ -131,7 +135,7 @@ def _compile(name: str, attrs: tuple[tuple[str, Any], ...], dtype: str, device: 
     return build(context, [("y", out)], device)
 
 
-def randn(*shape: Any, dtype: Any = "f32", device: Any = None) -> Any:
+def randn(*shape: Sizes, dtype: DTypeLike = "f32", device: Any = None) -> Tensor:
     """Numbers of the standard normal distribution.
 
     Args:
@@ -142,17 +146,17 @@ def randn(*shape: Any, dtype: Any = "f32", device: Any = None) -> Any:
     return _draw("normal", (), sizes_of(shape), dtype, device)
 
 
-def rand(*shape: Any, dtype: Any = "f32", device: Any = None) -> Any:
+def rand(*shape: Sizes, dtype: DTypeLike = "f32", device: Any = None) -> Tensor:
     """Numbers even on 0 <= x < 1."""
     return _draw("uniform", (), sizes_of(shape), dtype, device)
 
 
-def uniform(low: float, high: float, shape: Any, dtype: Any = "f32", device: Any = None) -> Any:
+def uniform(low: float, high: float, shape: Sizes, dtype: DTypeLike = "f32", device: Any = None) -> Tensor:
     """Numbers even on low <= x < high."""
     return _draw("uniform", (("low", float(low)), ("high", float(high))), sizes_of((shape,)), dtype, device)
 
 
-def randint(low: int, high: int, shape: Any, dtype: Any = "int32", device: Any = None) -> Any:
+def randint(low: int, high: int, shape: Sizes, dtype: DTypeLike = "int32", device: Any = None) -> Tensor:
     """Integers even on low <= x < high, int32 unless ``dtype`` says int64.
 
     Raises:

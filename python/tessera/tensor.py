@@ -7,13 +7,16 @@ import operator
 import struct
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _core
 from .annot import TensorSpec, parse_spec
 from .dtypes import DType, as_dtype
 from .errors import ArgumentTypeError, GraphTypeError, GraphValueError
 from .methods import TensorMethods
+
+if TYPE_CHECKING:
+    from ._types import DTypeLike, Sizes
 
 __all__ = ["Tensor", "as_tensor", "empty", "filled", "tensor"]
 
@@ -92,7 +95,7 @@ class Tensor(_core.TensorBase, TensorMethods):
             raise TypeError("a tensor of rank 0 has no length")
         return int(self.shape[0])
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
     def __format__(self, spec: str) -> str:
@@ -115,7 +118,7 @@ class Tensor(_core.TensorBase, TensorMethods):
 
     # ---- where it lies ----
 
-    def to(self, *args: Any, device: Any = None, dtype: Any = None) -> Any:
+    def to(self, *args: Any, device: Any = None, dtype: DTypeLike | None = None) -> Tensor:
         """On another device, or in another type: ``x.to("cuda")``, ``x.to(ts.bf16)``, ``x.to("cpu", ts.f32)``. x
         itself where nothing changes."""
         for a in args:
@@ -129,28 +132,28 @@ class Tensor(_core.TensorBase, TensorMethods):
             out = out if out.device == device else out._copy_to(device)
         return out
 
-    def cpu(self) -> Any:
+    def cpu(self) -> Tensor:
         """On the CPU."""
         return self.to(device="cpu")
 
-    def cuda(self, index: int = 0) -> Any:
+    def cuda(self, index: int = 0) -> Tensor:
         """On a GPU."""
         return self.to(device=f"cuda:{index}")
 
-    def contiguous(self) -> Any:
+    def contiguous(self) -> Tensor:
         """The same elements in row order without gaps; x itself where they lie so."""
         return self if self.is_contiguous() else self._copy_to(self.device)
 
-    def clone(self) -> Any:
+    def clone(self) -> Tensor:
         """A copy."""
         return self._copy_to(self.device)
 
     detach = contiguous
 
-    def __copy__(self) -> Any:
+    def __copy__(self) -> Tensor:
         return self.clone()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         return self.clone()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -246,7 +249,7 @@ def default_device() -> str:
     return random.default_device()
 
 
-def empty(*shape: Any, dtype: Any = "f32", device: Any = None) -> Tensor:
+def empty(*shape: Sizes, dtype: DTypeLike = "f32", device: Any = None) -> Tensor:
     """A tensor whose elements are not set."""
     from .methods import sizes_of
 
@@ -299,7 +302,7 @@ def _flat_into(data: Any, shape: tuple[int, ...], out: list[Any]) -> None:
         _flat_into(d, shape[1:], out)
 
 
-def tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+def tensor(data: Any, dtype: DTypeLike | None = None, device: Any = None) -> Tensor:
     """A tensor with a copy of the data: nested lists of numbers, a number, or an array of any library.
 
     Floats are f32, ints int64, bools bool, unless ``dtype`` says otherwise.

@@ -1,4 +1,4 @@
-"""Writes python/tessera/_ops.py, _ops.pyi and _dtype_table.py from the compiler's tables, ir/ops.def and ir/dtypes.def.
+"""Writes python/tessera/_ops.py, _ops.pyi, _names.pyi, op.pyi and _dtype_table.py from the compiler's tables, ir/ops.def and ir/dtypes.def.
 
     python python/tools/gen_ops.py            write them
     python python/tools/gen_ops.py --check    exit 1 if they are stale
@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import keyword
 import re
 import sys
@@ -34,7 +35,9 @@ SHAPES = {
     "concat": "Sizes add up along the axis and agree on the others.", "pad": "Axis i has before[i] + size + after[i] elements.",
     "gather": "The axis of x gives way to the axes of idx.", "embedding": "[V, D] and ids[...] give [..., D].", "iota": "The result is [n].",
     "one_hot": "ids[...] gives [..., n].", "random": "The result has the shape given.", "fft": "The result has x's shape and type."}
-PYTHON_KIND = {"int": "int", "float": "float", "bool": "bool", "dtype": "DTypeLike", "ints": "int | Sequence[int]", "dim": "Size", "dims": "Sequence[Size]"}
+PYTHON_KIND = {"int": "int", "float": "float", "bool": "bool", "dtype": "DTypeLike", "ints": "Axes", "dim": "Size", "dims": "Sequence[Size]"}
+# Results whose element type or number of axes is another than that of the first operand: of an array of NumPy they have another static type.
+OTHER_TYPE = {"compare", "where", "cast", "reduce", "argmax", "reshape", "broadcast", "embedding", "gather", "one_hot", "random"}
 
 
 @dataclass
@@ -103,13 +106,15 @@ def read_ops() -> list[Op]:
     return ops
 
 
-def signature(op: Op, hints: bool, method: bool = False) -> str:
-    """The parameters: operands by place or name, then attributes. Required attributes stand before what has a default."""
+def signature(op: Op, hints: bool, method: bool = False, first: int = 0, kind: str = "T") -> str:
+    """The parameters: operands by place or name, then attributes. Required attributes stand before what has a default. The operand
+    ``first`` is the tensor whose kind, ``kind``, the result has; those before it are numbers."""
     required, optional = [], []
     for i, (name, opt) in enumerate(op.operands):
         if method and i == 0:
             continue
-        hint = ": Sequence[TensorLike]" if op.variadic else ": TensorLike | None" if opt else ": TensorLike"
+        own = kind if i == first and not method else "float" if i < first else "Operand"
+        hint = f": Sequence[{own}]" if op.variadic else f": {own} | None" if opt else f": {own}"
         (optional if opt else required).append(name + (hint if hints else "") + (" = None" if opt and hints else "=None" if opt else ""))
     for a in op.attrs:
         text = a.name + (f": {a.hint}" if hints else "")
@@ -177,14 +182,61 @@ def module(ops: list[Op]) -> str:
 
 
 def stub(ops: list[Op]) -> str:
-    result = {op.name: "tuple[Any, ...]" if op.shape == "split" else "Any" for op in ops}
-    out = [f"# {HEAD.format('ops.def')}", "# ruff: noqa: A001, A002, E501", "from collections.abc import Sequence", "from typing import Any", "",
-           "from .dtypes import DType", "", "TensorLike = Any  # a tessera.Tensor, a symbolic value, a number, or an array of NumPy, PyTorch or JAX",
-           "Size = Any  # an int or a symbolic size", "DTypeLike = DType | str | type", "", "__all__: list[str]", "TABLE: dict[str, tuple[str, str, str, str]]", ""]
-    out += [f"def {op.python}({signature(op, True)}) -> {result[op.name]}: ..." for op in ops]
+    """Types: a result is of the kind of the first tensor among the operands. Where its static type would be another one for arrays of
+    other libraries, only tensors of ours are that exact."""
+    out = [f"# {HEAD.format('ops.def')}", "# ruff: noqa: A001, A002, E501", "from collections.abc import Sequence", "from typing import Any, Self, overload", "",
+           "from ._types import Array, Axes, DTypeLike, Operand, Ours, Size, T", "from .tensor import Tensor", ""]
+    taken = defined()  # what tessera/ops.py has signatures of its own for: a checker must not take these for it
+    exported = ", ".join(f'"{op.python}"' for op in ops if op.python not in taken)
+    out += textwrap.wrap(f"__all__ = [{exported}]", WIDTH, subsequent_indent="           ")
+    out += ["TABLE: dict[str, tuple[str, str, str, str]]", ""]
+    for op in ops:
+        if not op.operands:
+            forms = [(0, "Any", "Tensor")]
+        elif op.shape in OTHER_TYPE:
+            forms = [(0, "Ours", "Ours"), (0, "Array", "Any")]
+        else:
+            forms = [(0, "T", "tuple[T, ...]" if op.shape == "split" else "T")]
+        if "BROADCAST" in op.flags and op.shape in ("same", "compare") and len(op.operands) == 2:
+            forms += [(1, kind, res) for _, kind, res in forms]
+        for first, kind, res in forms:
+            text = f"def {op.python}({signature(op, True, first=first, kind=kind)}) -> {res}: ..."
+            out += ["@overload", text] if len(forms) > 1 else [text]
     out += ["", "class OpMethods:", "    __slots__ = ()"]
-    out += [f"    def {op.python}({signature(op, True, True)}) -> {result[op.name]}: ..." for op in ops if op.operands and not op.variadic]
+    for op in ops:
+        if op.operands and not op.variadic:
+            out.append(f"    def {op.python}({signature(op, True, True)}) -> {'tuple[Self, ...]' if op.shape == 'split' else 'Self'}: ...")
     return "\n".join(out) + "\n"
+
+
+def defined() -> set[str]:
+    """What tessera/ops.py defines."""
+    found: set[str] = set()
+    for node in ast.parse((PACKAGE / "ops.py").read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign):
+            found.update(t.id for t in node.targets if isinstance(t, ast.Name))
+    return found
+
+
+def hand_written() -> list[str]:
+    """The functions that tessera/ops.py makes of operators, as its ``__all__`` lists them."""
+    for node in ast.parse((PACKAGE / "ops.py").read_text()).body:
+        if isinstance(node, ast.AugAssign) and isinstance(node.value, ast.List):
+            return [ast.literal_eval(e) for e in node.value.elts]
+    raise SystemExit("gen_ops: tessera/ops.py has no __all__ += [...]")
+
+
+# Operators that are no names of the package itself: there these words mean something else, or nothing.
+NOT_HERE = {"mlp", "numeric", "placeholder", "randint", "register", "tensor"}
+
+
+def names(ops: list[Op], without: set[str], what: str) -> str:
+    """A module of names of tessera/ops.py."""
+    here = sorted({*(op.python for op in ops), *hand_written()} - without)
+    head = [f"# {what} {HEAD.format('ops.def')}", "# ruff: noqa: I001"]
+    return "\n".join([*head, "from .ops import (", *(f"    {name} as {name}," for name in here), ")"]) + "\n"
 
 
 def dtype_table() -> str:
@@ -201,7 +253,8 @@ def main() -> int:
     check = parser.parse_args().check
     ops = read_ops()
     stale = []
-    for name, text in (("_ops.py", module(ops)), ("_ops.pyi", stub(ops)), ("_dtype_table.py", dtype_table())):
+    for name, text in (("_ops.py", module(ops)), ("_ops.pyi", stub(ops)), ("_names.pyi", names(ops, NOT_HERE, "The operators that are names of the package itself.")),
+                       ("op.pyi", names(ops, set(), "``tessera.op`` is ``tessera.ops``.")), ("_dtype_table.py", dtype_table())):
         path = PACKAGE / name
         if not path.exists() or path.read_text() != text:
             stale.append(name)
