@@ -17,7 +17,10 @@ from typing import Any
 
 from mypy.nodes import (
     AssignmentStmt,
+    CallExpr,
+    DictExpr,
     Expression,
+    ExpressionStmt,
     FuncDef,
     Import,
     ImportFrom,
@@ -71,10 +74,10 @@ class Brackets:
         elif isinstance(node, AssignmentStmt):
             self.type(node.type)
             node.rvalue = self.expression(node.rvalue)
+        elif isinstance(node, (ExpressionStmt, ReturnStmt)) and node.expr is not None:
+            node.expr = self.expression(node.expr)
         elif isinstance(node, TypeAliasStmt):
-            for stmt in node.value.body.body:
-                if isinstance(stmt, ReturnStmt) and stmt.expr is not None:
-                    stmt.expr = self.expression(stmt.expr)
+            self.walk(node.value.body)
         if node is not None and not isinstance(node, Expression):
             for name in PARTS:
                 self.walk(getattr(node, name, None))
@@ -95,13 +98,17 @@ class Brackets:
             self.type(t.ret_type)
 
     def expression(self, e: Expression) -> Expression:
-        """Those of a type that is written as an expression: the value of an alias."""
+        """Those of a type that is written as an expression: the value of an alias, an argument of ``cast``."""
         if isinstance(e, IndexExpr):
             if self.text(e.base) in self.names:
                 return e.base
             e.index = self.expression(e.index)
         elif isinstance(e, (TupleExpr, ListExpr)):
             e.items = [self.expression(item) for item in e.items]
+        elif isinstance(e, DictExpr):
+            e.items = [(key, self.expression(value)) for key, value in e.items]
+        elif isinstance(e, CallExpr):
+            e.args = [self.expression(arg) for arg in e.args]
         elif isinstance(e, OpExpr):
             e.left, e.right = self.expression(e.left), self.expression(e.right)
         return e

@@ -25,7 +25,7 @@ follow_imports = skip
 
 # every line with `# type:` is revealed as this
 RIGHT = '''
-from typing import Optional, TypeAlias
+from typing import Optional, TypeAlias, cast
 
 import numpy as np
 import tessera
@@ -83,6 +83,8 @@ def nothing(a: Hidden, b: Pair, c: Optional[ts.Tensor[2, "N"]], d: list[ts.Tenso
     reveal_type(b)  # type: tuple[tessera.tensor.Tensor, tessera.tensor.Tensor]
     reveal_type(c)  # type: tessera.tensor.Tensor | None
     reveal_type(d)  # type: list[tessera.tensor.Tensor] | None
+    reveal_type(cast(ts.Tensor["B", ts.f32], 3))  # type: tessera.tensor.Tensor
+    nothing.__annotations__ = {"a": ts.Tensor["N", 3], "b": (ts.Tensor["N"], [ts.Tensor["3*N"]])}
     if isinstance(c, ts.Tensor):
         x: ts.Tensor["K", ts.f32] = c
         reveal_type(x)  # type: tessera.tensor.Tensor

@@ -97,7 +97,7 @@ def test_the_same_tree_gives_the_same_bytes(wheel, root, build_folder, tmp_path)
 
 
 def test_its_files(contents, root):
-    wanted = {"tessera/__init__.py", "tessera/_core.abi3.so", "tessera/bin/tsc", "tessera/bin/tsc-load", "tessera/include/tessera/tessera.h",
+    wanted = {"tessera/__init__.py", "tessera/py.typed", "tessera/_core.abi3.so", "tessera/bin/tsc", "tessera/bin/tsc-load", "tessera/include/tessera/tessera.h",
               "tessera/include/tessera/dlpack.h", "tessera_ml-0.1.0.dist-info/METADATA", "tessera_ml-0.1.0.dist-info/licenses/LICENSE"}
     sources = {f"tessera/{p.relative_to(root / 'python' / 'tessera')}" for p in (root / "python" / "tessera").rglob("*.py*") if "__pycache__" not in p.parts}
     assert wanted | sources <= set(contents)
