@@ -266,7 +266,9 @@ class Function:
                     return ArgumentValueError(texts[-1], "E_RANK")
                 arguments.append((leaf.name, dims, tuple(t.shape)))
             wrong = misfit(arguments, compiled.context.multiples if compiled is not None else {})
-            return e if wrong is None else ArgumentValueError(texts[wrong[0]] + wrong[1], "E_SHAPE_MISMATCH")
+            if wrong is not None:
+                return ArgumentValueError(texts[wrong[0]] + wrong[1], "E_SHAPE_MISMATCH")
+            return e if compiled is None or compiled.context.as_written is None else compiled.context.as_written(e)
         except (TesseraError, InsideJax, KeyError, TypeError, ValueError):
             return e
 
@@ -433,6 +435,16 @@ class Function:
         context = self._context(name)
         code = getattr(inspect.unwrap(self.fn), "__code__", None)
         context.place = (code.co_filename, code.co_firstlineno) if code is not None else None
+        context.as_written = sizes.as_written
+        try:
+            return self._traced_into(context, sizes, leaves, tree, multiples)
+        except TesseraError as e:
+            sizes.as_written(e)
+            raise
+
+    def _traced_into(
+        self, context: trace.Context, sizes: Sizes, leaves: Sequence[Leaf], tree: Any, multiples: dict[str, int]
+    ) -> tuple[trace.Context, list[tuple[str, trace.Value]], Any]:
         with trace.entered(context):
             sizes.enter(context, multiples)
             values = iter([self._input(context, leaf, sizes, i) for i, leaf in enumerate(leaves)])
@@ -453,7 +465,7 @@ class Function:
             out_tree = flatten(out, "", found)
             if not found:
                 raise GraphTypeError(f"{self.__name__} gives {type(out).__name__}, and no tensor")
-            results = self._named(context, found, taken | {context.name})
+            results = self._named(context, found, sizes.taken | {context.name})
         return context, results, out_tree
 
     def _input(self, context: trace.Context, leaf: Leaf, sizes: Sizes, i: int) -> trace.Value:
@@ -727,7 +739,8 @@ def _type_text(t: Any) -> str:
 
 
 def _spec_text(spec: TensorSpec) -> str:
-    return f"{spec.dtype or 'any'}[{', '.join('...' if d is Ellipsis else str(d) for d in spec.dims or ('...',))}]"
+    dims = (Ellipsis,) if spec.dims is None else spec.dims
+    return f"{spec.dtype or 'any'}[{', '.join('...' if d is Ellipsis else str(d) for d in dims)}]"
 
 
 def function(

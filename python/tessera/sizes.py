@@ -14,6 +14,7 @@ from typing import Any
 
 from . import _core
 from .annot import Sym, evaluate_size
+from .errors import TesseraError
 
 __all__ = ["Sizes", "misfit", "names_in", "solve"]
 
@@ -82,11 +83,13 @@ class Sizes:
         self.least: dict[str, int] = {}
         self.syms: dict[str, Sym] = {}
         self.hidden: dict[str, str] = {}  # names that only a whole has
+        self.shown: dict[str, str] = {}  # names that the graph alone has, and what annotations have in their place
         texts = [d for ds in dims for d in ds if isinstance(d, str)]
         used = {n for d in texts for n in names_in(d)}
         self.taken = {*taken, *used}
         for n in sorted(used.intersection(taken)):  # an argument has this name
             self.names[n] = self._fresh(n)
+            self.shown[self.names[n]] = n
         self.syms = {self.names.get(d, str(d)): d for d in texts if isinstance(d, Sym)}
         given = {alone for d in texts if (alone := scaled_name(d))}
         self.given = frozenset(given)
@@ -98,7 +101,9 @@ class Sizes:
             if solved is None:  # each a size of its own
                 for i, k in todo:
                     text = canonical(dims[i][k])
+                    written = str(dims[i][k])
                     self.dims[i][k] = self.wholes.get(text) or self.wholes.setdefault(text, self._fresh(text))
+                    self.shown.setdefault(self.dims[i][k], written)
                     self.hidden.update({n: text for n in names_in(text) if n not in given})
                 break
             todo = [(i, k) for i, k in todo if (i, k) != solved and not given.issuperset(names_in(dims[i][k]))]
@@ -122,12 +127,20 @@ class Sizes:
             self.taken.discard(whole)
             return False
         given.add(unknown[0])
+        self.shown[whole] = text
         self.dims[i][k] = whole
         self.names[unknown[0]] = found
         self.checks.setdefault(i, {})[k] = text
         if len(set(names_in(text))) == 1:
             self.least[whole] = max(1, int(evaluate_size(text, lambda name: 1)))
         return True
+
+    def as_written(self, e: TesseraError) -> TesseraError:
+        """e, whose text speaks of sizes as the annotations do."""
+        if self.shown:
+            text = _NAME.sub(lambda m: self.shown.get(m[0], m[0]), str(e))
+            e.args = (text, *e.args[1:])
+        return e
 
     def enter(self, context: Any, multiples: dict[str, int]) -> None:
         """Tells a graph of them. ``multiples`` are what is known besides."""

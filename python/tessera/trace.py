@@ -17,7 +17,7 @@ from ._apply import Symbolic, tracing
 from ._where import user_line
 from .annot import Sym, evaluate_size
 from .dtypes import DType, as_dtype
-from .errors import GraphTypeError, GraphValueError
+from .errors import GraphTypeError, GraphValueError, TesseraError
 from .interop import is_numpy_number
 from .methods import TensorMethods
 from .sizes import canonical
@@ -227,6 +227,7 @@ class Context:
         self.wholes: dict[str, Any] = {}  # products and sums of names that are known as a whole alone
         self.hidden_names: dict[str, str] = {}  # these names, and the text of the whole
         self.kernels: dict[Any, str] = {}  # those that the graph calls, and their names in its text
+        self.as_written: Callable[[TesseraError], TesseraError] | None = None  # speaks of sizes as annotations do
         self.place: tuple[str, int] | None = None  # where the function begins that is traced
         self.import_inputs = False  # op.tensor inputs of other graphs become inputs of this one
 

@@ -380,3 +380,23 @@ def test_a_warning_of_the_cache_is_at_the_callers_line(tmp_path, monkeypatch):
     with pytest.warns(cache.CacheWarning) as caught:
         ts.function(lambda x: x * 7.125)(Z(5))  # here
     assert (caught[0].filename, caught[0].lineno) == (__file__, line_of("7.125)(Z(5))  # " + "here"))
+
+
+def test_errors_in_a_graph_speak_of_sizes_as_they_are_written():
+    @ts.function
+    def whole(x: ts.Tensor["B*H", "S", ts.f32], y: ts.Tensor["C", ts.f32]):
+        return x + y.reshape(-1, 1)
+
+    says(lambda: whole(Z(6, 5), Z(6)), ValueError, "B*H in x and C in")
+
+    @ts.function
+    def more(x: ts.Tensor["S+1", ts.f32], y: ts.Tensor["C", ts.f32]):
+        return x + y
+
+    says(lambda: more(Z(6), Z(6)), ValueError, "S+1 in x and C in y")
+
+    @ts.function
+    def scalar(x: ts.Tensor["N", ts.f32], s: float):
+        return x * s
+
+    says(lambda: scalar(Z(3), Z(1)), ValueError, "'s'", "wanted f32[], found f32[1]")
