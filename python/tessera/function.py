@@ -368,9 +368,10 @@ class Function:
                 raise ArgumentTypeError(
                     f"argument {name!r}: wanted keys of text, found {k!r} of {type(k).__name__}", "E_ARGUMENTS"
                 )
-            if inner is not None and not is_tensor(x):
+            if not is_tensor(x):
+                wanted = "a tensor" if inner is None else _spec_text(inner)
                 raise ArgumentTypeError(
-                    f"argument '{name}.{k}': wanted {_spec_text(inner)}, found {type(x).__name__}", "E_ARGUMENTS"
+                    f"argument '{name}.{k}': wanted {wanted}, found {type(x).__name__}", "E_ARGUMENTS"
                 )
         found: list[tuple[str, Any]] = []
         tree = flatten(value, name, found)

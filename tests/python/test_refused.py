@@ -164,6 +164,9 @@ def test_a_dict_of_tensors_holds_tensors(bad, found):
         return {k: x @ v for k, v in d.items()}
 
     says(lambda: g(Z(2, 3), {"p": Z(3, 4), "q": bad}), TypeError, "'d.q'", "wanted f32[B, C]", f"found {found}")
+    h = ts.function(g.fn)
+    h.fn.__annotations__["d"] = ts.Dict[str, ts.Tensor]
+    says(lambda: h(Z(2, 3), {"p": Z(3, 4), "q": bad}), TypeError, "'d.q'", "wanted a tensor", f"found {found}")
     says(lambda: g(Z(2, 3), {1: Z(3, 4)}), TypeError, "'d'", "wanted keys of text", "found 1")
     says(lambda: g(Z(2, 3), {"p": Z(3, 4), "q": Z(3, 5)}), ValueError, "'d.q'", "C is 4 by argument 'd.p'")
 
