@@ -98,8 +98,12 @@ bool ts_options_take(TsOptions *o, TsArgs *a, int id, bool *known)
 
 /* ---- architectures ---- */
 
-/* "sm_90" means code for 9.0 and nothing else, which the tools call sm_90a. */
-static const char *gpu_name(const char *name) { return !strcmp(name, "sm_90") ? "sm_90a" : name; }
+/* "sm_90" means code for 9.0 and nothing else, which the tools call sm_90a; "90" is short for it. */
+static const char *gpu_name(TsArgs *a, const char *name)
+{
+	if (isdigit((unsigned char)*name)) name = ts_printf(ts_arena(a->cx), "sm_%s", name);
+	return !strcmp(name, "sm_90") ? "sm_90a" : name;
+}
 
 static int capability(const char *name) { return atoi(name + 3); }
 
@@ -138,7 +142,7 @@ static bool add_arch(TsOptions *o, TsArgs *a, const char *name)
 		names[n] = t->name;
 		cpus += t->kind == TS_TK_CPU;
 	}
-	int i = ts_args_word(a, "architecture", gpu_name(name), names, n);
+	int i = ts_args_word(a, "architecture", gpu_name(a, name), names, n);
 	if (i < 0) return false;
 	if ((uint32_t)i >= cpus) return add_gpu(o, a, names[i]);
 	if (!o->cpu_named) o->clones = 0;

@@ -249,6 +249,8 @@ BAD = [
     Bad("eval-missing", "eval no.tg", 3, "E_FILE", "cannot open 'no.tg': No such file or directory"),
     usage("cpu-twice", "m.tg --arch x86-64-v2,x86-64-v2", "--arch names 'x86-64-v2' twice"),
     usage("gpu-twice", "m.tg --arch sm_90,sm_80,sm_90a", "--arch names 'sm_90a' twice"),
+    usage("gpu-twice-by-number", "m.tg --arch 90,86,90a", "--arch names 'sm_90a' twice"),
+    usage("unknown-gpu-by-number", "m.tg --arch 75", "unknown architecture 'sm_75'", "did you mean 'sm_80'? There are x86-64-v2, x86-64-v3, x86-64-v4, sm_80, sm_86, sm_89, sm_90a, sm_100, sm_120"),
     Bad("test-without-tests", "test m.tg", 1, "E_TEST_EMPTY", "'m.tg' has no test blocks", {"m.tg": MODEL}),
     Bad("test-matches-none", "test m.tg --match zzz", 1, "E_TEST_EMPTY", "--match zzz: no test has this in its name", {"m.tg": MODEL + 'test "one" {\n  expect f([[1.0, 2.0, 3.0, 4.0]]) == 1.0\n}\n'}, "there is one"),
     usage("test-nothing", "test", "no input: tsc test FILE.tg"),
