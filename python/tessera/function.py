@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import re
 import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -97,6 +98,20 @@ class Compiled:
         device = self.device_of(leaves)
         after = tuple([_core.as_tensor(x) for x in self.hidden.on(device)])
         return self.callable_for(device), tuple(leaves), after, None if self.as_it_is else self.rebuild
+
+    def placed(self, e: TesseraError) -> TesseraError:
+        """e, which the graph's run raised, with the Python line of the operator that it speaks of, where one alone can
+        be meant, and sizes as annotations have them."""
+        said = str(e)
+        name = re.match(r"\w+", said)
+        words = set(re.findall(r"[\w.]+", said))
+        line = rf"^ +(\S+): [^=]*= {name[0] if name else '-'}\(([^,)]*)"
+        lines = re.findall(line, self.text, re.MULTILINE)
+        places = {self.context.where(made) for made, operand in lines if operand in words}
+        place = places.pop() if len(places) == 1 else None
+        if place is not None:
+            e.args = (f"{said}\n  {place[0]}, line {place[1]}", *e.args[1:])
+        return e if self.context.as_written is None else self.context.as_written(e)
 
     def rebuild(self, out: Any) -> Any:
         return unflatten(self.out_tree, iter(out if isinstance(out, tuple) else (out,)))
@@ -268,7 +283,7 @@ class Function:
             wrong = misfit(arguments, compiled.context.multiples if compiled is not None else {})
             if wrong is not None:
                 return ArgumentValueError(texts[wrong[0]] + wrong[1], "E_SHAPE_MISMATCH")
-            return e if compiled is None or compiled.context.as_written is None else compiled.context.as_written(e)
+            return e if compiled is None else compiled.placed(e)
         except (TesseraError, InsideJax, KeyError, TypeError, ValueError):
             return e
 

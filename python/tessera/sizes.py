@@ -138,8 +138,8 @@ class Sizes:
     def as_written(self, e: TesseraError) -> TesseraError:
         """e, whose text speaks of sizes as the annotations do."""
         if self.shown:
-            text = _NAME.sub(lambda m: self.shown.get(m[0], m[0]), str(e))
-            e.args = (text, *e.args[1:])
+            said, place, rest = str(e).partition("\n  /")  # a path is no size
+            e.args = (_NAME.sub(lambda m: self.shown.get(m[0], m[0]), said) + place + rest, *e.args[1:])
         return e
 
     def enter(self, context: Any, multiples: dict[str, int]) -> None:

@@ -403,3 +403,18 @@ def test_errors_in_a_graph_speak_of_sizes_as_they_are_written():
         return x * s
 
     says(lambda: scalar(Z(3), Z(1)), ValueError, "'s'", "wanted f32[], found f32[1]")
+
+
+def test_what_a_run_finds_is_at_the_line_of_its_operator():
+    @ts.function
+    def halves(x: ts.Tensor["B", "S", ts.f32]):
+        y = x + 1.0
+        a, b = ts.split(y, dim=-1, sections=2)  # cut
+        return a * b
+
+    @ts.function
+    def cut(x: ts.Tensor["A", "B", ts.f32]):
+        return x[1:-1] * 2.0  # inner
+
+    says(lambda: halves(Z(2, 5)), ValueError, "5 is not a multiple of 2", f"{__file__}, line {line_of('# ' + 'cut')}")
+    says(lambda: cut(Z(1, 4)), ValueError, "slice", f"{__file__}, line {line_of('# ' + 'inner')}")
