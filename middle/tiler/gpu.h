@@ -57,6 +57,12 @@ void ts_wide_operand(TsTl *t, TsWide *w, const TsOperand *o, int fast);
 bool ts_operand_is_map(TsTl *t, const TsOperand *o);         /* can TMA walk it: four axes, none of stride 1 but one of x and y */
 int ts_operand_fast(TsTl *t, const TsOperand *o);            /* the axis along which it is contiguous; -1: none is */
 
+/* ---- pointwise chains of long rows of any length, in one dim (gpu_span.c) ---- */
+bool ts_span_fits(const TsJob *j, int tile);
+void ts_span_wide(TsTl *t, TsWide *w, const TsJob *j);       /* what accesses of w->vec elements ask for */
+TsDim ts_span_guard(const TsJob *j, int tile);               /* rows no shorter than a tile, fewer than 2^31 elements */
+void ts_span_write(TsKb *k, const TsJob *j, int vec, int tile, TsChoice *c);
+
 /* ---- registers (gpu_needs.c) ---- */
 /* Of a thread, while the region's value is made: for each element it has of a tile over the dims a and b, and whatever their number. */
 typedef struct { int values, loads /* among them */, fixed; } TsNeeds;

@@ -1,17 +1,18 @@
-/* Pointwise kernels and movement on GPUs: a CTA computes one tile of the result, along the dim in which the result is contiguous. Short
- * rows share a tile with their neighbours; operands that run along another dim are turned in shared memory. */
+/* Pointwise kernels and movement on GPUs: a CTA computes one tile of the result, of rows along the dim in which the result is contiguous (pieces of
+ * them side by side). Long rows of any length: gpu_span.c. Operands that run along another dim are turned in shared memory. */
 #include "middle/tiler/gpu.h"
 #include <string.h>
 
-enum { NARROW = 512, SHORT = 64, MIDDLE = 128, TURN = 64, TURN_WARPS = 8, MOST_TURNED = 2, IN_FLIGHT = 64 /* bytes that each thread loads */ };
+enum { NARROW = 512, SHORT = 64, MIDDLE = 128, TURN = 64, TURN_WARPS = 8, MOST_TURNED = 2, SPAN_ELEMENTS = 8, IN_FLIGHT = 64 /* bytes that each thread loads */ };
 
-typedef enum { FLAT, ROWS, TURNED } Shape;
+typedef enum { FLAT, ROWS, TURNED, SPAN } Shape;
 typedef struct { Shape shape; bool wide, tail /* the last tile of all may end within an access */; TsDim guard; int extent[2]; /* of ROWS */ } Variant;
 typedef struct {
 	TsJob *j;
 	uint32_t fast, other;       /* dims of the tile; other: niter when there is none */
 	int warps, elements;        /* of a thread */
-	TsWide wide, leaves;        /* leaves: without what the sizes must be */
+	TsWide wide, leaves, span;  /* leaves: without what the sizes must be */
+	int most, span_tile;        /* elements of an access of 16 bytes */
 	Variant v[6];
 	int n;
 } Pw;
@@ -47,8 +48,23 @@ static void add_variant(Pw *w, Shape shape, bool wide, TsDim guard)
 
 /* ---- text ---- */
 
+/* Rows of tables wait for their numbers: those come first, then what else lies along the tile, so that it is under way meanwhile. */
+static void load_early(TsKb *k, Pw *w, TsPlace *p, TsTileVal *memo)
+{
+	const TsRegion *r = &w->j->r;
+	bool waits = false;
+	for (uint32_t i = 1; i < r->nodes.n; i++) {
+		if (r->nodes.p[i].kind != TS_R_GATHER) continue;
+		waits = true;
+		ts_kb_eval(k, r, r->nodes.p[i].arg[0], p, memo);
+	}
+	for (uint32_t i = 1; waits && i < r->nodes.n; i++)
+		if (i != w->j->leaf && r->nodes.p[i].kind == TS_R_LOAD && ts_is_one(k->t, r->nodes.p[i].coef[w->fast])) ts_kb_eval(k, r, i, p, memo);
+}
+
 static void store_at(TsKb *k, Pw *w, TsPlace *p, TsTileVal *memo)
 {
+	load_early(k, w, p, memo);
 	ts_kb_store(k, &w->j->r, w->j->leaf, ts_kb_eval(k, &w->j->r, w->j->value, p, memo), p);
 }
 
@@ -112,7 +128,7 @@ static void write_rows(TsKb *k, Pw *w, const Variant *v, int vec, TsChoice *c)
 {
 	TsPlace p = { 0 };
 	int f = order(w, w->other, &p, v->extent[0], v->extent[1]);
-	TsGLayout l = ts_gl_tile(2, f, p.len, vec, w->warps, 1 - f);
+	TsGLayout l = ts_gl_tile(2, f, p.len, vec, w->warps, v->extent[0] < NARROW ? 1 - f : f);
 	ts_gl_place(k, &l, "X", &p);
 	open_grid(k, w, &p, &c->cells);
 	c->tile[0] = p.len[0];
@@ -198,24 +214,56 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 	k->warps = w->warps;
 	if (v->wide) ts_kb_wide(k, &w->wide);
 	if (v->tail) ts_kb_wide(k, &w->leaves);
+	if (v->shape == SPAN) ts_kb_wide(k, &w->span);
 	c->guard_lhs = v->guard;
-	c->label = ts_intern(k->t->cx, v->wide ? "wide" : v->shape == ROWS ? "short rows" : "any");
+	c->label = ts_intern(k->t->cx, v->wide ? "wide" : v->shape == ROWS ? "short rows" : v->shape == SPAN ? "long rows" : "any");
 	if (ts_dtype_bits(w->j->r.nodes.p[w->j->leaf].elem) < 8) write_serial(k, w, c);
 	else if (v->shape == FLAT) write_flat(k, w, vec, c);
+	else if (v->shape == SPAN) ts_span_write(k, w->j, w->span.vec, w->span_tile, c);
 	else if (v->shape == ROWS) write_rows(k, w, v, vec, c);
 	else write_turned(k, w, vec, c);
 }
 
 /* ---- which variants ---- */
 
-/* Short rows: whole rows side by side in a tile. */
-static void set_rows(Pw *w, Variant *v, int64_t size)
+/* Long rows that wide accesses don't divide: 8 bytes at a time, as with wider ones what the lanes read beside each other lies in more of the cache's
+ * lines; tiles so short that most lie within a row. */
+static void add_span(Pw *w)
 {
+	enum { BYTES = 8 };
+	TsTl *t = w->j->t;
+	if (!ts_span_fits(w->j, w->span_tile)) return;
+	w->span.vec = w->most * BYTES / 16;
+	ts_span_wide(t, &w->span, w->j);
+	if (w->span.vec > 1) add_variant(w, SPAN, false, ts_dim_add(t->d, ts_span_guard(w->j, w->span_tile), ts_wide_guard(t, &w->span)));
+}
+
+/* Rows side by side in a tile, or pieces of `most` elements and less of longer ones: of a known size as long as most elements of a tile exist. */
+static void add_rows(Pw *w, bool wide, TsDim guard, int most)
+{
+	TsTl *t = w->j->t;
+	int64_t size, others;
+	int tile = w->warps * TS_LANES * w->elements, piece = most;
+	if (ts_dim_is_const(t->d, w->j->r.size[w->fast], &size)) {
+		if (size <= most) piece = ts_pow2(size);
+		for (int half = piece / 2; size > most && half >= MIDDLE; half /= 2)
+			if ((size + half - 1) / half * half < (size + piece - 1) / piece * piece) piece = half;
+	}
+	add_variant(w, ROWS, wide, guard);
+	Variant *v = &w->v[w->n - 1];
+	v->extent[0] = piece;
+	v->extent[1] = tile / piece;
+	if (ts_dim_is_const(t->d, w->j->r.size[w->other], &others) && ts_pow2(others) < v->extent[1]) v->extent[1] = ts_pow2(others);
+}
+
+/* Several rows a tile are for nothing where there are fewer of them: such long ones go as one dim. */
+static TsDim has_rows(Pw *w)
+{
+	TsDims *d = w->j->t->d;
 	int64_t others;
-	int tile = w->warps * TS_LANES * w->elements;
-	v->extent[0] = ts_pow2(size);
-	v->extent[1] = tile / v->extent[0];
-	if (ts_dim_is_const(w->j->t->d, w->j->r.size[w->other], &others) && ts_pow2(others) < v->extent[1]) v->extent[1] = ts_pow2(others);
+	if (ts_dim_is_const(d, w->j->r.size[w->other], &others)) return 0;
+	TsDim least = ts_dim_const(d, w->warps * TS_LANES * w->elements / NARROW), missing = ts_dim_max(d, ts_dim_sub(d, least, w->j->r.size[w->other]), 0);
+	return ts_dim_mul(d, missing, ts_over(w->j->t, w->j->r.size[w->fast], w->span_tile - 1));
 }
 
 static void choose(Pw *w)
@@ -234,31 +282,27 @@ static void choose(Pw *w)
 			return;
 		}
 	w->other = w->fast ? w->fast - 1 : 1;
-	bool is_const = ts_dim_is_const(t->d, r->size[w->fast], &size), has_other = w->other < r->niter;
+	bool is_const = ts_dim_is_const(t->d, r->size[w->fast], &size), wide;
 	TsDim guard = ts_wide_guard(t, &w->wide);
-	bool wide = w->wide.vec > 1;
-	if (is_const && size <= NARROW && has_other) {
-		if (wide) { add_variant(w, ROWS, true, guard); set_rows(w, &w->v[w->n - 1], size); }
-		if (!wide || guard) { add_variant(w, ROWS, false, 0); set_rows(w, &w->v[w->n - 1], size); }
-		return;
-	}
-	if (is_const || !has_other) {
+	wide = w->wide.vec > 1;
+	if (w->other >= r->niter) {
 		if (wide) add_variant(w, FLAT, true, guard);
 		if (wide && !guard) return;
 		add_variant(w, FLAT, false, 0);
-		if (r->niter == 1 && !ts_wide_guard(t, &w->leaves)) w->v[w->n - 1].tail = w->leaves.vec > 1;
+		if (!ts_wide_guard(t, &w->leaves)) w->v[w->n - 1].tail = w->leaves.vec > 1;
 		return;
 	}
-	static const int rows[2][2] = { { SHORT, NARROW }, { MIDDLE, NARROW } };
+	bool spans = ts_span_fits(w->j, w->span_tile) && (is_const || guard || !wide);
 	for (int form = wide; form >= 0; form--) {
-		TsDim must = form ? guard : 0, over = 0;
-		for (int i = 0; i < 2; i++) {
-			over = ts_over(t, r->size[w->fast], rows[form][i]);
-			add_variant(w, ROWS, form, ts_dim_add(t->d, must, over));
-			set_rows(w, &w->v[w->n - 1], rows[form][i]);
-			if (!over) break;
+		static const int most[2][2] = { { SHORT, SHORT * 4 }, { MIDDLE, MIDDLE } };
+		TsDim must = form ? guard : 0, over = ts_dim_const(t->d, 1);
+		if (!form && spans) add_span(w);
+		for (int i = 0; i < 2 - form && !is_const && over; i++) {
+			over = ts_over(t, r->size[w->fast], most[form][i]);
+			if (over) add_rows(w, form, ts_dim_add(t->d, must, over), most[form][i]);
+			else add_rows(w, form, must, most[form][i]);
 		}
-		if (over) add_variant(w, FLAT, form, must);
+		if (over) add_rows(w, form, form && spans ? ts_dim_add(t->d, must, has_rows(w)) : must, NARROW);
 		if (!must) return;
 	}
 }
@@ -281,7 +325,7 @@ static int elements(TsJob *j, uint32_t fast)
 	for (uint32_t i = 1; i < j->r.nodes.n; i++)
 		if (j->r.nodes.p[i].kind == TS_R_OP && (j->r.nodes.p[i].op == TS_OP_sin || j->r.nodes.p[i].op == TS_OP_cos)) return n;
 	for (uint32_t i = 1; i < j->r.nodes.n; i++)
-		if (i != j->leaf && j->r.nodes.p[i].kind == TS_R_LOAD && ts_is_one(j->t, j->r.nodes.p[i].coef[fast])) bytes += ts_elem_bytes(j->r.nodes.p[i].elem);
+		if (i != j->leaf && (j->r.nodes.p[i].kind == TS_R_LOAD || j->r.nodes.p[i].kind == TS_R_GATHER) && ts_is_one(j->t, j->r.nodes.p[i].coef[fast])) bytes += ts_elem_bytes(j->r.nodes.p[i].elem);
 	while (bytes && n * bytes < IN_FLIGHT && n < 32) n *= 2;
 	return fitting(j, fast, n);
 }
@@ -292,7 +336,8 @@ void ts_gpu_pointwise(TsJob *j)
 	ts_region_bits(j->t, &j->r, j->value, j->r.nodes.p[j->leaf].elem);
 	Pw w = { .j = j, .fast = fast_dim(j), .warps = j->t->gpu->entry[TS_GT_POINTWISE].warps };
 	w.elements = elements(j, w.fast);
-	w.wide.vec = w.leaves.vec = ts_wide_vec(j->t, &j->r, w.fast);
+	w.span_tile = w.warps * TS_LANES * (w.elements < SPAN_ELEMENTS ? w.elements : SPAN_ELEMENTS);
+	w.wide.vec = w.leaves.vec = w.most = ts_wide_vec(j->t, &j->r, w.fast);
 	ts_wide_region(j->t, &w.wide, &j->r, w.fast);
 	ts_wide_leaves(j->t, &w.leaves, &j->r, w.fast);
 	if (ts_dtype_bits(j->r.nodes.p[j->leaf].elem) < 8) add_variant(&w, FLAT, false, 0);

@@ -333,6 +333,17 @@ static TsTileVal load_leaf(TsKb *k, const TsRegion *r, const TsRNode *n, const T
 
 TsTileVal ts_kb_load(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p) { return load_leaf(k, r, &r->nodes.p[id], p, NULL, 0); }
 
+TsTileVal ts_kb_load_at(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, TsDim size)
+{
+	TsRNode q = *n;
+	TsPlace whole = *p;
+	memset(q.coef, 0, sizeof q.coef);
+	memset(whole.valid, 0, sizeof whole.valid);
+	q.index_stride = ts_dim_const(k->t->d, 1);
+	q.index_size = size;
+	return load_leaf(k, r, &q, &whole, index, 1);
+}
+
 static TsTileVal eval_load(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, uint32_t index_mask)
 {
 	TsTileVal v = load_leaf(k, r, n, p, index, index_mask);

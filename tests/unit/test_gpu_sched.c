@@ -145,6 +145,17 @@ static TsVal build_pointwise(Build *b, Case *c, const int64_t *s, int how, bool 
 	return build_op(b, TS_OP_mul, NULL, 2, (TsVal[]){ t, z });
 }
 
+/* long rows of odd length: what lies as the result, what is the same in every row, in every group of rows, along a row; numbers of elements, columns and rows */
+static TsVal build_long(Build *b, Case *c, const int64_t *s, int how, bool sym)
+{
+	TsDim d[3] = { build_dim(b, s[0], sym), build_dim(b, s[1], sym), build_dim(b, s[2], sym) }, of_row[3] = { d[0], d[1], ts_dim_const(b->m->dims, 1) };
+	TsVal x = build_param(b, c->elem, 3, d), z = build_op(b, TS_OP_mul, NULL, 2, (TsVal[]){ x, build_param(b, c->elem, 1, d + 2) });
+	if (how & 1) z = build_op(b, TS_OP_add, NULL, 2, (TsVal[]){ z, build_param(b, c->elem, 3, of_row) });
+	if (how & 2) z = build_op(b, TS_OP_add, NULL, 2, (TsVal[]){ build_param(b, c->elem, 2, d + 1), z });
+	if (how & 4) z = build_op(b, TS_OP_add, NULL, 2, (TsVal[]){ z, build_param(b, c->elem, 3, d) });
+	return z;
+}
+
 /* how: 1 causal, 2 a window, 4 heads in groups, 8 an offset, 16 a bias */
 static TsVal build_attention(Build *b, Case *c, const int64_t *s, int how, bool sym)
 {
@@ -267,6 +278,9 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 		}
 	for (size_t i = 0; i < sizeof pw / sizeof *pw; i++)
 		for (int how = 0; how < 4; how++) shape("pointwise", build_pointwise, TS_OP_add, i % 2 ? TS_BF16 : TS_F32, pw[i], how, target, seed);
+	static const int64_t lengths[][3] = { { 2, 3, 2049 }, { 3, 2, 4101 }, { 1, 4, 2047 }, { 4, 1, 5000 } };
+	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
+		for (int how = 0; how < 8; how++) shape("long", build_long, TS_OP_add, (i + (size_t)how) % 3 ? TS_BF16 : TS_F32, lengths[i], how, target, seed);
 }
 
 int main(int argc, char **argv)
