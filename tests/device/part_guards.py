@@ -105,11 +105,11 @@ def eights(kind, *shape):
 
 def unit(dtype):
     """What rounding to the nearest may move a number, as a part of it: half a step at the lower end of a power of two."""
-    return {BF16: 2.0 ** -8, torch.float16: 2.0 ** -11, F32: 2.0 ** -24}[dtype]
+    return {BF16: 2.0 ** -8, torch.float16: 2.0 ** -11, F32: 2.0 ** -24, torch.float64: 2.0 ** -53}[dtype]
 
 
 def product(name, a, b, expr, dtype, ta, tb, bias=False, batch=False, tf32=False):
-    word = {BF16: "bf16", torch.float16: "f16", F32: "f32", FP8: "fp8_e4m3"}[dtype]
+    word = {BF16: "bf16", torch.float16: "f16", F32: "f32", torch.float64: "f64", FP8: "fp8_e4m3"}[dtype]
     out = F32 if dtype == FP8 else dtype
     more = ", w: %s[N]" % word if bias else ""
     lead = "P, " if batch else ""
@@ -127,6 +127,8 @@ def product(name, a, b, expr, dtype, ta, tb, bias=False, batch=False, tf32=False
         want, terms = x64 @ y64, x64.abs() @ y64.abs()
         # sums of K products in f32, in any order and by tensor cores; then what the rest does
         bound = (8 * k ** 0.5 + 16) * 2.0 ** -24 * terms
+        if dtype == torch.float64:  # ours, and what it is compared with
+            bound = 2 * (8 * k ** 0.5 + 16) * 2.0 ** -53 * terms
         if tf32:  # both operands to 11 bits
             bound = bound + 2.0 ** -10 * terms
         if dtype == FP8:  # what is cut off, as docs/gpu.md derives it: losses of both signs, of one, none
@@ -144,13 +146,19 @@ def product(name, a, b, expr, dtype, ta, tb, bias=False, batch=False, tf32=False
     bases = [dict(one, M=m, N=n, K=k) for m, n, k in ((64, 256, 128), (300, 520, 256), (8, 1024, 512), (2048, 1024, 64))]
     limits = dict(M=20000, N=20000, K=9000, **({"P": 40} if batch else {}))
     return Case(name, text, bases, limits, lambda d: (2.0 * d.get("P", 1) * d["M"] * d["N"] * d["K"], 8.0 * d.get("P", 1) * (d["M"] * d["N"] * 3 + d["M"] * d["K"] * 2 + d["N"] * d["K"] * 2)), make,
-                MOST_WORK if dtype != F32 or tf32 else MOST_WORK / 4)
+                MOST_WORK if dtype not in (F32, torch.float64) or tf32 else MOST_WORK / 4)
 
 
-def heads(name, causal, group, queries="S", dtype=BF16):
+WINDOW = 100
+
+
+def heads(name, causal, group, queries="S", edge=None):
+    """edge: None, or "window", "mask", "bias": what else decides which keys count."""
     one = queries == "1"
-    text = ("dims B, H, %sT, D <= 256\n\ngraph f(q: bf16[B, %sH, %s, D], k: bf16[B, H, T, D], v: bf16[B, H, T, D]) -> (o: bf16[B, %sH, %s, D]) {\n  o = attention(q, k, v, causal = %s)\n}\n"
-            % ("" if one else "S, ", "%d*" % group if group > 1 else "", queries, "%d*" % group if group > 1 else "", queries, str(causal).lower()))
+    param = {"mask": ", m: bool[B, 1, %s, T]" % queries, "bias": ", m: bf16[1, %sH, %s, T]" % ("%d*" % group if group > 1 else "", queries)}.get(edge, "")
+    word = {"mask": ", mask = m", "bias": ", bias = m", "window": ", window = %d" % WINDOW}.get(edge, "")
+    text = ("dims B, H, %sT, D <= 256\n\ngraph f(q: bf16[B, %sH, %s, D], k: bf16[B, H, T, D], v: bf16[B, H, T, D]%s) -> (o: bf16[B, %sH, %s, D]) {\n  o = attention(q, k, v%s, causal = %s)\n}\n"
+            % ("" if one else "S, ", "%d*" % group if group > 1 else "", queries, param, "%d*" % group if group > 1 else "", queries, word, str(causal).lower()))
 
     def make(d):
         b, h, s, t, e = d["B"], d["H"], d.get("S", 1), d["T"], d["D"]
@@ -161,33 +169,44 @@ def heads(name, causal, group, queries="S", dtype=BF16):
         k[:, :, [0, t - 1, t // 2, *random.sample(range(t), min(t, 5))], 0] = math.log(max(t, 8) / 8)
         kk, vv = (x.double().repeat_interleave(group, 1) for x in (k, v))
         scores = q.double() @ kk.mT * e ** -0.5
+        more = []
         if causal:
             scores = scores.masked_fill(torch.ones(s, t, device="cuda", dtype=torch.bool).triu(1), float("-inf"))
-        p = scores.softmax(-1)
+        if edge == "window":
+            scores = scores.masked_fill(torch.ones(s, t, device="cuda", dtype=torch.bool).tril(-WINDOW), float("-inf"))
+        if edge == "mask":
+            more = [torch.rand(b, 1, s, t, device="cuda") < 0.7]
+            more[0][:, :, s // 2] = False  # a row in which nothing counts
+            scores = scores.masked_fill(~more[0], float("-inf"))
+        if edge == "bias":
+            more = [rand(1, group * h, s, t)]
+            scores = scores + more[0].double()
+        p = scores.softmax(-1).nan_to_num(0.0)
         want = p @ vv
         # a weight is rounded to bf16, by 2^-8 of it at most (half a step of 2^-7 at the lower end of its power of two); scores and sums are f32
-        return [q, k, v], want, (unit(BF16) + 2.0 ** -12) * (p @ vv.abs()) + unit(BF16) * want.abs() + 1e-30, BF16
+        return [q, k, v, *more], want, (unit(BF16) + 2.0 ** -12) * (p @ vv.abs()) + unit(BF16) * want.abs() + 1e-30, BF16
 
     bases = [dict(B=1, H=2, T=t, D=d, **({} if one else {"S": s})) for s, t, d in ((200, 200, 64), (17, 300, 128), (130, 130, 256), (65, 130, 40))]
-    limits = dict(B=4, H=8, T=17000, D=256, **({} if one else {"S": 2200}))
+    limits = dict(B=4, H=8, T=4000 if edge else 17000, D=256, **({} if one else {"S": 1100 if edge else 2200}))
     return Case(name, text, bases, limits, lambda d: (4.0 * d["B"] * d["H"] * group * d.get("S", 1) * d["T"] * d["D"], 40.0 * d["B"] * d["H"] * group * (d.get("S", 1) * d["T"] + (d["T"] + d.get("S", 1)) * d["D"])), make)
 
 
-def along(name, params, expr, make, out="bf16[R, N]", longest=400000):
+def along(name, params, expr, make, out="bf16[R, N]", longest=400000, elem="bf16"):
     text = "dims R, N\n\ngraph f(x: bf16[R, N]%s) -> (y: %s) {\n  y = %s\n}\n" % (params, out, expr)
+    text = text.replace("bf16", elem)
     bases = [dict(R=3, N=256), dict(R=70, N=1000), dict(R=1025, N=64), dict(R=2, N=70000)]
     return Case(name, text, bases, dict(R=70000, N=longest), lambda d: (0.0, 40.0 * d["R"] * d["N"]), make)
 
 
-def norm(rms):
+def norm(rms, dtype=BF16):
     def make(d):
         r, n = d["R"], d["N"]
-        x, w, b = rand(r, n), rand(n), rand(n)
+        x, w, b = rand(r, n, dtype=dtype), rand(n, dtype=dtype), rand(n, dtype=dtype)
         bare = (F.rms_norm(x.double(), (n,), eps=1e-5) if rms else F.layer_norm(x.double(), (n,), eps=1e-5)) * w.double()
         want = bare if rms else bare + b.double()
         # one element alone: the mean is it, and the difference is nothing but rounding, times 1/sqrt(eps)
-        bound = 2.0 ** -16 * (bare.abs() + b.double().abs() + w.double().abs()) + unit(BF16) * want.abs()
-        return [x, w] + ([] if rms else [b]), want, bound, BF16
+        bound = 2.0 ** -16 * (bare.abs() + b.double().abs() + w.double().abs()) + unit(dtype) * want.abs()
+        return [x, w] + ([] if rms else [b]), want, bound, dtype
     return make
 
 
@@ -223,6 +242,13 @@ def chain(d):
     return [x, z], want, unit(BF16) * want.abs() + 2.0 ** -18 * (part.abs() + x.double().abs()), BF16
 
 
+def rows_and_columns(d):
+    x, w, c = rand(d["R"], d["N"]), rand(d["N"]), rand(d["R"], 1)
+    part = x.double() * w.double()
+    want = part + c.double()
+    return [x, w, c], want, unit(BF16) * want.abs() + 2.0 ** -23 * part.abs(), BF16
+
+
 def turned(d):
     x, z = rand(d["R"], d["N"]), rand(d["N"], d["R"])
     want = x.double().T + z.double()
@@ -234,6 +260,45 @@ def rows_of(d):
     return [table, ids], table[ids].double(), 0.0, BF16
 
 
+KERNEL = """dims H, S, T, D <= 256
+
+kernel tiles(Q: bf16[H, S, D], K: bf16[H, T, D], V: bf16[H, T, D], scale: f32[]) -> (O: bf16[H, S, D]) {
+  grid b in 0..H, i in 0..S step 128
+  q = load(Q[b, i:i + 128, :])
+  m0: f32[128] = -inf
+  l0: f32[128] = 0
+  a0: f32[128, D] = 0
+
+  m, l, acc = for j in 0..T step 64 with m = m0, l = l0, acc = a0 {
+    s = q @ load(K[b, j:j + 64, :]).T * scale
+    seen = (j + iota(64))[none, :] <= (i + iota(128))[:, none]
+    m1, l1, p = online_softmax(where(seen, s, -inf), m, l)
+    yield m1, l1, update_accumulator(acc, p @ load(V[b, j:j + 64, :]), m, m1, l, l1)
+  }
+
+  store(O[b, i:i + 128, :], acc / l)
+}
+
+graph f(q: bf16[H, S, D], k: bf16[H, T, D], v: bf16[H, T, D], scale: f32[]) -> (o: bf16[H, S, D]) {
+  o = tiles(q, k, v, scale)
+}
+"""
+
+
+def users_kernel():
+    """A kernel of one's own: causal attention whose scale is known at run time alone."""
+    def make(d):
+        q, k, v = rand(d["H"], d["S"], d["D"]), rand(d["H"], d["T"], d["D"]), rand(d["H"], d["T"], d["D"])
+        scale = torch.tensor(0.7 * d["D"] ** -0.5, device="cuda")
+        scores = (q.double() @ k.double().mT * scale.double()).masked_fill(torch.ones(d["S"], d["T"], device="cuda", dtype=torch.bool).triu(1), float("-inf"))
+        p = scores.softmax(-1)
+        want = p @ v.double()
+        return [q, k, v, scale], want, (unit(BF16) + 2.0 ** -12) * (p @ v.double().abs()) + unit(BF16) * want.abs() + 1e-30, BF16
+
+    bases = [dict(H=2, S=s, T=t, D=d) for s, t, d in ((200, 200, 64), (17, 300, 128), (130, 130, 256), (65, 130, 40))]
+    return Case("kernel", KERNEL, bases, dict(H=8, S=1100, T=4000, D=256), lambda d: (4.0 * d["H"] * d["S"] * d["T"] * d["D"], 40.0 * d["H"] * (d["S"] * d["T"] + (d["T"] + d["S"]) * d["D"])), make)
+
+
 FORMS = {"nt": ("M, K", "N, K", "a @ b.T", False, True), "nn": ("M, K", "K, N", "a @ b", False, False), "tn": ("K, M", "K, N", "a.T @ b", True, False), "tt": ("K, M", "N, K", "a.T @ b.T", True, True)}
 
 
@@ -242,6 +307,7 @@ def cases():
         yield product("matmul_" + form, a, b, expr, BF16, ta, tb)
     yield product("matmul_f16", "M, K", "N, K", "a @ b.T", torch.float16, False, True)
     yield product("matmul_f32", "M, K", "K, N", "a @ b", F32, False, False)
+    yield product("matmul_f64", "M, K", "K, N", "a @ b", torch.float64, False, False)
     yield product("matmul_tf32", "M, K", "K, N", "a @ b", F32, False, False, tf32=True)
     yield product("matmul_fp8", "M, K", "N, K", "matmul(a, b.T, out = f32)", FP8, False, True)
     yield product("matmul_gelu", "M, K", "N, K", 'gelu(a @ b.T + w, approximate = "tanh")', BF16, False, True, bias=True)
@@ -249,22 +315,28 @@ def cases():
     yield heads("attention_full", False, 1)
     yield heads("attention_causal", True, 1)
     yield heads("attention_group", False, 4)
+    yield heads("attention_window", True, 1, edge="window")
+    yield heads("attention_mask", False, 2, edge="mask")
+    yield heads("attention_bias", True, 1, edge="bias")
+    yield heads("attention_one_mask", False, 4, "1", edge="mask")
     yield heads("attention_one", False, 1, "1")
     yield heads("attention_one_group", False, 8, "1")
     yield along("layer_norm", ", w: bf16[N], b: bf16[N]", "layer_norm(x, w, b, eps = 1e-5)", norm(False))
     yield along("rms_norm", ", w: bf16[N]", "rms_norm(x, w, eps = 1e-5)", norm(True))
+    yield along("layer_norm_f32", ", w: bf16[N], b: bf16[N]", "layer_norm(x, w, b, eps = 1e-5)", norm(False, F32), elem="f32")
+    yield along("rms_norm_f32", ", w: bf16[N]", "rms_norm(x, w, eps = 1e-5)", norm(True, F32), elem="f32")
     yield along("softmax", "", "softmax(x, axis = -1)", softmax)
     yield along("sum", "", "sum(cast(x, f32), axis = -1)", total(-1), "f32[R]")
     yield along("sum_of_rows", "", "sum(cast(x, f32), axis = 0)", total(0), "f32[N]")
     yield along("max", "", "max(x, axis = -1)", largest, "bf16[R]")
     yield along("chain", ", z: bf16[R, N]", "silu(x) * z + x", chain)
+    yield along("rows_and_columns", ", w: bf16[N], c: bf16[R, 1]", "x * w + c", rows_and_columns)
     yield along("turned", ", z: bf16[N, R]", "x.T + z", turned, "bf16[N, R]")
-    argmax = along("argmax", "", "argmax(x, axis = -1)", where_largest, "int64[R]")
-    argmax.text = argmax.text.replace("x: bf16", "x: f32")
-    yield argmax
+    yield along("argmax", "", "argmax(x, axis = -1)", where_largest, "int64[R]", elem="f32")
     gather = along("gather", "", "gather(x, i)", rows_of)
     gather.text = "dims R, N\n\ngraph f(x: bf16[1000, N], i: int64[R]) -> (y: bf16[R, N]) {\n  y = gather(x, i)\n}\n"
     yield gather
+    yield users_kernel()
 
 
 # ---- running ---------------------------------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def shapes(text, dims):
     params = re.search(r"graph f\((.*?)\) ->", text).group(1)
     words = []
     for name, dims_text in re.findall(r"(\w+): \w+\[([^\]]*)\]", params):
-        words.append("%s=%s" % (name, "x".join(str(eval(d, {"__builtins__": {}}, dims)) for d in dims_text.split(","))))
+        words.append("%s=%s" % (name, "x".join(str(eval(d, {"__builtins__": {}}, dims)) for d in dims_text.split(",") if d.strip())))
     return words
 
 
