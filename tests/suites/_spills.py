@@ -136,7 +136,7 @@ def everything():
         yield "rows/%d-%d-%d-known%s" % (row, i, k, n), rows(ROWS[row], BEFORE[i], BEHIND[k], "f32", n)
     for n, elem, word in itertools.product((2, 5, 12, 24, 40, 60, 80), ("f32", "bf16"), ("+", "tanh", "tree", "gelu")):
         yield "pointwise/%d-%s-%s" % (n, elem, word), pointwise(n, elem, word)
-    for n, elem, kind, word in itertools.product((12, 40, 80), ("f32", "f16", "f64", "int8"), ("rows", "bias"), ("+", "tree")):
+    for n, elem, kind, word in itertools.product((12, 40, 80), ("f32", "f16", "f64"), ("rows", "bias"), ("+", "tree")):
         yield "pointwise/%d-%s-%s-%s" % (n, elem, kind, word), pointwise(n, elem, word, kind)
 
 
