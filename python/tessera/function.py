@@ -345,9 +345,21 @@ class Function:
         leaves: list[Leaf] = []
         tensors: list[Any] = []
         parts = []
-        for i, (name, hint, _) in enumerate(plan):
+        for i, (name, hint, p) in enumerate(plan):
             title = "module" if i < len(self._first) and "module" not in values else name
-            parts.append((name, self._argument(title, hint, values[name], leaves, tensors)))
+            value = values[name]
+            part: Any
+            if p.kind is p.VAR_POSITIONAL:  # what is annotated is each of them
+                each = [self._argument(f"{title}.{k}", hint, v, leaves, tensors) for k, v in enumerate(value)]
+                part = ("list", tuple, tuple(each))
+            elif p.kind is p.VAR_KEYWORD:
+                named = [(k, self._argument(f"{title}.{k}", hint, v, leaves, tensors)) for k, v in value.items()]
+                part = ("dict", dict, tuple(named))
+            elif value is None and p.default is None:
+                part = ("static", type(None), None)
+            else:
+                part = self._argument(title, hint, value, leaves, tensors)
+            parts.append((name, part))
         return tuple(parts), leaves, tensors
 
     def _argument(self, name: str, hint: Any, value: Any, leaves: list[Leaf], tensors: list[Any]) -> Any:
@@ -576,7 +588,14 @@ class Function:
         sizes: dict[str, Any] = {}
         wholes: dict[str, Any] = {}
         bound = self._bind(args, kwargs)
-        annotated = [(n, h) for n, h, _ in plan if isinstance(h, TensorSpec) and h.dims is not None]
+        annotated = [
+            (n, h)
+            for n, h, p in plan
+            if isinstance(h, TensorSpec)
+            and h.dims is not None
+            and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            and not (bound[n] is None and p.default is None)
+        ]
         for name, hint in annotated:
             dims = hint.dims or ()
             if is_tensor(bound[name]) and Ellipsis not in dims and len(bound[name].shape) == len(dims):

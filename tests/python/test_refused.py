@@ -418,3 +418,21 @@ def test_what_a_run_finds_is_at_the_line_of_its_operator():
 
     says(lambda: halves(Z(2, 5)), ValueError, "5 is not a multiple of 2", f"{__file__}, line {line_of('# ' + 'cut')}")
     says(lambda: cut(Z(1, 4)), ValueError, "slice", f"{__file__}, line {line_of('# ' + 'inner')}")
+
+
+def test_annotations_of_the_rest_are_those_of_each():
+    @ts.function
+    def total(x: ts.Tensor["N", ts.f32], *more: ts.Tensor["N", ts.f32], mask: ts.Tensor["N", ts.f32] = None, **named: ts.Tensor["N", ts.f32]):
+        for y in (*more, *named.values()):
+            x = x + y
+        return x if mask is None else x * mask
+
+    for n in (3, 5):
+        assert total(Z(n), Z(n), Z(n), k=Z(n)).tolist() == [4.0] * n
+        assert total(Z(n), mask=Z(n), k=Z(n)).tolist() == [2.0] * n and total(Z(n)).tolist() == [1.0] * n
+    assert len(total._variants) == 3  # sizes are open
+    says(lambda: total(Z(3), Z(3), Z(4)), ValueError, "'more.1'", "wanted f32[N], found f32[4]", "N is 3 by argument 'x'")
+    says(lambda: total(Z(3), k=Z(3).astype(np.int32)), TypeError, "'named.k'", "wanted f32[N], found int32[3]")
+    says(lambda: total(Z(3), None), TypeError, "'more.0'", "wanted f32[N], found NoneType")
+    outer = ts.function(lambda x: total(x, x, k=x))
+    assert outer(Z(3)).tolist() == [3.0, 3.0, 3.0]
