@@ -43,7 +43,7 @@ class CompilingModule(CompiledModule, Generic[P, R]):
     @overload
     def __call__(self, first: Foreign | Value, /, *args: Any, **kwargs: Any) -> Any: ...
 
-class _HasForward(Protocol[P, R]):
+class HasForward(Protocol[P, R]):
     def forward(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
 class _Decorator(Protocol):
@@ -61,7 +61,7 @@ def jit(  # type: ignore[overload-overlap]
 ) -> JitKernel: ...
 @overload
 def jit(
-    fn: _HasForward[P, R], *, policy: NumericPolicy | None = None, options: Sequence[str] = ()
+    fn: HasForward[P, R], *, policy: NumericPolicy | None = None, options: Sequence[str] = ()
 ) -> CompilingModule[P, R]: ...
 @overload
 def jit(

@@ -9,13 +9,17 @@ import operator
 import types
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from . import _core
 from .dtypes import DType
 from .errors import ArgumentTypeError, ArgumentValueError, GraphValueError
 from .interop import kind_of
 from .tree import flatten, is_tensor
+
+if TYPE_CHECKING:
+    from ._decorators import Foreign, HasForward, P, R
+    from .trace import Value
 
 __all__ = ["Module"]
 
@@ -119,6 +123,10 @@ class Module:
         """What the module computes; to be written by the class."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
+    @overload
+    def __call__(self: HasForward[P, R], *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def __call__(self, first: Foreign | Value, /, *args: Any, **kwargs: Any) -> Any: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
 

@@ -131,6 +131,9 @@ reveal_type(two(z, {"w": z}))  # type: dict[str, tessera.tensor.Tensor]
 reveal_type(three(z))  # type: tuple[tessera.tensor.Tensor, tessera.tensor.Tensor]
 reveal_type(ts.jit(lambda x: x @ z)(z))  # type: Any
 reveal_type(ts.jit(Model())(z))  # type: tessera.tensor.Tensor
+reveal_type(Model()(z))  # type: tessera.tensor.Tensor
+reveal_type(Model()(a))  # type: Any
+reveal_type(ts.jit(Model())(a))  # type: Any
 reveal_type(Model().more(z, 2))  # type: tessera.tensor.Tensor
 reveal_type(ts.jit(scaled))  # type: tessera.kernel.JitKernel
 '''
@@ -155,6 +158,11 @@ def kernel(X: ts.Tile["N", ts.f32], Y: ts.Tile["N", ts.f32]):
     ts.tile.store(Y, 1.0)  # error: arg-type
 
 
+class Model(ts.Module):
+    def forward(self, x: ts.Tensor["N"]) -> ts.Tensor["N"]:
+        return x
+
+
 ts.ops.softmax(z, axes=0)  # error: call-arg
 ts.ops.softmax(z, axis="a")  # error: arg-type
 ts.ops.softmx(z)  # error: attr-defined
@@ -168,6 +176,8 @@ z.reshape(2.5)  # error: arg-type
 ts.randn(2, dtype=3)  # error: arg-type
 ts.gelu(z, approximate=1)  # error: arg-type
 ts.split(z, sections="3")  # error: arg-type
+Model()("abc")  # error: call-overload
+Model()(z, z)  # error: call-overload
 f("abc", 1)  # error: call-overload
 f(z)  # error: call-overload
 f(z, 1, 2)  # error: call-overload
