@@ -23,7 +23,7 @@ ignore_missing_imports = True
 follow_imports = skip
 """
 
-# every line with `# type:` is revealed as this
+# every line with `# is:` is revealed as this
 RIGHT = '''
 from typing import Optional, TypeAlias, cast
 
@@ -40,14 +40,14 @@ Pair: TypeAlias = tuple[Hidden, TT["B", 4]]
 @ts.function
 def attention(q: ts.Tensor["B", "H", "S", 64, ts.bf16], k: ts.Tensor["B", ..., ts.bf16], causal: bool = True) -> ts.Tensor["B", "H", "S", 64, ts.bf16]:
     B, H, S, D = q.shape
-    reveal_type(q)  # type: tessera.tensor.Tensor
-    reveal_type(q.reshape(B * H, S, D // 2, 2) @ k.T * 2.0)  # type: tessera.tensor.Tensor
+    reveal_type(q)  # is: tessera.tensor.Tensor
+    reveal_type(q.reshape(B * H, S, D // 2, 2) @ k.T * 2.0)  # is: tessera.tensor.Tensor
     return ts.nn.flash_attention(q, k, k, causal=causal)
 
 
 @ts.jit
 def two(x: "ts.Tensor['N', 3]", weights: ts.Dict[str, ts.Tensor[3, "M"]]) -> dict[str, ts.Tensor]:
-    reveal_type(weights)  # type: dict[str, tessera.tensor.Tensor]
+    reveal_type(weights)  # is: dict[str, tessera.tensor.Tensor]
     return {"y": ts.nn.gelu(x @ weights["w"]) * 2.0 + 1.0}
 
 
@@ -73,69 +73,69 @@ class Model(ts.Module):
 def scaled(X: ts.Tile["N", "M", ts.f32], Y: ts.Tile["N", "M", ts.f32], factor: float):
     for i in ts.tile.range(X.shape[0], step=64):
         tile = ts.tile.load(X[i : i + 64])
-        reveal_type(tile)  # type: tessera._types.Tile
+        reveal_type(tile)  # is: tessera._types.Tile
         m, l, p = ts.tile.online_softmax(tile, tile, tile)
         ts.tile.store(Y[i : i + 64], ts.exp(tile @ p.T) * factor)
 
 
 def nothing(a: Hidden, b: Pair, c: Optional[ts.Tensor[2, "N"]], d: list[ts.Tensor["N"]] | None) -> None:
-    reveal_type(a)  # type: tessera.tensor.Tensor
-    reveal_type(b)  # type: tuple[tessera.tensor.Tensor, tessera.tensor.Tensor]
-    reveal_type(c)  # type: tessera.tensor.Tensor | None
-    reveal_type(d)  # type: list[tessera.tensor.Tensor] | None
-    reveal_type(cast(ts.Tensor["B", ts.f32], 3))  # type: tessera.tensor.Tensor
+    reveal_type(a)  # is: tessera.tensor.Tensor
+    reveal_type(b)  # is: tuple[tessera.tensor.Tensor, tessera.tensor.Tensor]
+    reveal_type(c)  # is: tessera.tensor.Tensor | None
+    reveal_type(d)  # is: list[tessera.tensor.Tensor] | None
+    reveal_type(cast(ts.Tensor["B", ts.f32], 3))  # is: tessera.tensor.Tensor
     nothing.__annotations__ = {"a": ts.Tensor["N", 3], "b": (ts.Tensor["N"], [ts.Tensor["3*N"]])}
     if isinstance(c, ts.Tensor):
         x: ts.Tensor["K", ts.f32] = c
-        reveal_type(x)  # type: tessera.tensor.Tensor
+        reveal_type(x)  # is: tessera.tensor.Tensor
 
 
 z = ts.randn(2, 3, dtype=ts.bf16)
 a = np.ones((2, 3), np.float32)
-reveal_type(z)  # type: tessera.tensor.Tensor
-reveal_type(z.shape)  # type: tuple[int, ...]
-reveal_type(z.dtype)  # type: tessera.dtypes.DType
-reveal_type(z @ z.T)  # type: tessera.tensor.Tensor
-reveal_type(2 - z)  # type: tessera.tensor.Tensor
-reveal_type(a[0, 0] / z)  # type: Any
-reveal_type(-abs(z) ** 2)  # type: tessera.tensor.Tensor
-reveal_type(z == 1)  # type: tessera.tensor.Tensor
-reveal_type(z[:, 1:, None])  # type: tessera.tensor.Tensor
-reveal_type(z.split(3, dim=-1))  # type: tuple[tessera.tensor.Tensor, ...]
-reveal_type(z.to("cpu").astype(np.float32).float().sum(-1, keepdims=True))  # type: tessera.tensor.Tensor
-reveal_type(z.softmax().layer_norm().transpose(0, 1))  # type: tessera.tensor.Tensor
-reveal_type([row for row in z])  # type: list[tessera.tensor.Tensor]
-reveal_type(ts.exp(z))  # type: tessera.tensor.Tensor
-reveal_type(ts.maximum(0.0, z))  # type: tessera.tensor.Tensor
-reveal_type(ts.where(z > 0, z, 0.0))  # type: tessera.tensor.Tensor
-reveal_type(ts.split(z, sections=3, dim=-1))  # type: tuple[tessera.tensor.Tensor, ...]
-reveal_type(ts.cat([z, z], dim=0))  # type: tessera.tensor.Tensor
-reveal_type(ts.ops.softmax(z, axis=(0, 1)))  # type: tessera.tensor.Tensor
-reveal_type(ts.ops.sum(z, dim=-1))  # type: tessera.tensor.Tensor
-reveal_type(ts.op.matmul(z, z.T, out="f32"))  # type: tessera.tensor.Tensor
-reveal_type(ts.nn.linear(z, z.T, a))  # type: tessera.tensor.Tensor
-reveal_type(ts.nn.cross_entropy(z, ts.randint(0, 3, (2,))))  # type: tessera.tensor.Tensor
-reveal_type(ts.zeros(2, 3))  # type: tessera.tensor.Tensor
-reveal_type(ts.from_dlpack(a))  # type: tessera.tensor.Tensor
-reveal_type(ts.f32)  # type: tessera.dtypes.DType
-reveal_type(soft(z))  # type: tessera.tensor.Tensor
-reveal_type(op.softmax(a).shape)  # type: tuple[int, int]
-reveal_type(op.argmax(a))  # type: Any
-reveal_type(op.tensor(("B", 4)) * 2)  # type: tessera.trace.Value
-reveal_type(graph.compile(op.tensor(("B", 4)) * 2))  # type: tessera.graph.CompiledGraph
-reveal_type(attention(z, k=z))  # type: tessera.tensor.Tensor
-reveal_type(attention(a, a))  # type: Any
-reveal_type(ts.jit(attention)(z, z, False))  # type: tessera.tensor.Tensor
-reveal_type(attention.tg())  # type: str
-reveal_type(two(z, {"w": z}))  # type: dict[str, tessera.tensor.Tensor]
-reveal_type(three(z))  # type: tuple[tessera.tensor.Tensor, tessera.tensor.Tensor]
-reveal_type(ts.jit(lambda x: x @ z)(z))  # type: Any
-reveal_type(ts.jit(Model())(z))  # type: tessera.tensor.Tensor
-reveal_type(Model()(z))  # type: tessera.tensor.Tensor
-reveal_type(Model()(a))  # type: Any
-reveal_type(ts.jit(Model())(a))  # type: Any
-reveal_type(Model().more(z, 2))  # type: tessera.tensor.Tensor
-reveal_type(ts.jit(scaled))  # type: tessera.kernel.JitKernel
+reveal_type(z)  # is: tessera.tensor.Tensor
+reveal_type(z.shape)  # is: tuple[int, ...]
+reveal_type(z.dtype)  # is: tessera.dtypes.DType
+reveal_type(z @ z.T)  # is: tessera.tensor.Tensor
+reveal_type(2 - z)  # is: tessera.tensor.Tensor
+reveal_type(a[0, 0] / z)  # is: Any
+reveal_type(-abs(z) ** 2)  # is: tessera.tensor.Tensor
+reveal_type(z == 1)  # is: tessera.tensor.Tensor
+reveal_type(z[:, 1:, None])  # is: tessera.tensor.Tensor
+reveal_type(z.split(3, dim=-1))  # is: tuple[tessera.tensor.Tensor, ...]
+reveal_type(z.to("cpu").astype(np.float32).float().sum(-1, keepdims=True))  # is: tessera.tensor.Tensor
+reveal_type(z.softmax().layer_norm().transpose(0, 1))  # is: tessera.tensor.Tensor
+reveal_type([row for row in z])  # is: list[tessera.tensor.Tensor]
+reveal_type(ts.exp(z))  # is: tessera.tensor.Tensor
+reveal_type(ts.maximum(0.0, z))  # is: tessera.tensor.Tensor
+reveal_type(ts.where(z > 0, z, 0.0))  # is: tessera.tensor.Tensor
+reveal_type(ts.split(z, sections=3, dim=-1))  # is: tuple[tessera.tensor.Tensor, ...]
+reveal_type(ts.cat([z, z], dim=0))  # is: tessera.tensor.Tensor
+reveal_type(ts.ops.softmax(z, axis=(0, 1)))  # is: tessera.tensor.Tensor
+reveal_type(ts.ops.sum(z, dim=-1))  # is: tessera.tensor.Tensor
+reveal_type(ts.op.matmul(z, z.T, out="f32"))  # is: tessera.tensor.Tensor
+reveal_type(ts.nn.linear(z, z.T, a))  # is: tessera.tensor.Tensor
+reveal_type(ts.nn.cross_entropy(z, ts.randint(0, 3, (2,))))  # is: tessera.tensor.Tensor
+reveal_type(ts.zeros(2, 3))  # is: tessera.tensor.Tensor
+reveal_type(ts.from_dlpack(a))  # is: tessera.tensor.Tensor
+reveal_type(ts.f32)  # is: tessera.dtypes.DType
+reveal_type(soft(z))  # is: tessera.tensor.Tensor
+reveal_type(op.softmax(a).shape)  # is: tuple[int, int]
+reveal_type(op.argmax(a))  # is: Any
+reveal_type(op.tensor(("B", 4)) * 2)  # is: tessera.trace.Value
+reveal_type(graph.compile(op.tensor(("B", 4)) * 2))  # is: tessera.graph.CompiledGraph
+reveal_type(attention(z, k=z))  # is: tessera.tensor.Tensor
+reveal_type(attention(a, a))  # is: Any
+reveal_type(ts.jit(attention)(z, z, False))  # is: tessera.tensor.Tensor
+reveal_type(attention.tg())  # is: str
+reveal_type(two(z, {"w": z}))  # is: dict[str, tessera.tensor.Tensor]
+reveal_type(three(z))  # is: tuple[tessera.tensor.Tensor, tessera.tensor.Tensor]
+reveal_type(ts.jit(lambda x: x @ z)(z))  # is: Any
+reveal_type(ts.jit(Model())(z))  # is: tessera.tensor.Tensor
+reveal_type(Model()(z))  # is: tessera.tensor.Tensor
+reveal_type(Model()(a))  # is: Any
+reveal_type(ts.jit(Model())(a))  # is: Any
+reveal_type(Model().more(z, 2))  # is: tessera.tensor.Tensor
+reveal_type(ts.jit(scaled))  # is: tessera.kernel.JitKernel
 '''
 
 # every line with `# error:` has an error of this kind, and no other line has one
@@ -194,9 +194,9 @@ def f(x: ts.Tensor, w: ts.Dict[str, ts.Tensor]) -> ts.Tensor:
     return ts.nn.softmax(x @ w["w"])
 
 x: ts.Tensor = ts.randn(2, 3)
-reveal_type(f(x, {"w": x}))  # type: tessera.tensor.Tensor
-reveal_type(op.matmul(x, x))  # type: tessera.tensor.Tensor
-reveal_type(ts.kernel)  # type: def (fn: def (*Any, **Any) -> Any) -> tessera.kernel.Kernel
+reveal_type(f(x, {"w": x}))  # is: tessera.tensor.Tensor
+reveal_type(op.matmul(x, x))  # is: tessera.tensor.Tensor
+reveal_type(ts.kernel)  # is: def (fn: def (*Any, **Any) -> Any) -> tessera.kernel.Kernel
 '''
 
 # what the documents show: tests/python/spec has the programs; python blocks of the pages stand in one file each
@@ -231,11 +231,11 @@ def check(build_folder, tmp_path_factory):
 
 
 def revealed(found, file, text):
-    """Holds what mypy says of a file against its `# type:` and `# error:` comments."""
+    """Holds what mypy says of a file against its `# is:` and `# error:` comments."""
     for number, line in enumerate(text.splitlines(), 1):
         said = found.pop((file, number), [])
-        if "  # type: " in line:
-            assert said == [f'note: Revealed type is "{line.partition("  # type: ")[2]}"'], (line, said)
+        if "  # is: " in line:
+            assert said == [f'note: Revealed type is "{line.partition("  # is: ")[2]}"'], (line, said)
         elif "  # error: " in line:
             errors = [s for s in said if s.startswith("error")]
             assert len(errors) == 1 and errors[0].endswith(f"[{line.partition('  # error: ')[2]}]"), (line, said)
