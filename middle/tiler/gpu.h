@@ -63,6 +63,14 @@ void ts_span_wide(TsTl *t, TsWide *w, const TsJob *j);       /* what accesses of
 TsDim ts_span_guard(const TsJob *j, int tile);               /* rows no shorter than a tile, fewer than 2^31 elements */
 void ts_span_write(TsKb *k, const TsJob *j, int vec, int tile, TsChoice *c);
 
+/* ---- operands read across beside rows of any length (gpu_turned.c) ---- */
+enum { TS_MOST_TURNED = 2 };
+typedef struct { uint32_t fast, other, n, id[TS_MOST_TURNED] /* what is read across */; int vec; } TsTurned;
+bool ts_turned_fits(const TsJob *j, uint32_t fast, uint32_t other);
+TsDim ts_turned_guard(const TsJob *j, uint32_t fast, uint32_t other);
+/* grid: writes the line of the grid over tiles at p, and p's bases. */
+void ts_turned_write(TsKb *k, const TsJob *j, const TsTurned *w, void (*grid)(TsKb *k, const TsJob *j, TsPlace *p, TsDim *cells), TsChoice *c);
+
 /* ---- registers (gpu_needs.c) ---- */
 /* Of a thread, while the region's value is made: for each element it has of a tile over the dims a and b, and whatever their number. */
 typedef struct { int values, loads /* among them */, fixed; } TsNeeds;

@@ -3,9 +3,9 @@
 #include "middle/tiler/gpu.h"
 #include <string.h>
 
-enum { NARROW = 512, SHORT = 64, MIDDLE = 128, TURN = 64, TURN_WARPS = 8, MOST_TURNED = 2, SPAN_ELEMENTS = 8, IN_FLIGHT = 64 /* bytes that each thread loads */ };
+enum { NARROW = 512, SHORT = 64, MIDDLE = 128, TURN = 64, TURN_WARPS = 8, SPAN_ELEMENTS = 8, IN_FLIGHT = 64 /* bytes that each thread loads */ };
 
-typedef enum { FLAT, ROWS, TURNED, SPAN } Shape;
+typedef enum { FLAT, ROWS, TURNED, TURNED_ODD, SPAN } Shape;
 typedef struct { Shape shape; bool wide, tail /* the last tile of all may end within an access */; TsDim guard; int extent[2]; /* of ROWS */ } Variant;
 typedef struct {
 	TsJob *j;
@@ -69,10 +69,10 @@ static void store_at(TsKb *k, Pw *w, TsPlace *p, TsTileVal *memo)
 }
 
 /* The grid over all dims, those of the tile in steps of its extents; bases and valid counts of the place. */
-static void open_grid(TsKb *k, Pw *w, TsPlace *p, TsDim *cells)
+static void open_grid(TsKb *k, const TsJob *j, TsPlace *p, TsDim *cells)
 {
-	TsTl *t = w->j->t;
-	const TsRegion *r = &w->j->r;
+	TsTl *t = j->t;
+	const TsRegion *r = &j->r;
 	const char *name[TS_MAX_ITER];
 	TsDim size[TS_MAX_ITER];
 	uint32_t n = 0;
@@ -107,7 +107,7 @@ static void write_flat(TsKb *k, Pw *w, int vec, TsChoice *c)
 	TsPlace p = { .nv = 1, .vdim = { (int)w->fast }, .len = { extent[0] } };
 	TsGLayout l = ts_gl_tile(1, 0, extent, vec, w->warps, 0);
 	ts_gl_place(k, &l, "V", &p);
-	open_grid(k, w, &p, &c->cells);
+	open_grid(k, w->j, &p, &c->cells);
 	c->tile[0] = extent[0];
 	store_at(k, w, &p, TS_NEW_N(k->t->a, TsTileVal, w->j->r.nodes.n));
 }
@@ -130,7 +130,7 @@ static void write_rows(TsKb *k, Pw *w, const Variant *v, int vec, TsChoice *c)
 	int f = order(w, w->other, &p, v->extent[0], v->extent[1]);
 	TsGLayout l = ts_gl_tile(2, f, p.len, vec, w->warps, v->extent[0] < NARROW ? 1 - f : f);
 	ts_gl_place(k, &l, "X", &p);
-	open_grid(k, w, &p, &c->cells);
+	open_grid(k, w->j, &p, &c->cells);
 	c->tile[0] = p.len[0];
 	c->tile[1] = p.len[1];
 	store_at(k, w, &p, TS_NEW_N(k->t->a, TsTileVal, w->j->r.nodes.n));
@@ -146,15 +146,29 @@ static bool is_one_of(const uint32_t *id, uint32_t n, uint32_t i)
 	return false;
 }
 
+static uint32_t find_turned(Pw *w, uint32_t id[TS_MOST_TURNED])
+{
+	uint32_t along = 0, n = 0;
+	for (uint32_t i = 1; i < w->j->r.nodes.n && n < TS_MOST_TURNED; i++)
+		if (is_turned(w, i, &along) && along == w->other) id[n++] = i;
+	return n;
+}
+
+static void write_odd(TsKb *k, Pw *w, TsChoice *c)
+{
+	enum { BYTES = 8 };
+	TsTurned all = { .fast = w->fast, .other = w->other, .vec = BYTES / ts_elem_bytes(w->j->r.nodes.p[w->j->leaf].elem) };
+	all.n = find_turned(w, all.id);
+	ts_turned_write(k, w->j, &all, open_grid, c);
+}
+
 /* Operands read across arrive along their own dim, go through shared memory as they are in memory,
  * and leave along the result's. */
 static void write_turned(TsKb *k, Pw *w, int vec, TsChoice *c)
 {
 	const TsRegion *r = &w->j->r;
 	TsPlace p = { 0 }, q;
-	uint32_t along = 0, id[MOST_TURNED], n = 0;
-	for (uint32_t i = 1; i < r->nodes.n && n < MOST_TURNED; i++)
-		if (is_turned(w, i, &along) && along == w->other) id[n++] = i;
+	uint32_t id[TS_MOST_TURNED], n = find_turned(w, id);
 	int f = order(w, w->other, &p, TURN, TURN);
 	TsGLayout l = ts_gl_tile(2, f, p.len, vec, TURN_WARPS, 1 - f), lt = ts_gl_tile(2, 1 - f, p.len, vec, TURN_WARPS, f);
 	k->warps = TURN_WARPS;
@@ -165,10 +179,10 @@ static void write_turned(TsKb *k, Pw *w, int vec, TsChoice *c)
 		TsDtype e = r->nodes.p[id[i]].elem;
 		ts_kb_line(k, "smem s%u: %s[%d, %d]", i, ts_dtype_name(e == TS_COMPLEX64 ? TS_INT64 : e), TURN, TURN + apart(e, vec));
 	}
-	open_grid(k, w, &p, &c->cells);
+	open_grid(k, w->j, &p, &c->cells);
 	q = p;
 	memcpy(q.lay, turned.lay, sizeof q.lay);
-	TsTileVal *memo = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n), first[MOST_TURNED];
+	TsTileVal *memo = TS_NEW_N(k->t->a, TsTileVal, r->nodes.n), first[TS_MOST_TURNED];
 	for (uint32_t i = 0; i < n; i++) first[i] = ts_kb_load(k, r, id[i], &q);
 	for (uint32_t i = 1; i < r->nodes.n; i++) /* all loads are under way before the threads meet */
 		if (i != w->j->leaf && r->nodes.p[i].kind == TS_R_LOAD && !is_one_of(id, n, i) && ts_is_one(k->t, r->nodes.p[i].coef[w->fast])) ts_kb_eval(k, r, i, &p, memo);
@@ -221,6 +235,7 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 	else if (v->shape == FLAT) write_flat(k, w, vec, c);
 	else if (v->shape == SPAN) ts_span_write(k, w->j, w->span.vec, w->span_tile, c);
 	else if (v->shape == ROWS) write_rows(k, w, v, vec, c);
+	else if (v->shape == TURNED_ODD) write_odd(k, w, c);
 	else write_turned(k, w, vec, c);
 }
 
@@ -278,7 +293,11 @@ static void choose(Pw *w)
 			ts_wide_region(t, &w->wide, r, along);
 			TsDim guard = ts_wide_guard(t, &w->wide);
 			if (w->wide.vec > 1) add_variant(w, TURNED, true, guard);
-			if (w->wide.vec == 1 || guard) add_variant(w, TURNED, false, 0);
+			if (w->wide.vec > 1 && !guard) return;
+			TsDim large = ts_turned_guard(w->j, w->fast, along);
+			bool odd = ts_turned_fits(w->j, w->fast, along);
+			if (odd) add_variant(w, TURNED_ODD, false, large);
+			if (!odd || large) add_variant(w, TURNED, false, 0);
 			return;
 		}
 	w->other = w->fast ? w->fast - 1 : 1;

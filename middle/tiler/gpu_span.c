@@ -153,7 +153,13 @@ static TsTileVal again(Span *s, const TsRNode *n)
 		at_rows(s, n, 0, TS_INT32, base);
 		index = line(k, type, ts_kb_fmt(k, "add(%s, %s)", index, choose(s, base).name));
 	}
-	TsTileVal v = ts_kb_load_at(k, s->r, n, &s->flat, index, product(k->t, s->r, from, s->r->niter));
+	TsRNode at = *n;
+	TsPlace whole = s->flat;
+	memset(at.coef, 0, sizeof at.coef);
+	memset(whole.valid, 0, sizeof whole.valid); /* what lies beyond the last row has places in it too */
+	at.index_stride = ts_dim_const(k->t->d, 1);
+	at.index_size = product(k->t, s->r, from, s->r->niter);
+	TsTileVal v = ts_kb_load_at(k, s->r, &at, &whole, index, 1);
 	return ts_kb_cast(k, v, ts_reg_type(v.elem), &s->flat);
 }
 

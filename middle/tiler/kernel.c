@@ -333,15 +333,9 @@ static TsTileVal load_leaf(TsKb *k, const TsRegion *r, const TsRNode *n, const T
 
 TsTileVal ts_kb_load(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p) { return load_leaf(k, r, &r->nodes.p[id], p, NULL, 0); }
 
-TsTileVal ts_kb_load_at(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, TsDim size)
+TsTileVal ts_kb_load_at(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, uint32_t index_mask)
 {
-	TsRNode q = *n;
-	TsPlace whole = *p;
-	memset(q.coef, 0, sizeof q.coef);
-	memset(whole.valid, 0, sizeof whole.valid);
-	q.index_stride = ts_dim_const(k->t->d, 1);
-	q.index_size = size;
-	return load_leaf(k, r, &q, &whole, index, 1);
+	return load_leaf(k, r, n, p, index, index_mask);
 }
 
 static TsTileVal eval_load(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, uint32_t index_mask)
@@ -515,9 +509,10 @@ TsTileVal ts_kb_eval(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p, 
 	return memo[id] = v;
 }
 
-void ts_kb_store(TsKb *k, const TsRegion *r, uint32_t leaf, TsTileVal v, const TsPlace *p)
+void ts_kb_store(TsKb *k, const TsRegion *r, uint32_t leaf, TsTileVal v, const TsPlace *p) { ts_kb_store_at(k, r, &r->nodes.p[leaf], v, p, NULL); }
+
+void ts_kb_store_at(TsKb *k, const TsRegion *r, const TsRNode *n, TsTileVal v, const TsPlace *p, const char *index)
 {
-	const TsRNode *n = &r->nodes.p[leaf];
 	uint32_t mask = leaf_mask(n, p);
 	v = ts_kb_cast(k, v, bits_type(n->elem), p);
 	if (v.mask != mask) {
@@ -529,5 +524,5 @@ void ts_kb_store(TsKb *k, const TsRegion *r, uint32_t leaf, TsTileVal v, const T
 			v = ts_kb_spread(k, v, mask, p);
 		}
 	}
-	ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, NULL, 0), v.name, valid_text(k, mask, p));
+	ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, index, 0), v.name, valid_text(k, mask, p));
 }

@@ -105,8 +105,9 @@ TsTileVal ts_kb_eval(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p, 
 const char *ts_kb_access(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p);
 const char *ts_kb_valid(TsKb *k, uint32_t mask, const TsPlace *p);
 TsTileVal ts_kb_load(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p); /* a LOAD node as it lies in memory */
-/* The node's buffer, `size` elements from its offset on, at these elements (a tile of ints on p's layout; all of them exist). */
-TsTileVal ts_kb_load_at(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, TsDim size);
+/* A leaf at a place and at `index` (an idx; with index_mask a tile of ints along those axes), which counts steps of index_stride. */
+TsTileVal ts_kb_load_at(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, uint32_t index_mask);
+void ts_kb_store_at(TsKb *k, const TsRegion *r, const TsRNode *n, TsTileVal v, const TsPlace *p, const char *index);
 TsTileVal ts_kb_cast(TsKb *k, TsTileVal v, TsDtype to, const TsPlace *p);
 TsTileVal ts_kb_spread(TsKb *k, TsTileVal v, uint32_t mask, const TsPlace *p);  /* to a wider mask */
 const char *ts_kb_type(TsKb *k, TsDtype t, uint32_t mask, const TsPlace *p);    /* f32[6, 64] @X */

@@ -72,7 +72,7 @@ FAULTS = [
     ("transpose-view-inverse", "middle/tiler/view.c", "out->stride[i] = src->stride[p->ints[i]];", "out->stride[p->ints[i]] = src->stride[i];", [diff("transpose")]),
     ("slice-step", REGION, "in[i].coef[k] = ts_dim_mul(t->d, in[i].coef[k], by);", "in[i].coef[k] = in[i].coef[k];", [SOME, GRAPHS]),
     ("gather-clamps", KERNEL, "inside.name, v.name, zero);", "inside.name, v.name, zero ? v.name : NULL);", [diff("gather"), diff("embedding")]),
-    ("store-without-valid", KERNEL, 'ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, NULL, 0), v.name, valid_text(k, mask, p));', 'ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, NULL, 0), v.name, mask > 7 ? valid_text(k, mask, p) : "");', [diff("add"), SOME]),
+    ("store-without-valid", KERNEL, 'ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, index, 0), v.name, valid_text(k, mask, p));', 'ts_kb_line(k, "store(%s, %s%s)", access(k, r, n, p, index, 0), v.name, mask > 7 ? valid_text(k, mask, p) : "");', [diff("add"), SOME]),
     ("split-offset", SCHEDULE, "r.offset = ts_dim_add(t->d, src.offset, ts_dim_mul(t->d, part, src.stride[axis]));", "r.offset = ts_dim_mul(t->d, part, src.stride[axis]);", [SOME, GRAPHS]),
     ("pad-offset", "middle/tiler/pointwise.c", "inner.offset = ts_dim_add(t->d, inner.offset, ts_dim_mul(t->d, before->dims[i], inner.stride[i]));", "inner.offset = ts_dim_mul(t->d, before->dims[i], inner.stride[i]);", [diff("pad")]),
     # memory and loops

@@ -145,7 +145,7 @@ static TsVal build_pointwise(Build *b, Case *c, const int64_t *s, int how, bool 
 	return build_op(b, TS_OP_mul, NULL, 2, (TsVal[]){ t, z });
 }
 
-/* long rows of odd length: what lies as the result, what is the same in every row, in every group of rows, along a row; numbers of elements, columns and rows */
+/* long rows of odd length: what lies as the result, what is the same in every row, in every group of rows, along a row; what is read across */
 static TsVal build_long(Build *b, Case *c, const int64_t *s, int how, bool sym)
 {
 	TsDim d[3] = { build_dim(b, s[0], sym), build_dim(b, s[1], sym), build_dim(b, s[2], sym) }, of_row[3] = { d[0], d[1], ts_dim_const(b->m->dims, 1) };
@@ -153,6 +153,7 @@ static TsVal build_long(Build *b, Case *c, const int64_t *s, int how, bool sym)
 	if (how & 1) z = build_op(b, TS_OP_add, NULL, 2, (TsVal[]){ z, build_param(b, c->elem, 3, of_row) });
 	if (how & 2) z = build_op(b, TS_OP_add, NULL, 2, (TsVal[]){ build_param(b, c->elem, 2, d + 1), z });
 	if (how & 4) z = build_op(b, TS_OP_add, NULL, 2, (TsVal[]){ z, build_param(b, c->elem, 3, d) });
+	if (how & 8) z = build_op(b, TS_OP_mul, NULL, 2, (TsVal[]){ z, turned(b, build_param(b, c->elem, 3, (TsDim[]){ d[0], d[2], d[1] }), 3) });
 	return z;
 }
 
@@ -238,7 +239,7 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 {
 	static const int64_t mm[][3] = { { 130, 136, 200 }, { 16, 264, 72 }, { 17, 128, 64 }, { 64, 72, 136 }, { 65, 24, 8 }, { 200, 40, 64 }, { 128, 128, 0 }, { 33, 35, 37 } };
 	static const int64_t rows[][3] = { { 5, 500 }, { 3, 512 }, { 3, 513 }, { 2, 2000 }, { 2, 4096 }, { 2, 4097 }, { 1, 9000 }, { 1, 16384 }, { 2, 16392 }, { 2, 20001 }, { 1, 33000 }, { 1, 70000 }, { 1, 262152 }, { 3, 70 }, { 70, 40 }, { 300, 24 }, { 5000, 8 } };
-	static const int64_t pw[][3] = { { 70, 136 }, { 64, 64 }, { 3, 5000 }, { 700, 3 }, { 130, 65 }, { 40, 512 } };
+	static const int64_t pw[][3] = { { 70, 136 }, { 64, 64 }, { 3, 5000 }, { 700, 3 }, { 130, 65 }, { 40, 512 }, { 65, 3 }, { 131, 203 } };
 	for (size_t i = 0; i < sizeof mm / sizeof *mm; i++)
 		for (int how = 0; how < 4; how++) {
 			shape("matmul", build_matmul, TS_OP_matmul, TS_BF16, mm[i], how + 8 * (how ^ (int)i % 4) % 32 + (how == 1 ? 4 : 0), target, seed);
@@ -281,6 +282,9 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 	static const int64_t lengths[][3] = { { 2, 3, 2049 }, { 3, 2, 4101 }, { 1, 4, 2047 }, { 4, 1, 5000 } };
 	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
 		for (int how = 0; how < 8; how++) shape("long", build_long, TS_OP_add, (i + (size_t)how) % 3 ? TS_BF16 : TS_F32, lengths[i], how, target, seed);
+	static const int64_t across[][3] = { { 3, 67, 129 }, { 2, 5, 203 }, { 1, 2049, 2051 } };
+	for (size_t i = 0; i < sizeof across / sizeof *across; i++)
+		for (int how = i == 2 ? 13 : 8; how < 16; how += i == 2 ? 8 : 1) shape("long", build_long, TS_OP_add, i + (size_t)how == 9 ? TS_F32 : how % 2 ? TS_BF16 : TS_F16, across[i], how, target, seed);
 }
 
 int main(int argc, char **argv)
