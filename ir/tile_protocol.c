@@ -208,7 +208,7 @@ static bool walk_copy(Walk *w, const TsTree *call)
 	const TsTType *t = &ts_tinfo(field)->type;
 	int64_t bits = ts_dtype_bits(t->elem);
 	for (int i = 0; i < t->rank; i++) bits *= t->extent[i];
-	expect_of(w, field->kid[0])->bytes += bits / 8;
+	expect_of(w, (field->kind == TS_TREE_INDEX ? field->kid[0] : field)->kid[0])->bytes += bits / 8; /* a buffer of the slot, or a part of it */
 	return true;
 }
 

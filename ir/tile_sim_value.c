@@ -541,7 +541,8 @@ static bool copy_word(Sim *s, Agent *a, const TsTree *call, EngineKind kind)
 {
 	View to, from;
 	if (!sim_view(s, a, call->kid[1], &to) || !sim_view(s, a, call->kid[2], &from)) return false;
-	const TsTree *slot = kind == ENGINE_COPY ? call->kid[1]->kid[0] : NULL, *ring = slot ? ts_tinfo(slot)->type.decl : NULL;
+	const TsTree *filled = call->kid[1]->kind == TS_TREE_INDEX ? call->kid[1]->kid[0] : call->kid[1]; /* a buffer of the slot, or a part of it */
+	const TsTree *slot = kind == ENGINE_COPY ? filled->kid[0] : NULL, *ring = slot ? ts_tinfo(slot)->type.decl : NULL;
 	int64_t p = 0;
 	if (slot && !sim_idx(s, a, slot->kid[1], &p)) return false;
 	if (slot && sim_keyword(call, "shares")) return copy_shares(s, a, call, to, from, p % ts_tinfo(ring)->value);

@@ -132,11 +132,26 @@ static bool tma_box(TsVerify *v, TsTree *x, const TsTType *global, const TsTType
 	return true;
 }
 
+/* The buffer of a slot that a copy fills, or fills a part of. */
+static const TsTree *filled(const TsTree *to) { return to->kind == TS_TREE_INDEX ? to->kid[0] : to; }
+
+/* A part of a buffer that a box can fill: rows of the first axis from a multiple of eight on, where the swizzle begins anew. */
+static bool some_rows(TsVerify *v, const TsTree *part)
+{
+	for (uint32_t i = 1; i < part->n; i++) {
+		const TsTree *r = part->kid[i], *at = r->kind == TS_TREE_RANGE ? r->kid[0] : NULL;
+		bool whole = r->kind == TS_TREE_RANGE && (!at || (ts_tinfo(at)->known && ts_tinfo(at)->value == 0)) && ts_tinfo(r)->value == ts_tinfo(part->kid[0])->type.extent[i - 1];
+		if (i > 1 ? !whole : r->kind != TS_TREE_RANGE || (at && ts_tile_multiple(at) % 8)) return tv_fail(v, r, "E_TILE_TMA", "a part of a slot's buffer is rows of its first axis, from a multiple of 8 on");
+	}
+	return true;
+}
+
 static bool tma(TsVerify *v, TvCall *c, bool load)
 {
 	TsTType to, from;
 	if (!in_one(v, c, true) || !tv_arity(v, c, 2, 2) || !tv_keywords(v, c, load ? "shares" : "") || !tv_mem(v, c->arg[0], &to) || !tv_mem(v, c->arg[1], &from)) return false;
-	if (load && c->arg[0]->kind != TS_TREE_FIELD) return tv_fail(v, c->arg[0], "E_TILE_RING", "copy fills one buffer of a slot: copy(R[p].a, …)");
+	if (load && filled(c->arg[0])->kind != TS_TREE_FIELD) return tv_fail(v, c->arg[0], "E_TILE_RING", "copy fills one buffer of a slot, or a part of it: copy(R[p].a, …)");
+	if (load && c->arg[0]->kind == TS_TREE_INDEX && !some_rows(v, c->arg[0])) return false;
 	return load ? tma_box(v, c->arg[1], &from, &to) : tma_box(v, c->arg[0], &to, &from);
 }
 
@@ -159,6 +174,7 @@ static bool word_copy(TsVerify *v, TvCall *c)
 	int64_t n;
 	if (!tma(v, c, true)) return false;
 	if (!shares) return true;
+	if (c->arg[0]->kind != TS_TREE_FIELD) return tv_fail(v, shares, "E_TILE_TMA", "a box that is shared fills a whole buffer of the slot");
 	const TsTType *to = &ts_tinfo(c->arg[0])->type;
 	const TsTree *ring = ts_tinfo(c->arg[0]->kid[0])->type.decl;
 	if (!tv_const(v, shares, &n)) return false;

@@ -160,6 +160,8 @@ void ts_mm_few(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 
 /* ---- up to 64 rows, by wgmma ---- */
 
+enum { PARTS = 4 /* of the rows that a tile may lack */ };
+
 /* A warp fills a ring by TMA; groups of four warps multiply 64 columns of b each. The CTAs of a cluster share k, step by step in turn: each has
  * its own sums, and writes its part of the rows from the sums of all, in order. */
 static void ring_fill(const Few *f, const TsOperand *a)
@@ -167,15 +169,28 @@ static void ring_fill(const Few *f, const TsOperand *a)
 	TsKb *k = f->k;
 	const TsMmVariant *v = f->v;
 	const char *at, *bt, *pa = ts_gpu_operand(k, a, &at), *pb = ts_gpu_operand(k, &f->b, &bt), *kr = ts_kb_fmt(k, "kb:kb + %d", v->bk), *nr = ts_kb_fmt(k, "nb:nb + %d", v->bn);
+	/* TMA takes 5 ns for each row that it fills with zeros: rows that may lack many come in parts, and a part without any repeats the first. */
+	bool ragged = v->bm == 64 && !ts_whole(k->t, f->mm->j->mm.m, v->bm);
 	ts_kb_open(k, "role load(warps = 1)");
 	ts_kb_open(k, "one");
+	for (int i = 1; ragged && i < PARTS; i++)
+		ts_kb_line(k, "x_%d: idx = select(mb + %d < %s, mb + %d, mb)", i, i * v->bm / PARTS, ts_kb_dim(k, f->mm->j->mm.m), i * v->bm / PARTS);
 	ts_kb_line(k, "p0 = producer(R)");
 	ts_kb_open(k, "_ = for k in 0..nk with q = p0");
 	ts_kb_line(k, "kb: idx = %d * (%d * k + me)", v->bk, ctas_of(v));
 	ts_kb_line(k, "acquire(R[q])");
-	ts_kb_line(k, "expect_bytes(R[q], %d)", (v->bm + v->bn) * v->bk * 2);
-	ts_kb_line(k, "copy(R[q].w, %s[%s%s, %s])", pb, bt, f->turned ? kr : nr, f->turned ? nr : kr);
-	ts_kb_line(k, "copy(R[q].x, %s[%smb:mb + %d, %s])", pa, at, v->bm, kr);
+	for (int parts = 0; parts <= ragged; parts++) {
+		if (ragged && !parts) ts_kb_open(k, "if ml >= %d", v->bm);
+		ts_kb_line(k, "expect_bytes(R[q], %d)", (v->bm + v->bn) * v->bk * 2);
+		ts_kb_line(k, "copy(R[q].w, %s[%s%s, %s])", pb, bt, f->turned ? kr : nr, f->turned ? nr : kr);
+		for (int i = 0; parts && i < PARTS; i++) {
+			const char *from = i ? ts_kb_fmt(k, "x_%d", i) : "mb";
+			ts_kb_line(k, "copy(R[q].x[%d:%d, 0:%d], %s[%s%s:%s + %d, %s])", i * v->bm / PARTS, (i + 1) * v->bm / PARTS, v->bk, pa, at, from, from, v->bm / PARTS, kr);
+		}
+		if (!parts) ts_kb_line(k, "copy(R[q].x, %s[%smb:mb + %d, %s])", pa, at, v->bm, kr);
+		if (ragged) ts_kb_close(k, parts ? "" : " else {");
+		if (ragged && !parts) k->depth++;
+	}
 	ts_kb_line(k, "q1 = next(q)");
 	ts_kb_line(k, "yield q1");
 	ts_kb_close(k, "");

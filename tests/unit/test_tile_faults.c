@@ -21,6 +21,7 @@ static const Fault faults[] = {
 	{ "full count too large", "linear_gelu_sm90a", "full = 1", "full = 2", 0, "E_SIM_DEADLOCK" },
 	{ "filler stays on its slot", "linear_gelu_sm90a", "yield q.1\n", "yield q\n", 0, "E_SIM_RACE E_SIM_DEADLOCK E_SIM_ARRIVALS" },
 	{ "one step too many by the filler", "linear_gelu_sm90a", "for k in 0..nk with q = p", "for k in 0..nk + 1 with q = p", 0, "E_SIM_DEADLOCK E_SIM_RACE E_SIM_ARRIVALS" },
+	{ "one half of the rows twice", "linear_gelu_sm90a", "copy(R[q].a, A[128*i:128*i + 128, 64*k:64*k + 64])", "copy(R[q].a[0:64, 0:64], A[128*i + 0:128*i + 64, 64*k:64*k + 64])\ncopy(R[q].a[0:64, 0:64], A[128*i + 64:128*i + 128, 64*k:64*k + 64])", 0, "E_SIM_RACE E_SIM_POISON" },
 	{ "no fence to the asynchronous proxy", "linear_gelu_sm90a", "        fence_async()\n", "", 0, "E_SIM_FENCE" },
 	{ "no sync before put", "linear_gelu_sm90a", "        sync(\"role\")\n", "", 0, "E_SIM_RACE" },
 	{ "no sync before the store", "linear_gelu_sm90a", "        sync(\"role\")\n", "", 1, "E_SIM_RACE E_SIM_POISON E_SIM_FENCE" },
