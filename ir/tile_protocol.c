@@ -279,17 +279,34 @@ static Use *copy_uses(Walk *w, uint32_t n)
 	return copy;
 }
 
-/* Either branch may use a position, so each starts from the uses before. */
+/* What a branch brings to slots that are announced before it, beyond what they had. */
+static int64_t *brought(Walk *w, uint32_t n, const int64_t *had)
+{
+	int64_t *b = TS_NEW_N(ts_arena(w->v->cx), int64_t, n + 1);
+	for (uint32_t i = 0; i < n; i++) b[i] = w->expects.p[i].bytes - (had ? had[i] : 0);
+	return b;
+}
+
+/* Either branch may use a position, so each starts from the uses before; and both bring the same bytes. */
 static bool walk_if(Walk *w, const TsTree *t)
 {
 	if (!walk_expr(w, t->kid[0])) return false;
-	uint32_t n = w->uses.n;
+	uint32_t n = w->uses.n, slots = w->expects.n;
 	Use *before = copy_uses(w, n);
+	int64_t *had = brought(w, slots, NULL);
 	if (!nested(w, t->kid[1])) return false;
+	int64_t *yes = brought(w, slots, had);
+	for (uint32_t i = 0; i < slots; i++) {
+		if (yes[i] && !t->kid[2]) return tv_fail(w->v, t, "E_TILE_BYTES", "copies under `if` without `else` into a slot that is announced before it");
+		w->expects.p[i].bytes = had[i];
+	}
 	if (!t->kid[2]) return true;
 	Use *after = copy_uses(w, n);
 	for (uint32_t i = 0; i < n; i++) w->uses.p[i] = before[i];
 	bool ok = t->kid[2]->kind == TS_TREE_IF ? walk_if(w, t->kid[2]) : nested(w, t->kid[2]);
+	int64_t *no = brought(w, slots, had);
+	for (uint32_t i = 0; i < slots && ok; i++)
+		if (yes[i] != no[i]) return tv_fail(w->v, t, "E_TILE_BYTES", "one branch brings %lld bytes, the other %lld", (long long)yes[i], (long long)no[i]);
 	for (uint32_t i = 0; i < n; i++) {
 		Use *u = &w->uses.p[i], *a = &after[i];
 		if (a->acquires > u->acquires) u->acquires = a->acquires;

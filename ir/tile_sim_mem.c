@@ -194,16 +194,20 @@ bool sim_touch(Sim *s, const TsTree *at, const View *v, bool write, bool async, 
 }
 
 /* ---- loads and stores of one warp ---- */
-static bool valid_counts(Sim *s, Agent *a, const TsTree *call, int64_t valid[SIM_RANK])
+typedef struct { int64_t from[SIM_RANK], to[SIM_RANK]; } Limits; /* of what exists, along each axis */
+
+static bool limit(Sim *s, Agent *a, const TsTree *call, const char *name, int64_t none, int64_t out[SIM_RANK])
 {
-	const TsTree *x = sim_keyword(call, "valid");
-	for (int i = 0; i < SIM_RANK; i++) valid[i] = INT64_MAX;
+	const TsTree *x = sim_keyword(call, name);
+	for (int i = 0; i < SIM_RANK; i++) out[i] = none;
 	if (!x) return true;
-	if (x->kind != TS_TREE_LIST) return sim_idx(s, a, x, &valid[0]);
+	if (x->kind != TS_TREE_LIST) return sim_idx(s, a, x, &out[0]);
 	for (uint32_t i = 0; i < x->n; i++)
-		if (!sim_idx(s, a, x->kid[i], &valid[i])) return false;
+		if (!sim_idx(s, a, x->kid[i], &out[i])) return false;
 	return true;
 }
+
+static bool limits(Sim *s, Agent *a, const TsTree *call, Limits *l) { return limit(s, a, call, "valid", INT64_MAX, l->to) && limit(s, a, call, "from", 0, l->from); }
 
 static bool touch_one(Sim *s, Agent *a, const TsTree *at, const View *v, int64_t address, bool write)
 {
@@ -211,10 +215,10 @@ static bool touch_one(Sim *s, Agent *a, const TsTree *at, const View *v, int64_t
 	return sim_access(s, at, v->mem, address, write, false, sim_now(a), &a->vc, &a->fv);
 }
 
-static bool inside(const int64_t *c, const int64_t *valid, int rank)
+static bool inside(const int64_t *c, const Limits *l, int rank)
 {
 	for (int i = 0; i < rank; i++)
-		if (c[i] >= valid[i]) return false;
+		if (c[i] >= l->to[i] || c[i] < l->from[i]) return false;
 	return true;
 }
 
@@ -230,7 +234,8 @@ static Cell pad_cell(TsDtype elem, const TsTree *x, Val v)
 bool sim_load(Sim *s, Agent *a, const TsTree *call, const TsTType *to, Val *out)
 {
 	View v;
-	int64_t valid[SIM_RANK], address, zero[SIM_RANK] = { 0 };
+	Limits exist;
+	int64_t address, zero[SIM_RANK] = { 0 };
 	Val pad = { 0 };
 	const TsTree *px = sim_keyword(call, "pad"), *cta = sim_keyword(call, "cta");
 	int64_t other;
@@ -238,7 +243,7 @@ bool sim_load(Sim *s, Agent *a, const TsTree *call, const TsTType *to, Val *out)
 	if (!sim_view(s, a, call->kid[1], &v) || (cta && !sim_idx(s, a, cta, &other))) return false;
 	if (cta && (other < 0 || other >= s->ctas)) return sim_fail(s, cta, "E_SIM_BOUNDS", "the cluster has %d CTAs", s->ctas);
 	if (cta) v.mem = s->shared[other * s->nids + ts_tinfo(v.mem->decl)->id];
-	if (!valid_counts(s, a, call, valid) || (px && !sim_eval(s, a, px, &pad))) return false;
+	if (!limits(s, a, call, &exist) || (px && !sim_eval(s, a, px, &pad))) return false;
 	if (v.rank == 0) {
 		if (!sim_element(s, call, &v, zero, &address, false) || !touch_one(s, a, call, &v, address, false)) return false;
 		out->s = sim_get(v.mem, address);
@@ -250,7 +255,7 @@ bool sim_load(Sim *s, Agent *a, const TsTree *call, const TsTType *to, Val *out)
 	for (int64_t p = 0; p < n; p++) {
 		int64_t c[SIM_RANK] = { 0 };
 		for (int i = 0; i < v.rank; i++) c[i] = coords[p * v.rank + i];
-		bool in = inside(c, valid, v.rank);
+		bool in = inside(c, &exist, v.rank);
 		if (in && (!sim_element(s, call, &v, c, &address, false) || !touch_one(s, a, call, &v, address, false))) return false;
 		if (out->tile) out->tile->c[p] = in ? sim_get(v.mem, address) : pad_cell(to->elem, px, pad);
 	}
@@ -261,9 +266,10 @@ bool sim_store(Sim *s, Agent *a, const TsTree *call)
 {
 	View v;
 	Val x;
-	int64_t valid[SIM_RANK], address, zero[SIM_RANK] = { 0 };
+	Limits exist;
+	int64_t address, zero[SIM_RANK] = { 0 };
 	const TsTree *value = call->kid[2];
-	if (!sim_view(s, a, call->kid[1], &v) || !valid_counts(s, a, call, valid) || !sim_eval(s, a, value, &x)) return false;
+	if (!sim_view(s, a, call->kid[1], &v) || !limits(s, a, call, &exist) || !sim_eval(s, a, value, &x)) return false;
 	if (v.rank == 0) {
 		if (!sim_element(s, call, &v, zero, &address, false) || !touch_one(s, a, call, &v, address, true)) return false;
 		if (!s->a->protocol) sim_set(v.mem, address, pad_cell(v.mem->elem, value, x));
@@ -276,7 +282,7 @@ bool sim_store(Sim *s, Agent *a, const TsTree *call)
 	for (int64_t p = 0; p < n && ok; p++) {
 		int64_t c[SIM_RANK] = { 0 };
 		for (int i = 0; i < v.rank; i++) c[i] = coords[p * v.rank + i];
-		if (!inside(c, valid, v.rank)) continue;
+		if (!inside(c, &exist, v.rank)) continue;
 		ok = sim_element(s, call, &v, c, &address, false) && touch_one(s, a, call, &v, address, true);
 		if (ok && x.tile) sim_set(v.mem, address, x.tile->c[p]);
 	}
@@ -288,13 +294,13 @@ bool sim_pack(Sim *s, Agent *a, const TsTree *call)
 {
 	View to, from;
 	Val pad = { 0 };
-	int64_t valid[SIM_RANK];
+	Limits exist;
 	const TsTree *px = sim_keyword(call, "pad");
-	if (!sim_view(s, a, call->kid[1], &to) || !sim_view(s, a, call->kid[2], &from) || !valid_counts(s, a, call, valid) || (px && !sim_eval(s, a, px, &pad))) return false;
+	if (!sim_view(s, a, call->kid[1], &to) || !sim_view(s, a, call->kid[2], &from) || !limits(s, a, call, &exist) || (px && !sim_eval(s, a, px, &pad))) return false;
 	for (int64_t i = 0; i < from.extent[0]; i++)
 		for (int64_t k = 0; k < from.extent[1]; k++) {
 			int64_t c[SIM_RANK] = { i, k }, t[SIM_RANK] = { k, i }, src = -1, dst;
-			bool in = inside(c, valid, 2);
+			bool in = inside(c, &exist, 2);
 			if (in && (!sim_element(s, call, &from, c, &src, false) || !touch_one(s, a, call, &from, src, false))) return false;
 			if (!sim_element(s, call, &to, t, &dst, false) || !touch_one(s, a, call, &to, dst, true)) return false;
 			if (!s->a->protocol) sim_set(to.mem, dst, in ? sim_get(from.mem, src) : pad_cell(to.mem->elem, px, pad));

@@ -128,19 +128,26 @@ static void box_coord(const View *v, int64_t k, int64_t c[SIM_RANK])
 	for (int i = v->rank; i-- > 0;) c[i] = k % v->extent[i], k /= v->extent[i];
 }
 
-/* A store's first half: takes the elements out of shared memory, which may be written again from then on. */
+/* A store's first half: takes the elements out of shared memory, which may be written again from then on. Of rows that lie outside it takes none. */
 static bool take_box(Sim *s, Engine *e, int64_t n)
 {
-	if (!sim_touch(s, e->at, &e->from, false, true, (Epoch){ e->id, 1 }, &e->vc, &e->fv)) return false;
-	e->read = true;
-	if (s->a->protocol) return true;
-	e->taken = TS_NEW_N(s->cell_arena, Cell, (size_t)n);
-	for (int64_t k = 0; k < n; k++) {
-		int64_t c[SIM_RANK] = { 0 }, from;
+	int64_t row = e->from.extent[e->from.rank - 1];
+	View part = e->from;
+	for (int i = 0; i + 1 < part.rank; i++) part.extent[i] = 1;
+	if (!s->a->protocol) e->taken = TS_NEW_N(s->cell_arena, Cell, (size_t)n);
+	for (int64_t k = 0; k < n; k += row) {
+		int64_t c[SIM_RANK] = { 0 }, at;
 		box_coord(&e->from, k, c);
-		if (!sim_element(s, e->at, &e->from, c, &from, false)) return false;
-		e->taken[k] = sim_get(e->from.mem, from);
+		if (!sim_element(s, e->at, &e->to, c, &at, true)) return false;
+		if (at < 0) continue;
+		for (int i = 0; i < part.mem->rank; i++) part.d[i].start = e->from.d[i].start + (e->from.d[i].axis < 0 ? 0 : c[e->from.d[i].axis] * e->from.d[i].step);
+		if (!sim_touch(s, e->at, &part, false, true, (Epoch){ e->id, 1 }, &e->vc, &e->fv)) return false;
+		for (int64_t i = 0; i < row && !s->a->protocol; i++, c[part.rank - 1]++) {
+			if (!sim_element(s, e->at, &e->from, c, &at, false)) return false;
+			e->taken[k + i] = sim_get(e->from.mem, at);
+		}
 	}
+	e->read = true;
 	return true;
 }
 

@@ -545,6 +545,8 @@ static bool copy_word(Sim *s, Agent *a, const TsTree *call, EngineKind kind)
 	const TsTree *slot = kind == ENGINE_COPY ? filled->kid[0] : NULL, *ring = slot ? ts_tinfo(slot)->type.decl : NULL;
 	int64_t p = 0;
 	if (slot && !sim_idx(s, a, slot->kid[1], &p)) return false;
+	for (int i = 0; kind == ENGINE_STORE && i < to.mem->rank; i++) /* a GPU ends with an illegal instruction */
+		if (to.d[i].start < 0) return sim_fail(s, call, "E_SIM_BOUNDS", "a TMA store begins at index %lld of axis %d", (long long)to.d[i].start, i);
 	if (slot && sim_keyword(call, "shares")) return copy_shares(s, a, call, to, from, p % ts_tinfo(ring)->value);
 	Engine *e = sim_engine(s, a, kind, call);
 	e->to = to;

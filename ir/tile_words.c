@@ -446,16 +446,23 @@ static bool word_philox(TsVerify *v, TvCall *c)
 }
 
 /* ---- memory ---- */
-/* valid = k or one for each axis of the view. */
-static bool check_valid(TsVerify *v, TvCall *c, int rank)
+/* valid = k or one for each axis of the view; from = likewise, on GPUs. */
+static bool check_limit(TsVerify *v, TvCall *c, int rank, const char *name)
 {
-	TsTree *valid = tv_keyword(c, "valid");
-	if (!valid) return true;
-	uint32_t n = valid->kind == TS_TREE_LIST ? valid->n : 1;
-	if (n != (uint32_t)rank) return tv_fail(v, valid, "E_TILE_ARGUMENT", "valid counts elements along %d axes, %u given", rank, n);
+	TsTree *limit = tv_keyword(c, name);
+	if (!limit) return true;
+	uint32_t n = limit->kind == TS_TREE_LIST ? limit->n : 1;
+	if (n != (uint32_t)rank) return tv_fail(v, limit, "E_TILE_ARGUMENT", "%s counts elements along %d axes, %u given", name, rank, n);
 	for (uint32_t i = 0; i < n; i++)
-		if (!tv_idx(v, valid->kind == TS_TREE_LIST ? valid->kid[i] : valid)) return false;
+		if (!tv_idx(v, limit->kind == TS_TREE_LIST ? limit->kid[i] : limit)) return false;
 	return true;
+}
+
+static bool check_valid(TsVerify *v, TvCall *c, const TsTType *mem)
+{
+	TsTree *from = tv_keyword(c, "from");
+	if (from && (v->target->cls == TS_TG_CPU || ts_dtype_bits(mem->elem) < 8)) return tv_fail(v, from, "E_TILE_TARGET", "'from' is for GPUs, and for elements of whole bytes");
+	return check_limit(v, c, mem->rank, "valid") && check_limit(v, c, mem->rank, "from");
 }
 
 static bool check_pad(TsVerify *v, TvCall *c, TsDtype elem)
@@ -482,9 +489,9 @@ static bool word_load(TsVerify *v, TvCall *c)
 {
 	TsTType mem;
 	TsTree *stream = tv_keyword(c, "stream");
-	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "valid pad stream") || !tv_mem(v, c->arg[0], &mem)) return false;
+	if (!tv_arity(v, c, 1, 1) || !tv_keywords(v, c, "valid from pad stream") || !tv_mem(v, c->arg[0], &mem)) return false;
 	if (stream && stream->kind != TS_TREE_TRUE) return tv_fail(v, stream, "E_TILE_ARGUMENT", "stream = true is the only choice");
-	return check_valid(v, c, mem.rank) && check_pad(v, c, mem.elem) && load_type(v, c, &mem);
+	return check_valid(v, c, &mem) && check_pad(v, c, mem.elem) && load_type(v, c, &mem);
 }
 
 static bool store_check(TsVerify *v, const TsTType *mem, TsTree *value)
@@ -500,8 +507,8 @@ static bool store_check(TsVerify *v, const TsTType *mem, TsTree *value)
 static bool word_store(TsVerify *v, TvCall *c)
 {
 	TsTType mem;
-	if (!tv_arity(v, c, 2, 2) || !tv_keywords(v, c, "valid") || !tv_mem(v, c->arg[0], &mem)) return false;
-	return check_valid(v, c, mem.rank) && store_check(v, &mem, c->arg[1]);
+	if (!tv_arity(v, c, 2, 2) || !tv_keywords(v, c, "valid from") || !tv_mem(v, c->arg[0], &mem)) return false;
+	return check_valid(v, c, &mem) && store_check(v, &mem, c->arg[1]);
 }
 
 static bool word_prefetch(TsVerify *v, TvCall *c)
@@ -518,7 +525,7 @@ static bool word_pack(TsVerify *v, TvCall *c)
 	if (!tv_arity(v, c, 2, 2) || !tv_keywords(v, c, "valid pad") || !tv_mem(v, c->arg[0], &to) || !tv_mem(v, c->arg[1], &from)) return false;
 	if (to.rank != 2 || from.rank != 2 || to.extent[0] != from.extent[1] || to.extent[1] != from.extent[0] || to.elem != from.elem)
 		return tv_fail(v, c->call, "E_TILE_SHAPE", "pack transposes: %s into %s", tv_type_text(v, &from), tv_type_text(v, &to));
-	return check_valid(v, c, 2) && check_pad(v, c, from.elem);
+	return check_valid(v, c, &from) && check_pad(v, c, from.elem);
 }
 
 /* ---- dispatch ---- */

@@ -15,10 +15,12 @@ typedef struct {
 	Val own;                      /* i64: this thread's offset in elements, without registers and gathers */
 	Val coord[TS_LAY_RANK];       /* i64: this thread's coordinates, made when needed */
 	Val room[TS_LAY_RANK];        /* i32: elements left from there on, made when needed */
+	Val lack[TS_LAY_RANK];        /* i32: elements missing from there on, made when needed */
 	Val (*index)[TS_LAY_RANK];    /* the gathers' integers by register */
 	bool limited, stream;
 	Val left[TS_LAY_RANK];        /* i64, NULL: all */
-	int64_t left_multiple[TS_LAY_RANK];
+	Val first[TS_LAY_RANK];       /* i64, NULL: none is missing before */
+	int64_t left_multiple[TS_LAY_RANK], first_multiple[TS_LAY_RANK];
 } Access;
 
 /* ---- what is a multiple of what ---- */
@@ -131,8 +133,16 @@ static void lay_indices(Access *a, const TsTree *where)
 
 static void read_limits(Access *a, const TsTree *call)
 {
-	const TsTree *valid = lw_keyword(call, "valid");
+	const TsTree *valid = lw_keyword(call, "valid"), *from = lw_keyword(call, "from");
 	int64_t c;
+	for (int d = 0; from && d < a->at->rank; d++) {
+		const TsTree *n = from->kind == TS_TREE_LIST ? from->kid[d] : from;
+		Val v = lw_idx(a->w, n);
+		if (lw_is_const(v, &c) && c <= 0) continue;
+		a->first[d] = v;
+		a->first_multiple[d] = ts_tile_multiple(n);
+		a->limited = true;
+	}
 	for (int d = 0; valid && d < a->at->rank; d++) {
 		const TsTree *n = valid->kind == TS_TREE_LIST ? valid->kid[d] : valid;
 		Val v = lw_idx(a->w, n);
@@ -158,6 +168,12 @@ static Access access_of(Lower *w, const TsTree *call, const TsTree *place, const
 	return a;
 }
 
+/* along the row, elements exist or not so many at a time */
+static bool fits(const Access *a, int n)
+{
+	return (!a->left[a->row] || a->left_multiple[a->row] % n == 0) && (!a->first[a->row] || a->first_multiple[a->row] % n == 0);
+}
+
 /* how many registers from r on are one access, given what may be assumed of alignment and limits */
 static int group_at(const Access *a, int r, bool whole)
 {
@@ -172,19 +188,19 @@ static int group_at(const Access *a, int r, bool whole)
 	}
 done:;
 	int k = 1;
-	while (2 * k <= n && a->multiple % (2 * k) == 0 && a->at->reg[r][a->row] % (2 * k) == 0 && (whole || !a->left[a->row] || a->left_multiple[a->row] % (2 * k) == 0)) k *= 2;
+	while (2 * k <= n && a->multiple % (2 * k) == 0 && a->at->reg[r][a->row] % (2 * k) == 0 && (whole || fits(a, 2 * k))) k *= 2;
 	return k;
 }
 
-/* How many elements from this thread's first one on lie inside along d; a register's place is compared with it. */
-static Val room(Access *a, int d)
+/* How many elements from this thread's first one on lie before `limit` along d; a register's place is compared with it. */
+static Val room(Access *a, int d, Val limit, Val *made)
 {
 	Lower *w = a->w;
-	if (a->room[d]) return a->room[d];
-	Val zero = lw_i64(w, 0), most = lw_i64(w, ts_layout_extent(a->at->layout, d)), left = a->left[d];
-	left = LLVMBuildSelect(w->b, LLVMBuildICmp(w->b, LLVMIntSLT, left, zero, ""), zero, left, "");
-	left = LLVMBuildSelect(w->b, LLVMBuildICmp(w->b, LLVMIntSGT, left, most, ""), most, left, "");
-	return a->room[d] = LLVMBuildSub(w->b, LLVMBuildTrunc(w->b, left, w->i32, ""), lg_coord(w, a->at->layout, d), "");
+	if (*made) return *made;
+	Val zero = lw_i64(w, 0), most = lw_i64(w, ts_layout_extent(a->at->layout, d));
+	limit = LLVMBuildSelect(w->b, LLVMBuildICmp(w->b, LLVMIntSLT, limit, zero, ""), zero, limit, "");
+	limit = LLVMBuildSelect(w->b, LLVMBuildICmp(w->b, LLVMIntSGT, limit, most, ""), most, limit, "");
+	return *made = LLVMBuildSub(w->b, LLVMBuildTrunc(w->b, limit, w->i32, ""), lg_coord(w, a->at->layout, d), "");
 }
 
 static Val inside(Access *a, int r)
@@ -192,9 +208,12 @@ static Val inside(Access *a, int r)
 	Lower *w = a->w;
 	Val in = NULL;
 	for (int d = 0; d < a->at->rank; d++) {
-		if (!a->left[d]) continue;
-		Val ok = LLVMBuildICmp(w->b, LLVMIntSGT, room(a, d), lw_i32(w, a->at->reg[r][d]), "");
-		in = in ? LLVMBuildAnd(w->b, in, ok, "") : ok;
+		for (int below = 0; below < 2; below++) {
+			if (!(below ? a->first : a->left)[d]) continue;
+			Val n = below ? room(a, d, a->first[d], &a->lack[d]) : room(a, d, a->left[d], &a->room[d]);
+			Val ok = LLVMBuildICmp(w->b, below ? LLVMIntSLE : LLVMIntSGT, n, lw_i32(w, a->at->reg[r][d]), "");
+			in = in ? LLVMBuildAnd(w->b, in, ok, "") : ok;
+		}
 	}
 	return in;
 }
@@ -204,9 +223,11 @@ static Val all_inside(const Access *a)
 	Lower *w = a->w;
 	Val all = NULL;
 	for (int d = 0; d < a->at->rank; d++) {
-		if (!a->left[d]) continue;
-		Val ok = LLVMBuildICmp(w->b, LLVMIntSGE, a->left[d], lw_i64(w, ts_layout_extent(a->at->layout, d)), "");
-		all = all ? LLVMBuildAnd(w->b, all, ok, "") : ok;
+		for (int below = 0; below < 2; below++) {
+			if (!(below ? a->first : a->left)[d]) continue;
+			Val ok = below ? LLVMBuildICmp(w->b, LLVMIntSLE, a->first[d], lw_i64(w, 0), "") : LLVMBuildICmp(w->b, LLVMIntSGE, a->left[d], lw_i64(w, ts_layout_extent(a->at->layout, d)), "");
+			all = all ? LLVMBuildAnd(w->b, all, ok, "") : ok;
+		}
 	}
 	return all;
 }
@@ -497,7 +518,7 @@ Frag lg_load(Lower *w, const TsTree *call, const TsTType *type)
 	if (!whole_is_wider(&a) || out.n > MAX_REGS) return load_registers(&a, !a.limited, pad, &out), out;
 	Frag other = lw_frag(w, type);
 	for (int d = 0; d < a.at->rank; d++)
-		if (a.left[d]) coord(&a, d);
+		if (a.left[d] || a.first[d]) coord(&a, d);
 	Block yes = lw_block(w, "whole"), no = lw_block(w, "ragged"), end = lw_block(w, "end");
 	LLVMBuildCondBr(w->b, all_inside(&a), yes, no);
 	Val all[2][MAX_REGS];
@@ -600,7 +621,7 @@ void lg_store(Lower *w, const TsTree *call)
 	Access a = access_of(w, call, call->kid[1], x.at);
 	if (!whole_is_wider(&a)) return store_registers(&a, call, !a.limited, &x);
 	for (int d = 0; d < a.at->rank; d++)
-		if (a.left[d]) coord(&a, d);
+		if (a.left[d] || a.first[d]) coord(&a, d);
 	Block yes = lw_block(w, "whole"), no = lw_block(w, "ragged"), end = lw_block(w, "end");
 	LLVMBuildCondBr(w->b, all_inside(&a), yes, no);
 	LLVMPositionBuilderAtEnd(w->b, yes);

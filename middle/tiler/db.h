@@ -29,8 +29,8 @@ enum { TS_GPU_TILES = 12 };
 typedef struct { int block_m, block_n, ctas, stages, step, odd, tile; } TsGpuTile;
 typedef struct TsGpuTune {
 	TsGpuTuned entry[TS_GT_ENTRIES];
-	int multiprocessors, sum, part, pack, any, tiles; /* with wgmma: of the machine that the costs are of; ns to add up partial sums, and for each; to copy the
-		operands; of a step of the form for any operands; how many tiles */
+	int multiprocessors, sum, part, part_tile, pack, any, tiles; /* with wgmma: of the machine that the costs are of; ns to add up partial sums, and for each, and
+		for each tile of each; to copy the operands; of a step of the form for any operands; how many tiles */
 	TsGpuTile tile[TS_GPU_TILES];
 } TsGpuTune;
 bool ts_tune_read_gpu(TsCtx *cx, uint32_t source, const char *arch, TsGpuTune *out); /* one file, for that architecture. False after reporting */

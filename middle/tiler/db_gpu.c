@@ -105,11 +105,11 @@ static bool read_tile(TsCtx *cx, const TsYaml *map, const TsTileTarget *target, 
 static bool read_tiles(TsCtx *cx, const TsYaml *map, const TsTileTarget *target, TsGpuTune *out)
 {
 	static const TsTuneField number[] = { { "multiprocessors", 1, 1024, 1, 0, false }, { "sum", 1, 100000, 1, 0, false }, { "part", 1, 10000, 1, 0, false },
-		{ "pack", 1, 100000, 1, 0, false }, { "any", 1, 100000, 1, 0, false } };
+		{ "part_tile", 1, 10000, 1, 0, false }, { "pack", 1, 100000, 1, 0, false }, { "any", 1, 100000, 1, 0, false } };
 	enum { COSTS = sizeof number / sizeof *number };
-	static const char *const names[COSTS + 1] = { "multiprocessors", "sum", "part", "pack", "any", "tiles" };
+	static const char *const names[COSTS + 1] = { "multiprocessors", "sum", "part", "part_tile", "pack", "any", "tiles" };
 	const TsYaml *f[COSTS + 1] = { 0 }, *list;
-	int *to[COSTS] = { &out->multiprocessors, &out->sum, &out->part, &out->pack, &out->any };
+	int *to[COSTS] = { &out->multiprocessors, &out->sum, &out->part, &out->part_tile, &out->pack, &out->any };
 	if (!ts_tune_keys(cx, map, "wgmma_tiles", names, COSTS + 1, f)) return false;
 	for (int i = 0; i <= COSTS; i++)
 		if (!ts_tune_need(cx, map, "wgmma_tiles", names[i], f[i])) return false;

@@ -4,7 +4,7 @@
 
 enum { TS_MM_VARIANTS = 32, TS_MM_BLOCK_K = 64 /* of k in a stage of the ring */, TS_MM_SOME = 64 /* rows that are few */ };
 typedef enum { TS_MM_FMA, TS_MM_MMA, TS_MM_WGMMA, TS_MM_FEW, TS_MM_RING } TsMmForm;
-typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */, packed /* reads the copies of the operands */, split /* of k: writes partial sums */, pair /* two CTAs, one below the other, share b */; TsDim guard, limit /* guard <= limit */; bool by_cost; TsDim need /* as in TsChoice */; int cluster /* CTAs that share k; 0: one */, room /* CTAs an SM shall have room for */; const char *label; bool fp8; int part /* columns of the result at a time */; } TsMmVariant; /* wm x wn warps; wgmma: wm groups of four; few rows: wm warps share k, bk each at a time; fp8: the operands as they are */
+typedef struct { TsMmForm form; int bm, bn, bk, wm, wn, stages; bool wide, copies /* cp.async */, packed /* reads the copies of the operands */, split /* of k: writes partial sums */, pair /* two CTAs, one below the other, share b */; TsDim guard, limit /* guard <= limit */; bool by_cost; TsDim need /* as in TsChoice */; int cluster /* CTAs that share k; 0: one */, room /* CTAs an SM shall have room for */; const char *label; bool fp8; int part /* columns of the result at a time */; bool early /* rows that would reach past the end begin before it */; } TsMmVariant; /* wm x wn warps; wgmma: wm groups of four; few rows: wm warps share k, bk each at a time; fp8: the operands as they are */
 typedef struct {
 	TsJob *j;
 	TsOperand a, b;             /* a: [k, m]; b: [k, n] */
@@ -48,8 +48,11 @@ bool ts_mm_can_pack(const TsMm *mm);
 TsDim ts_mm_pays(const TsMm *mm);                            /* 1 where copies beat the form for any operands, else 0 */
 /* Copies the operands so that TMA can read them; wanted: 1, or 0 where they are not. */
 void ts_mm_pack(TsMm *mm, TsDim wanted);
-/* Adds the variant that splits k where that beats `best`, the cost of all others. odd: 1 where rows of b begin at odd multiples of 16 bytes. */
-void ts_mm_split(TsMm *mm, TsDim need, TsDim best, TsDim odd);
+/* 1 where rows of b alone, of both operands, begin at odd multiples of 16 bytes, which TMA reads slowly; and what a step over k costs then. */
+typedef struct { TsDim b, both; } TsMmOdd;
+TsDim ts_mm_step(const TsMm *mm, const TsGpuTile *g, TsMmOdd odd);
+/* Adds the variant that splits k where that beats `best`, the cost of all others. */
+void ts_mm_split(TsMm *mm, TsDim need, TsDim best, TsMmOdd odd);
 TsOperand ts_mm_partial(TsMm *mm, TsKb *k);                  /* the partial sums: [part, batches.., m, n] */
 void ts_mm_sum(TsMm *mm);                                    /* the step that adds them up, in order */
 TsDim ts_mm_tiles(const TsMm *mm, int bm, int bn);

@@ -160,7 +160,8 @@ void ts_mm_few(TsMm *mm, TsKb *k, const TsMmVariant *v, TsChoice *c)
 
 /* ---- up to 64 rows, by wgmma ---- */
 
-enum { PARTS = 4 /* of the rows that a tile may lack */ };
+enum { PARTS = 3 /* of the rows that a tile may lack */ };
+static const int part[PARTS + 1] = { 0, 32, 48, 64 }; /* up to 32 rows have a tile of their own */
 
 /* A warp fills a ring by TMA; groups of four warps multiply 64 columns of b each. The CTAs of a cluster share k, step by step in turn: each has
  * its own sums, and writes its part of the rows from the sums of all, in order. */
@@ -173,24 +174,24 @@ static void ring_fill(const Few *f, const TsOperand *a)
 	bool ragged = v->bm == 64 && !ts_whole(k->t, f->mm->j->mm.m, v->bm);
 	ts_kb_open(k, "role load(warps = 1)");
 	ts_kb_open(k, "one");
-	for (int i = 1; ragged && i < PARTS; i++)
-		ts_kb_line(k, "x_%d: idx = select(mb + %d < %s, mb + %d, mb)", i, i * v->bm / PARTS, ts_kb_dim(k, f->mm->j->mm.m), i * v->bm / PARTS);
+	for (int i = 1; ragged && i < PARTS; i++) ts_kb_line(k, "x_%d: idx = mb + select(ml > %d, %d, 0)", part[i], part[i], part[i]);
 	ts_kb_line(k, "p0 = producer(R)");
 	ts_kb_open(k, "_ = for k in 0..nk with q = p0");
 	ts_kb_line(k, "kb: idx = %d * (%d * k + me)", v->bk, ctas_of(v));
 	ts_kb_line(k, "acquire(R[q])");
-	for (int parts = 0; parts <= ragged; parts++) {
-		if (ragged && !parts) ts_kb_open(k, "if ml >= %d", v->bm);
-		ts_kb_line(k, "expect_bytes(R[q], %d)", (v->bm + v->bn) * v->bk * 2);
-		ts_kb_line(k, "copy(R[q].w, %s[%s%s, %s])", pb, bt, f->turned ? kr : nr, f->turned ? nr : kr);
-		for (int i = 0; parts && i < PARTS; i++) {
-			const char *from = i ? ts_kb_fmt(k, "x_%d", i) : "mb";
-			ts_kb_line(k, "copy(R[q].x[%d:%d, 0:%d], %s[%s%s:%s + %d, %s])", i * v->bm / PARTS, (i + 1) * v->bm / PARTS, v->bk, pa, at, from, from, v->bm / PARTS, kr);
-		}
-		if (!parts) ts_kb_line(k, "copy(R[q].x, %s[%smb:mb + %d, %s])", pa, at, v->bm, kr);
-		if (ragged) ts_kb_close(k, parts ? "" : " else {");
-		if (ragged && !parts) k->depth++;
+	ts_kb_line(k, "expect_bytes(R[q], %d)", (v->bm + v->bn) * v->bk * 2);
+	ts_kb_line(k, "copy(R[q].w, %s[%s%s, %s])", pb, bt, f->turned ? kr : nr, f->turned ? nr : kr);
+	if (ragged) ts_kb_open(k, "if ml >= %d", v->bm);
+	ts_kb_line(k, "copy(R[q].x, %s[%smb:mb + %d, %s])", pa, at, v->bm, kr);
+	if (ragged) {
+		ts_kb_close(k, " else {");
+		k->depth++;
 	}
+	for (int i = 0; ragged && i < PARTS; i++) {
+		const char *from = i ? ts_kb_fmt(k, "x_%d", part[i]) : "mb";
+		ts_kb_line(k, "copy(R[q].x[%d:%d, 0:%d], %s[%s%s:%s + %d, %s])", part[i], part[i + 1], v->bk, pa, at, from, from, part[i + 1] - part[i], kr);
+	}
+	if (ragged) ts_kb_close(k, "");
 	ts_kb_line(k, "q1 = next(q)");
 	ts_kb_line(k, "yield q1");
 	ts_kb_close(k, "");

@@ -2,7 +2,7 @@
  * padded, in the type of the matrix instruction. The copy is a launch of its own, of no cells where it is not wanted. */
 #include "middle/tiler/gpu_matmul.h"
 
-enum { EVEN = 16 /* bytes */ };
+enum { EVEN = 32 /* bytes: TMA reads rows at odd multiples of 16 slowly */ };
 
 static TsOperand copy_of(TsMm *mm, const TsOperand *o, TsDtype elem, TsDim wanted)
 {

@@ -12,7 +12,7 @@ static const TsGpuTile *tile_for(const TsGpuTune *g)
 	return NULL;
 }
 
-void ts_mm_split(TsMm *mm, TsDim need, TsDim best, TsDim odd)
+void ts_mm_split(TsMm *mm, TsDim need, TsDim best, TsMmOdd odd)
 {
 	TsTl *t = mm->j->t;
 	TsDims *d = t->d;
@@ -26,8 +26,8 @@ void ts_mm_split(TsMm *mm, TsDim need, TsDim best, TsDim odd)
 	mm->split.blocks = ts_dim_max(d, ts_dim_cdiv(d, steps, room), ts_dim_const(d, LEAST));
 	mm->split.parts = ts_dim_cdiv(d, steps, mm->split.blocks);
 	TsDim waves = ts_dim_cdiv(d, ts_dim_mul(d, tiles, mm->split.parts), ts_dim_const(d, gpu->multiprocessors));
-	TsDim each = ts_dim_add(d, ts_dim_const(d, g->tile), ts_dim_mul(d, mm->split.blocks, ts_dim_add(d, ts_dim_const(d, g->step), ts_dim_mul(d, odd, ts_dim_const(d, g->odd)))));
-	TsDim cost = ts_dim_add(d, ts_dim_mul(d, waves, each), ts_dim_add(d, ts_dim_const(d, gpu->sum), ts_dim_mul(d, mm->split.parts, ts_dim_const(d, gpu->part))));
+	TsDim each = ts_dim_add(d, ts_dim_const(d, g->tile), ts_dim_mul(d, mm->split.blocks, ts_mm_step(mm, g, odd)));
+	TsDim cost = ts_dim_add(d, ts_dim_mul(d, waves, each), ts_dim_add(d, ts_dim_const(d, gpu->sum), ts_dim_mul(d, mm->split.parts, ts_dim_add(d, ts_dim_const(d, gpu->part), ts_dim_mul(d, tiles, ts_dim_const(d, gpu->part_tile))))));
 	TsDim gain = ts_dim_min(d, one, ts_dim_max(d, ts_dim_sub(d, best, cost), 0)), fits = ts_dim_sub(d, one, ts_dim_min(d, one, need));
 	TsDim many = ts_dim_min(d, one, ts_over(t, mm->j->mm.m, TS_MM_SOME)), several = ts_dim_min(d, one, ts_dim_sub(d, mm->split.parts, one));
 	mm->split.on = ts_dim_mul(d, ts_dim_mul(d, gain, several), ts_dim_mul(d, fits, many));

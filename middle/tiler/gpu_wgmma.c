@@ -3,7 +3,7 @@
  * they do in memory; batches are axes of the tensor maps, so that nothing beyond a matrix is ever read. */
 #include "middle/tiler/gpu_matmul.h"
 
-enum { PART = 64, LEAST = 16 /* columns of the result at a time */ };
+enum { PART = 64, LEAST = 16 /* columns of the result at a time */, ROWS = 64 /* of a group */ };
 static int registers_of(const TsMmVariant *v) { return v->wm > 2 ? 152 : 232; } /* of the groups that multiply */
 
 /* As many as the epilogue has registers for beside the sums. */
@@ -80,6 +80,21 @@ static void copy_side(TsKb *k, const Side *s, const char *name, const char *base
 	ts_kb_line(k, "copy(R[q].%s, %s[%s%s, %s]%s)", name, s->param, s->at, s->by_x ? r : x, s->by_x ? x : r, pair ? ", shares = 2" : "");
 }
 
+/* Rows past the end of a tensor cost 2.3 ns each in every step, as TMA fills them with zeros. So where a tile may have such rows each group's come by
+ * themselves, and those that would reach past the end begin so much earlier: the group has sums of rows that others have too, from the same k in the
+ * same order, and neither reads nor writes anything else there (`from`; a TMA store begins behind them, and ends with the tensor). Whole tiles are
+ * copied so too: two boxes take no longer than one, but a branch around them does. */
+static void copy_groups(TsKb *k, const Side *s, const TsMmVariant *v)
+{
+	for (int i = 0; i < v->bm; i += ROWS)
+		ts_kb_line(k, "copy(R[q].a%s, %s[%sm%d:m%d + %d, %d*k:%d*k + %d])", v->bm > ROWS ? ts_kb_fmt(k, "[%d:%d, 0:%d]", i, i + ROWS, v->bk) : "", s->param, s->at, i, i, ROWS, v->bk, v->bk, v->bk);
+}
+
+static bool begins_early(TsMm *mm, const TsMmVariant *v, const Side *a)
+{
+	return v->by_cost && !v->packed && !a->by_x && !ts_whole(mm->j->t, mm->j->mm.m, v->bm * (v->pair ? 2 : 1));
+}
+
 static void load_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2])
 {
 	ts_kb_open(k, "role load(warps = 4, regs = 40)");
@@ -87,10 +102,12 @@ static void load_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2])
 	ts_kb_line(k, "p0 = producer(R)");
 	ts_kb_open(k, "_ = for t in cta..all step ctas with p = p0");
 	tile_of(mm, k, v);
+	for (int i = 0; v->early && i < v->bm; i += ROWS) ts_kb_line(k, "m%d: idx = min(mb + %d, mx)", i, i);
 	ts_kb_open(k, "p1 = for k in %s with q = p", v->split ? "ka..kb" : "0..nk");
 	ts_kb_line(k, "acquire(R[q])");
 	ts_kb_line(k, "expect_bytes(R[q], %d)", (v->bm + v->bn) * v->bk * (v->fp8 ? 1 : 2));
-	copy_side(k, &s[0], "a", "mb", v->bk, false);
+	if (v->early) copy_groups(k, &s[0], v);
+	else copy_side(k, &s[0], "a", "mb", v->bk, false);
 	copy_side(k, &s[1], "b", "nb", v->bk, v->pair);
 	ts_kb_line(k, "q1 = next(q)");
 	ts_kb_line(k, "yield q1");
@@ -119,16 +136,16 @@ static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, TsMm
 	ts_kb_line(k, "part: f32[%d, %d] @X = slice(acc, axis = 1, at = %d * q, len = %d)", v->bm, cols, cols, cols);
 	ts_kb_line(k, "n0: idx = nb + %d * q", cols);
 	ts_kb_line(k, "nl: idx = %s - n0", ts_kb_dim(k, j->mm.n));
+	p->base[j->mm.in] = "n0";
+	p->valid[1] = "nl";
 	if (v->split) {
 		const char *at, *sums;
 		TsOperand o = ts_mm_partial(mm, k);
 		sums = ts_gpu_operand(k, &o, &at);
-		ts_kb_line(k, "store(%s[%smb:mb + %d, n0:n0 + %d], part, valid = [ml, nl])", sums, at, v->bm, cols);
+		ts_kb_line(k, "store(%s[%s%s:%s + %d, n0:n0 + %d], part%s)", sums, at, p->base[j->mm.im], p->base[j->mm.im], v->bm, cols, ts_kb_valid(k, 3, p));
 		ts_kb_close(k, ts_kb_fmt(k, " { unroll = %d }", parts_of(v)));
 		return;
 	}
-	p->base[j->mm.in] = "n0";
-	p->valid[1] = "nl";
 	p->anchor = "part";
 	p->anchor_mask = 3;
 	p->anchor_elem = TS_F32;
@@ -146,7 +163,8 @@ static void write_part(TsMm *mm, TsKb *k, const TsMmVariant *v, TsPlace *p, TsMm
 	ts_kb_line(k, "fence_async()");
 	ts_kb_line(k, "sync(\"role\")");
 	ts_kb_open(k, "one");
-	ts_kb_line(k, "store_tma(%s[%smb + 64*g:mb + 64*g + 64, n0:n0 + %d], cb[q %% %d, 64*g:64*g + 64, 0:%d])", out, at, cols, turns_of(v), cols);
+	const char *from = v->early ? "own" : "64*g";
+	ts_kb_line(k, "store_tma(%s[%smb + 64*g:mb + 64*g + 64, n0:n0 + %d], cb[q %% %d, %s:%s + 64, 0:%d])", out, at, cols, turns_of(v), from, from, cols);
 	ts_kb_line(k, "commit_store()");
 	ts_kb_close(k, "");
 	if (*yield) ts_kb_line(k, "%s", yield);
@@ -189,7 +207,12 @@ static void math_role(TsMm *mm, TsKb *k, const TsMmVariant *v, const Side s[2], 
 	tile_of(mm, k, v);
 	if (v->fp8) ts_mm_fp8_sums(k, v);
 	TsMmColumns c = v->fp8 ? ts_mm_columns(mm, k, p) : sums(mm, k, v, s, p, D);
-	ts_kb_line(k, "ml: idx = %s%s - mb%s", v->pair ? "max(" : "", ts_kb_dim(k, mm->j->mm.m), v->pair ? ", 0)" : ""); /* the second of a pair may have none */
+	if (v->early) {
+		ts_kb_line(k, "me: idx = max(mb + %d*g - mx, 0)", ROWS);
+		ts_kb_line(k, "ms: idx = mb - me");
+		ts_kb_line(k, "mf: idx = %d*g + me", ROWS);
+		if (out) ts_kb_line(k, "own: idx = %d*g + me %% %d", ROWS, ROWS);
+	} else ts_kb_line(k, "ml: idx = %s%s - mb%s", v->pair ? "max(" : "", ts_kb_dim(k, mm->j->mm.m), v->pair ? ", 0)" : ""); /* the second of a pair may have none */
 	write_part(mm, k, v, p, &c, out, at);
 	ts_kb_line(k, "yield p1");
 	ts_kb_close(k, "");
@@ -228,12 +251,14 @@ void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *of, TsChoice *c)
 	layout(k, v->wm, part_of(v), "X", &p);
 	Side s[2] = { side(mm, k, v, false), side(mm, k, v, true) };
 	if (!v->split && result(mm, k, v, &o)) out = ts_gpu_operand(k, &o, &at);
-	ts_kb_line(k, "ring R[%d] { a: %s[%d, %d] @KA, b: %s[%d, %d] @KB } { full = 1, empty = %d%s }", v->stages, ea, s[0].by_x ? v->bk : v->bm, s[0].by_x ? v->bm : v->bk, eb,
-		s[1].by_x ? v->bk : v->bn, s[1].by_x ? v->bn : v->bk, 4 * v->wm * (v->pair ? 2 : 1), v->pair ? ", cluster = 2" : "");
+	v->early = begins_early(mm, v, &s[0]) && (!out || part_of(v) == PART); /* a TMA store begins at multiples of 128 bytes */
+	if (v->early) p.valid[0] = NULL, p.from[0] = "mf";
 	if (out) {
 		ts_gl_shared(k, "CB", "mn", part_of(v), v->bm, part_of(v), buffers_of(v));
 		ts_kb_line(k, "smem cb: %s[%d, %d, %d] @CB", ts_dtype_name(j->r.nodes.p[j->leaf].elem), buffers_of(v), v->bm, part_of(v));
 	}
+	ts_kb_line(k, "ring R[%d] { a: %s[%d, %d] @KA, b: %s[%d, %d] @KB } { full = 1, empty = %d%s }", v->stages, ea, s[0].by_x ? v->bk : v->bm, s[0].by_x ? v->bm : v->bk, eb,
+		s[1].by_x ? v->bk : v->bn, s[1].by_x ? v->bn : v->bk, 4 * v->wm * (v->pair ? 2 : 1), v->pair ? ", cluster = 2" : "");
 	ts_kb_line(k, "grid cta in 0..ctas");
 	int rows = v->pair ? 2 * v->bm : v->bm;
 	if (v->pair) ts_kb_line(k, "rk = rank()");
@@ -254,7 +279,8 @@ void ts_mm_wgmma(TsMm *mm, TsKb *k, const TsMmVariant *of, TsChoice *c)
 		all = ts_kb_fmt(k, "one * %s", ts_kb_dim(k, mm->split.parts));
 	}
 	ts_kb_line(k, "all = %s", all);
-	p.base[j->mm.im] = "mb";
+	if (v->early) ts_kb_line(k, "mx: idx = %s - %d", ts_kb_dim(k, j->mm.m), ROWS); /* up to 64 rows are another variant's */
+	p.base[j->mm.im] = v->early ? "ms" : "mb";
 	load_role(mm, k, v, s);
 	math_role(mm, k, v, s, &p, out, at);
 }

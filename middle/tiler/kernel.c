@@ -312,8 +312,10 @@ static const char *access(TsKb *k, const TsRegion *r, const TsRNode *n, const Ts
 static const char *valid_text(TsKb *k, uint32_t mask, const TsPlace *p)
 {
 	const char *a = mask & 1 ? p->valid[0] : NULL, *b = p->nv > 1 && mask & 2 ? p->valid[1] : NULL;
-	if (mask == 3 && (a || b))
-		return ts_kb_fmt(k, ", valid = [%s, %s]", a ? a : ts_kb_fmt(k, "%d", p->len[0]), b ? b : ts_kb_fmt(k, "%d", p->len[1]));
+	if (mask == 3 && (a || b || p->from[0] || p->from[1])) {
+		const char *from = p->from[0] || p->from[1] ? ts_kb_fmt(k, ", from = [%s, %s]", p->from[0] ? p->from[0] : "0", p->from[1] ? p->from[1] : "0") : "";
+		return a || b ? ts_kb_fmt(k, ", valid = [%s, %s]%s", a ? a : ts_kb_fmt(k, "%d", p->len[0]), b ? b : ts_kb_fmt(k, "%d", p->len[1]), from) : from;
+	}
 	return a || b ? ts_kb_fmt(k, ", valid = %s", a ? a : b) : "";
 }
 

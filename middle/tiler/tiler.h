@@ -53,6 +53,7 @@ typedef struct {
 	int nv, vdim[2];          /* tile axes (m, n) or (n) as iteration dims */
 	int len[2];
 	const char *valid[2];     /* elements left, or NULL when the tile is whole */
+	const char *from[2];      /* elements of a tile of both axes that other cells have, or NULL */
 	const char *pad;          /* what loads give beyond them; NULL: 0 */
 	const char *lay[4];       /* by mask: 1 = m only, 2 = n only, 3 = both */
 	const char *anchor;       /* accumulator's tile, and its mask */

@@ -351,7 +351,7 @@ graph f(x: bf16[B, S, 256], w: bf16[512, 256]) -> (y: bf16[B, S, 512], z: bf16[B
 }
 """
 ENTRY = re.compile(r"\.visible \.entry (\w+)\((.*?)\)\n(.*?)\{(.*?)\n\}", re.S)
-MOVES = re.compile(r"(?m)^ *(?:copy\([\w\[\].]+, |store_tma\()(P\d+)\[(.*?)\](?:\)|, \w+\[)")
+MOVES = re.compile(r"(?m)^ *(?:copy\([\w\[\].]+(?:\[[\d:, ]+\])?, |store_tma\()(P\d+)\[(.*?)\](?:\)|, \w+\[)")
 NUMS = {"d0": 24, "d1": 3}
 
 

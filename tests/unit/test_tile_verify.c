@@ -54,6 +54,8 @@ static const Case cases[] = {
 	{ "scale_cpu", "min(c + 4096, N)", "min(c + 4096, 2.0)", 0, "E_TILE_TYPE" },
 	{ "scale_cpu", "e = min(c + 4096, N)", "e = c / 2", 0, "E_TILE_TYPE" },
 	{ "scale_cpu", "valid = e - n", "valid = [e - n, 1]", 0, "E_TILE_ARGUMENT" },
+	{ "scale_cpu", "y, valid = e - n", "y, from = e - n", 0, "E_TILE_TARGET" },
+	{ "linear_gelu_sm80", "from = [128*i - m0, 0]", "from = 128*i - m0", 0, "E_TILE_ARGUMENT" },
 	{ "scale_cpu", "for n in c..e step 64", "for n in c..e step 0", 0, "E_TILE_RANGE" },
 	{ "scale_cpu", "  }\n}", "    yield y\n  }\n}", 0, "E_TILE_YIELD" },
 	{ "softmax_cluster_sm90a", "s2048:1n c4:2048n s2:8192n", "s2048:1n s4:2048n c2:8192n", 0, "E_TILE_LAYOUT" },
