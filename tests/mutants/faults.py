@@ -156,7 +156,7 @@ FAULTS = [
     ("gpu-lanes-exchanged", NV[""], "LLVMConstInt(w->i8, (uint64_t)from[i].lane, 0)", "LLVMConstInt(w->i8, (uint64_t)from[i ^ 1].lane, 0)", [WORDS]),
     ("gpu-roles-share-a-barrier", NV[""], "w->barrier += (int)times;", "", [WORDS]),
     ("gpu-registers-of-roles", NV[""], "regs->i < even ?", "regs->i > even ?", [WORDS]),
-    ("gpu-element-past-the-end", NV["_mem"], "LLVMBuildICmp(w->b, LLVMIntSGT, room(a, d)", "LLVMBuildICmp(w->b, LLVMIntSGE, room(a, d)", [WORDS]),
+    ("gpu-element-past-the-end", NV["_mem"], "below ? LLVMIntSLE : LLVMIntSGT, n", "below ? LLVMIntSLE : LLVMIntSGE, n", [WORDS]),
     ("gpu-copies-past-the-end", NV["_mem"], "lw_min(w, ahead, lw_i64(w, n))", "lw_min(w, ahead, lw_i64(w, n + 1))", [WORDS]),
     ("gpu-proxy-fence", NV["_async"], 'case TS_TILE_fence_async: lg_intrinsic(w, "llvm.nvvm.fence.proxy.async.shared_cta", NULL, 0); return true;', "case TS_TILE_fence_async: return true;", [WORDS]),
     ("gpu-ring-parity", NV["_async"], "lw_i32(w, ts_tinfo(call)->op == TS_TILE_producer)", "lw_i32(w, ts_tinfo(call)->op != TS_TILE_producer)", [WORDS]),
