@@ -32,7 +32,13 @@ void ts_kb_wide(TsKb *k, const TsWide *w);                   /* this variant's g
 
 /* ---- variants: kernels of one step share their parameters ---- */
 enum { TS_VARIANTS = 32 };
-typedef struct { const char *name; void (*write)(void *user, TsKb *k, int variant, TsChoice *c); void *user; int n; } TsVariants;
+typedef struct {
+	const char *name;
+	void (*write)(void *user, TsKb *k, int variant, TsChoice *c);
+	void *user;
+	int n;
+	bool partial;               /* some sizes have no variant and are refused when they come; else the last one takes what is left */
+} TsVariants;
 void ts_gpu_emit(TsJob *j, const TsVariants *v);
 TsDim ts_over(TsTl *t, TsDim d, int64_t most);               /* max(d - most, 0): a guard that d <= most */
 TsDim ts_grid_cells(TsTl *t, TsDim cells, TsDim size, int step);

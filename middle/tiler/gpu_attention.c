@@ -545,5 +545,5 @@ void ts_gpu_attention(TsJob *j)
 	for (uint32_t i = 0; i <= j->at.nb; i++) /* the result's rows, where sizes are open: then it can leave by TMA as well */
 		if (!ts_dim_is_const(t->d, leaf->coef[i], &c)) ts_wide_need(t, &w.wide, leaf->coef[i]);
 	choose(&w);
-	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write, .user = &w, .n = w.n });
+	ts_gpu_emit(j, &(TsVariants){ .name = j->name, .write = write, .user = &w, .n = w.n, .partial = true });
 }

@@ -417,6 +417,6 @@ bool ts_at_spans(TsJob *j, One *o)
 	o->stats = work(o, ts_dim_const(d, 2));
 	TsJob spans = *j;
 	spans.root = 0;
-	ts_gpu_emit(&spans, &(TsVariants){ .name = "attention_span", .write = write_spans, .user = o, .n = o->forms });
+	ts_gpu_emit(&spans, &(TsVariants){ .name = "attention_span", .write = write_spans, .user = o, .n = o->forms, .partial = true });
 	return true;
 }

@@ -256,5 +256,6 @@ void ts_gpu_emit(TsJob *j, const TsVariants *v)
 			if (round) c[i].kernel = ts_add_kernel(t, v->name, all);
 			like = k;
 		}
+	if (!v->partial && c[v->n - 1].guard_lhs) ts_bug(t->cx, j->n ? j->n->at : (TsSpan){ 0 }, "'%s' has no variant for all sizes", v->name);
 	ts_emit_step(t, j->root, &like, j->root ? &j->r : NULL, c, (uint32_t)v->n);
 }

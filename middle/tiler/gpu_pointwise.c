@@ -243,14 +243,16 @@ static void write(void *user, TsKb *k, int i, TsChoice *c)
 
 /* Long rows that wide accesses don't divide: 8 bytes at a time, as with wider ones what the lanes read beside each other lies in more of the cache's
  * lines; tiles so short that most lie within a row. */
-static void add_span(Pw *w)
+static bool add_span(Pw *w) /* is it for all sizes that are left? */
 {
 	enum { BYTES = 8 };
 	TsTl *t = w->j->t;
-	if (!ts_span_fits(w->j, w->span_tile)) return;
+	if (!ts_span_fits(w->j, w->span_tile)) return false;
 	w->span.vec = w->most * BYTES / 16;
 	ts_span_wide(t, &w->span, w->j);
-	if (w->span.vec > 1) add_variant(w, SPAN, false, ts_dim_add(t->d, ts_span_guard(w->j, w->span_tile), ts_wide_guard(t, &w->span)));
+	if (w->span.vec <= 1) return false;
+	add_variant(w, SPAN, false, ts_dim_add(t->d, ts_span_guard(w->j, w->span_tile), ts_wide_guard(t, &w->span)));
+	return !w->v[w->n - 1].guard;
 }
 
 /* Rows side by side in a tile, or pieces of `most` elements and less of longer ones: of a known size as long as most elements of a tile exist. */
@@ -315,13 +317,14 @@ static void choose(Pw *w)
 	for (int form = wide; form >= 0; form--) {
 		static const int most[2][2] = { { SHORT, SHORT * 4 }, { MIDDLE, MIDDLE } };
 		TsDim must = form ? guard : 0, over = ts_dim_const(t->d, 1);
-		if (!form && spans) add_span(w);
+		if (!form && spans && add_span(w)) return;
 		for (int i = 0; i < 2 - form && !is_const && over; i++) {
 			over = ts_over(t, r->size[w->fast], most[form][i]);
 			if (over) add_rows(w, form, ts_dim_add(t->d, must, over), most[form][i]);
 			else add_rows(w, form, must, most[form][i]);
 		}
-		if (over) add_rows(w, form, form && spans ? ts_dim_add(t->d, must, has_rows(w)) : must, NARROW);
+		if (form && spans && over) must = ts_dim_add(t->d, must, has_rows(w));
+		if (over) add_rows(w, form, must, NARROW);
 		if (!must) return;
 	}
 }
