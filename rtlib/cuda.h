@@ -1,6 +1,6 @@
-/* What the parts of the CUDA half share: the device of a context (cuda_context.c), an opened model on it (cuda_model.c), its weights
- * on their way (cuda_weights.c, cuda_stage.c), a session's launches and graph (cuda_prepare.c), runs (cuda_run.c), profiled ones (cuda_time.c) and strided copies (cuda_copy.c). Every function that calls the driver makes the
- * CUDA context current around it, and leaves the thread with the one it had. */
+/* What the parts of the CUDA half share: the device of a context (cuda_context.c), an opened model on it (cuda_model.c), its weights (cuda_weights.c)
+ * and long copies on their way (cuda_stage.c), a session's launches and graph (cuda_prepare.c), runs (cuda_run.c), profiled ones (cuda_time.c) and
+ * strided copies (cuda_copy.c). Every function that calls the driver makes the CUDA context current around it, and leaves the thread with the one it had. */
 #ifndef TESSERA_RTLIB_CUDA_H
 #define TESSERA_RTLIB_CUDA_H
 #include "rtlib/cuda_driver.h"

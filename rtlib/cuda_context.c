@@ -243,6 +243,7 @@ static int32_t kind_of(const TsCuda *cu, const void *p, int32_t *kind)
 /* A long copy to or from memory that the driver knows nothing of goes over a stage of the context's, unless another thread has it. */
 static int32_t copy_staged(TsCudaDevice *c, void *to, const void *from, uint64_t bytes, bool *done, TesseraError *e)
 {
+	TesseraError late;
 	int32_t to_kind = 0, from_kind = 0, rc = ts_cuda_fail(&c->cu, kind_of(&c->cu, to, &to_kind), e, "ask where memory lies");
 	if (!rc)
 		rc = ts_cuda_fail(&c->cu, kind_of(&c->cu, from, &from_kind), e, "ask where memory lies");
@@ -253,8 +254,10 @@ static int32_t copy_staged(TsCudaDevice *c, void *to, const void *from, uint64_t
 		ts_cuda_stage_close(&c->stage);
 	if (!rc)
 		rc = put ? ts_cuda_stage_put(&c->stage, (TsCuPtr)(uintptr_t)to, from, bytes, e) : ts_cuda_stage_get(&c->stage, to, (TsCuPtr)(uintptr_t)from, bytes, e);
-	if (!rc)
-		rc = ts_cuda_stage_wait(&c->stage, e);
+	if (c->stage.cx) { /* after a failure too: nothing of it may be under way when the next copy, or the end, comes */
+		int32_t end = ts_cuda_stage_wait(&c->stage, rc ? &late : e);
+		rc = rc ? rc : end;
+	}
 	*done = !rc;
 	atomic_store(&c->staging, 0);
 	return rc;

@@ -41,6 +41,7 @@ typedef struct {
 } TsVariants;
 void ts_gpu_emit(TsJob *j, const TsVariants *v);
 TsDim ts_over(TsTl *t, TsDim d, int64_t most);               /* max(d - most, 0): a guard that d <= most */
+TsDim ts_under(TsTl *t, TsDim d, int64_t least);             /* max(least - d, 0): a guard that d >= least */
 TsDim ts_grid_cells(TsTl *t, TsDim cells, TsDim size, int step);
 /* Is d known to be a multiple of n? */
 bool ts_whole(TsTl *t, TsDim d, int64_t n);

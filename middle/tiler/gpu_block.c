@@ -22,6 +22,12 @@ TsDim ts_over(TsTl *t, TsDim d, int64_t most)
 	return ts_dim_le(t->d, over, 0) == TS_YES ? 0 : ts_dim_max(t->d, over, 0);
 }
 
+TsDim ts_under(TsTl *t, TsDim d, int64_t least)
+{
+	TsDim missing = ts_dim_sub(t->d, ts_dim_const(t->d, least), d);
+	return ts_dim_le(t->d, missing, 0) == TS_YES ? 0 : ts_dim_max(t->d, missing, 0);
+}
+
 TsDim ts_grid_cells(TsTl *t, TsDim cells, TsDim size, int step) { return ts_dim_mul(t->d, cells, step == 1 ? size : ts_dim_cdiv(t->d, size, ts_dim_const(t->d, step))); }
 
 TsDim ts_gpu_batches(const TsJob *j, uint32_t n)

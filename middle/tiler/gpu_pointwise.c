@@ -279,8 +279,7 @@ static TsDim has_rows(Pw *w)
 	TsDims *d = w->j->t->d;
 	int64_t others;
 	if (ts_dim_is_const(d, w->j->r.size[w->other], &others)) return 0;
-	TsDim least = ts_dim_const(d, w->warps * TS_LANES * w->elements / NARROW), missing = ts_dim_max(d, ts_dim_sub(d, least, w->j->r.size[w->other]), 0);
-	return ts_dim_mul(d, missing, ts_over(w->j->t, w->j->r.size[w->fast], w->span_tile - 1));
+	return ts_dim_mul(d, ts_under(w->j->t, w->j->r.size[w->other], w->warps * TS_LANES * w->elements / NARROW), ts_over(w->j->t, w->j->r.size[w->fast], w->span_tile - 1));
 }
 
 static void choose(Pw *w)

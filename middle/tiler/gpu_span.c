@@ -70,8 +70,7 @@ static TsDim product(TsTl *t, const TsRegion *r, uint32_t from, uint32_t to)
 TsDim ts_span_guard(const TsJob *j, int tile)
 {
 	TsTl *t = j->t;
-	TsDim is_short = ts_dim_sub(t->d, ts_dim_const(t->d, tile), j->r.size[j->r.niter - 1]), over = ts_over(t, product(t, &j->r, 0, j->r.niter), INT32_MAX);
-	return ts_dim_le(t->d, is_short, 0) == TS_YES ? over : ts_dim_add(t->d, ts_dim_max(t->d, is_short, 0), over);
+	return ts_dim_add(t->d, ts_under(t, j->r.size[j->r.niter - 1], tile), ts_over(t, product(t, &j->r, 0, j->r.niter), INT32_MAX));
 }
 
 /* ---- text ---- */

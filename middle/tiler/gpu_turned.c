@@ -18,15 +18,9 @@ bool ts_turned_fits(const TsJob *j, uint32_t fast, uint32_t other)
 	return true;
 }
 
-static TsDim at_least(TsTl *t, TsDim d, int64_t least)
-{
-	TsDim missing = ts_dim_sub(t->d, ts_dim_const(t->d, least), d);
-	return ts_dim_le(t->d, missing, 0) == TS_YES ? 0 : ts_dim_max(t->d, missing, 0);
-}
-
 TsDim ts_turned_guard(const TsJob *j, uint32_t fast, uint32_t other)
 {
-	return ts_dim_add(j->t->d, at_least(j->t, j->r.size[other], LEAST), at_least(j->t, j->r.size[fast], LEAST));
+	return ts_dim_add(j->t->d, ts_under(j->t, j->r.size[other], LEAST), ts_under(j->t, j->r.size[fast], LEAST));
 }
 
 typedef struct {

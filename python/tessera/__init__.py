@@ -213,7 +213,7 @@ if not TYPE_CHECKING:  # for which a name that is not there is an error
             ops = importlib.import_module(".ops", __name__)
             if name in NAMES:
                 value = absent_function(f"tessera.{name}", NAMES[name])
-            elif name in ops.__all__ and name not in ("tensor", "mlp", "placeholder", "numeric", "register"):
+            elif name in ops.__all__ and name not in ops.OWN_NAMES:
                 value = getattr(ops, name)
             else:
                 raise AttributeError(f"module 'tessera' has no attribute {name!r}" + nearest(name, __dir__()))

@@ -66,6 +66,8 @@ __all__ += [
     "var",
     "zeros",
 ]
+# Those that the package itself has not, or has from elsewhere.
+OWN_NAMES = ("mlp", "numeric", "placeholder", "randint", "register", "tensor")
 
 F = TypeVar("F", bound=Callable[..., Any])
 

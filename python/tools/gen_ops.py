@@ -228,8 +228,11 @@ def hand_written() -> list[str]:
     raise SystemExit("gen_ops: tessera/ops.py has no __all__ += [...]")
 
 
-# Operators that are no names of the package itself: there these words mean something else, or nothing.
-NOT_HERE = {"mlp", "numeric", "placeholder", "randint", "register", "tensor"}
+def not_here() -> set[str]:
+    """Names of tessera/ops.py that the package itself has not, or has from elsewhere: ops.py says which."""
+    tree = ast.parse((PACKAGE / "ops.py").read_text()).body
+    return next(set(ast.literal_eval(n.value)) for n in tree if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == "OWN_NAMES")
+
 
 
 def names(ops: list[Op], without: set[str], what: str) -> str:
@@ -237,6 +240,12 @@ def names(ops: list[Op], without: set[str], what: str) -> str:
     here = sorted({*(op.python for op in ops), *hand_written()} - without)
     head = [f"# {what} {HEAD.format('ops.def')}", "# ruff: noqa: I001"]
     return "\n".join([*head, "from .ops import (", *(f"    {name} as {name}," for name in here), ")"]) + "\n"
+
+
+def op_stub() -> str:
+    here = sorted(not_here())
+    head = [f"# ``tessera.op`` is ``tessera.ops``. {HEAD.format('ops.def')}", "# ruff: noqa: F403, I001"]
+    return "\n".join([*head, "from ._names import *", "from .ops import (", *(f"    {name} as {name}," for name in here), ")"]) + "\n"
 
 
 def dtype_table() -> str:
@@ -253,8 +262,8 @@ def main() -> int:
     check = parser.parse_args().check
     ops = read_ops()
     stale = []
-    for name, text in (("_ops.py", module(ops)), ("_ops.pyi", stub(ops)), ("_names.pyi", names(ops, NOT_HERE, "The operators that are names of the package itself.")),
-                       ("op.pyi", names(ops, set(), "``tessera.op`` is ``tessera.ops``.")), ("_dtype_table.py", dtype_table())):
+    for name, text in (("_ops.py", module(ops)), ("_ops.pyi", stub(ops)), ("_names.pyi", names(ops, not_here(), "The operators that are names of the package itself.")),
+                       ("op.pyi", op_stub()), ("_dtype_table.py", dtype_table())):
         path = PACKAGE / name
         if not path.exists() or path.read_text() != text:
             stale.append(name)
