@@ -201,7 +201,7 @@ int main(void)
 	scale(3, 1), scale(2, 64), scale(1, 4097);
 	layer_norm("layer_norm_cpu", TS_F32, 3, 70, false), layer_norm("layer_norm_cpu", TS_F32, 1, 1, false);
 	linear("linear_gelu_avx512", TS_F32, 13, 70, 37, 128, true, false, 1), linear("linear_gelu_avx512", TS_F32, 7, 65, 130, 128, true, false, 2);
-	linear("matmul_avx512", TS_F32, 11, 67, 20, 64, false, false, 3), linear("matmul_avx512", TS_F32, 5, 3, 259, 64, false, false, 4);
+	linear("matmul_avx512", TS_F32, 53, 67, 20, 64, false, false, 3), linear("matmul_avx512", TS_F32, 5, 3, 1030, 64, false, false, 4);
 	layer_norm("layer_norm_sm90a", TS_BF16, 5, 776, true), layer_norm("layer_norm_cluster_sm90a", TS_BF16, 1, 20000, true);
 	softmax("softmax_cluster_sm90a", 2, 40000), softmax("softmax_cluster_sm90a", 1, 8);
 	linear("linear_gelu_sm90a", TS_BF16, 130, 264, 72, 0, true, true, 5), linear("linear_gelu_sm90a", TS_BF16, 8, 8, 8, 0, true, true, 6);
