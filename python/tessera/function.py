@@ -306,7 +306,7 @@ class Function:
         return compiled.way(leaves)
 
     def _takes_value(self, i: int) -> bool:
-        return self._plan is not None and self._plan[i][1] in (float, int)
+        return self._plan is not None and self._plan[i][1] in (float, *_CONSTANTS)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         for name in kwargs:
@@ -366,8 +366,10 @@ class Function:
         """The structure of one argument; its tensors are appended."""
         if isinstance(hint, TensorSpec) and hint.dims is not None:
             return self._annotated(name, hint, value, leaves, tensors)
-        if hint in (float, int) and is_numpy_number(value):
+        if hint is float and is_numpy_number(value):
             value = value.item()
+        if hint in _CONSTANTS:
+            value = _constant(name, hint, value)
         if hint is float and isinstance(value, (int, float)):
             try:
                 tensors.append(float(value))
@@ -602,6 +604,10 @@ class Function:
                 learn(dims, bound[name].shape, sizes)
         for name, hint in annotated:
             bound[name] = self._matched(context, name, hint, bound[name], sizes, wholes)
+        for name, hint, p in plan:
+            absent = p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or (bound[name] is None and p.default is None)
+            if hint in _CONSTANTS and not absent:
+                bound[name] = _constant(name, hint, bound[name])
         positional: list[Any] = []
         named: dict[str, Any] = {}
         for name, _, p in plan:
@@ -734,6 +740,20 @@ def _named(module: str, name: str) -> Any:
 def _again(cls: type[Function], module: str, name: str, policy: Any, options: tuple[str, ...]) -> Function:
     there = _named(module, name)
     return cls(getattr(there, "fn", there), policy=policy, options=options)
+
+
+_CONSTANTS = (int, bool, str)  # annotations of arguments that are constants of the compilation
+
+
+def _constant(name: str, hint: Any, value: Any) -> Any:
+    """The value of an argument annotated ``int``, ``bool`` or ``str``: of that type (a bool is an int, as everywhere),
+    NumPy's numbers as Python's, or inside a graph a size for an int."""
+    if is_numpy_number(value):
+        value = value.item()
+    if isinstance(value, hint) or (hint is int and isinstance(value, _core.Dim)):
+        return value
+    wanted = {int: "an int", bool: "a bool", str: "text"}[hint]
+    raise ArgumentTypeError(f"argument {name!r}: wanted {wanted}, found {type(value).__name__}", "E_ARGUMENTS")
 
 
 def _tensor_class() -> Any:

@@ -144,6 +144,31 @@ def test_numbers_of_numpy(value):
         assert g(Z(2), np.bool_(True), 2).tolist() == [3.0, 3.0]
 
 
+@ts.function
+def constants(x: ts.Tensor["N", ts.f32], times: int = None, flag: bool = False, way: str = "as is"):
+    return x * (times or 1) if flag else -x if way == "turned" else x
+
+
+@ts.function
+def constants_inside(x: ts.Tensor["N", ts.f32], times):
+    return constants(x, times, True)
+
+
+def test_constants_are_of_their_type():
+    x = np.arange(1, 4, dtype=np.float32)
+    for args, factor in 2 * [((), 1), ((2, True), 2), ((np.int64(3), np.bool_(True)), 3), ((None, False, "turned"), -1), ((True, True), 1)]:
+        assert np.array_equal(constants(x, *args), factor * x), args
+    assert np.array_equal(constants_inside(x, 2), 2 * x)
+    for args, name, wanted, found in [
+        ((2.0,), "times", "an int", "float"), (("2",), "times", "an int", "str"), ((x,), "times", "an int", "ndarray"), (([2],), "times", "an int", "list"),
+        ((2, 1), "flag", "a bool", "int"), ((2, None), "flag", "a bool", "NoneType"), ((2, True, 3), "way", "text", "int"), ((2, True, None), "way", "text", "NoneType"),
+    ]:
+        with pytest.raises(ts.ArgumentTypeError, match=f"'{name}': wanted {wanted}, found {found}"):
+            constants(x, *args)
+    with pytest.raises(ts.ArgumentTypeError, match="'times': wanted an int, found float"):
+        constants_inside(x, 2.5)
+
+
 def test_numbers_beyond_floats():
     @ts.function
     def g(x: ts.Tensor["N", ts.f32], k: float, n: ts.Tensor[ts.int8]):
