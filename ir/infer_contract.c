@@ -83,6 +83,11 @@ bool infer_attention(TsInfer *in)
 		if (!to_scores(in, 4, scores)) return false;
 	}
 	if (ti_has(in, 5) && (!ti_accepts(in, 5, TS_T_INT) || ti_type(in, 5)->rank)) return ti_error(in, "E_RANK", "attention: q_offset is one integer, %s is %s", ti_name(in, 5), ti_type_text(in, 5));
+	if (ti_has(in, 6)) {
+		const TsType *f = ti_type(in, 6);
+		if (f->rank) return ti_error(in, "E_RANK", "attention: factor is one number, %s is %s", ti_name(in, 6), ti_type_text(in, 6));
+		if (f->elem != q->elem && f->elem != TS_F32) return ti_error(in, "E_TYPE_MISMATCH", "attention: %s is %s, the factor may be that or f32, found %s", ti_name(in, 0), ti_type_text(in, 0), ti_type_text(in, 6));
+	}
 	int64_t width;
 	if (ts_dim_is_const(in->m->dims, q->dim[3], &width) && !width) return ti_error(in, "E_SIZE", "attention: %s is %s, heads have at least one element", ti_name(in, 0), ti_type_text(in, 0));
 	const TsAttr *w = ti_attr(in, "window");

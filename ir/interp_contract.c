@@ -133,6 +133,7 @@ bool ref_attention(TsRef *r)
 	a.offset = tr_has(r, 5) ? r->in[5]->i[0] : 0;
 	a.window = window->none ? 0 : window->i;
 	a.scale = tr_round(r, scale->none ? 1 / sqrt((double)a.q->dim[3]) : scale->f);
+	if (tr_has(r, 6)) a.scale = tr_round(r, a.scale * r->in[6]->f[0]);
 	/* beyond every column in both directions: i + offset cannot overflow */
 	const int64_t far = INT64_C(1) << 61;
 	a.offset = a.offset > far ? far : a.offset < -far ? -far : a.offset;

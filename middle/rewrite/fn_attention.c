@@ -20,6 +20,7 @@ typedef struct {
 	TsMatch *m;
 	TsVal q, k, v, bias;
 	double scale;
+	TsVal factor;              /* a number known at run time alone, beside the scale; 0: none */
 	TsDtype compute;           /* of the scores inside attention */
 	double low, largest;       /* a finite fill lies between -largest and low, scaled */
 	Layer layer[MAX_PEEL];     /* the outermost first */
@@ -54,6 +55,23 @@ static bool peel_scale(TsMatch *m, TsVal *v, double *scale)
 	return true;
 }
 
+/* v = inner * c, c a number that is known at run time alone. */
+static bool peel_factor(Attention *a, TsVal *v)
+{
+	TsMatch *m = a->m;
+	TsNode *n = ts_rw_def(m, *v);
+	if (a->factor || !n || n->op != TS_OP_mul) return false;
+	for (uint32_t at = 0; at < 2; at++) {
+		TsVal c = ts_rw_in(m, n, at), inner = ts_rw_in(m, n, !at);
+		double known;
+		if (ts_rw_type(m, c)->rank || ts_rw_uniform(m, c, &known) || !ts_type_eq(ts_rw_type(m, inner), ts_rw_type(m, *v))) continue;
+		a->factor = c;
+		*v = inner;
+		return true;
+	}
+	return false;
+}
+
 /* Does the chain of scales, masks and biases from v lead to a matmul? Looks at *budget nodes at most. */
 static bool reaches_matmul(TsMatch *m, TsVal v, int *budget)
 {
@@ -83,7 +101,7 @@ static bool is_low(const Attention *a, double x) { return x == -INFINITY || (x *
 
 static bool push(Attention *a, Layer l)
 {
-	if (a->nlayers == MAX_PEEL) return false;
+	if (a->nlayers == MAX_PEEL || a->factor) return false; /* what lies further in would be multiplied with the factor */
 	l.scale = a->scale;
 	a->layer[a->nlayers++] = l;
 	return true;
@@ -108,7 +126,7 @@ static bool peel(Attention *a, TsVal *s)
 	TsMatch *m = a->m;
 	TsNode *n = ts_rw_def(m, *s);
 	a->largest = fmin(a->largest, largest_of(ts_rw_type(m, *s)->elem) * a->scale);
-	if (peel_scale(m, s, &a->scale)) return true;
+	if (peel_scale(m, s, &a->scale) || peel_factor(a, s)) return true;
 	switch ((int)n->op) {
 	case TS_OP_cast:
 		if (!is_float(m, ts_rw_in(m, n, 0))) return false;
@@ -389,7 +407,8 @@ static TsVal build(Attention *a)
 	if (!fits(m, q, k, v)) return 0;
 	if (a->bias && ts_rw_type(m, a->bias)->elem != ts_rw_type(m, q)->elem && ts_rw_type(m, a->bias)->elem != TS_F32) return 0;
 	set_scale(a, at, q);
-	TsVal y = ts_rw_op(m, TS_OP_attention, 6, (TsVal[]){ q, k, v, mask, a->bias, offset }, at);
+	if (a->factor && ts_rw_type(m, a->factor)->elem != ts_rw_type(m, q)->elem) a->factor = as_type(m, a->factor, TS_F32);
+	TsVal y = ts_rw_op(m, TS_OP_attention, 7, (TsVal[]){ q, k, v, mask, a->bias, offset, a->factor }, at);
 	const TsType t = *ts_rw_type(m, m->root->out[0]);
 	return rank == 4 ? y : ts_rw_reshape(m, y, t.rank, t.dim);
 }

@@ -374,71 +374,6 @@ static bool product_with(Lift *l, const Lifted *acc, TsVal p, Lifted *out)
 	return complete(&q, out, TS_OP_sum, o->node->at);
 }
 
-/* ---- scores scaled by a number that is known at run time alone ---- */
-
-static TsVal cast_to(Lift *l, TsVal v, TsDtype t, TsSpan at)
-{
-	TsAttr *a = ts_attrs_new(l->m, TS_OP_cast);
-	a[0].none = false;
-	a[0].t = t;
-	return v && ts_val(l->g, v)->type.elem != t ? lift_op(l, TS_OP_cast, 1, &v, a, at) : v;
-}
-
-static TsVal beside(Lift *l, TsVal a, TsVal b, TsSpan at)
-{
-	TsAttr *x = ts_attrs_new(l->m, TS_OP_concat);
-	x[0].i = a ? ts_val(l->g, a)->type.rank - 1 : 0;
-	return lift_op(l, TS_OP_concat, 2, (TsVal[]){ a, b }, x, at);
-}
-
-/* c (q k^T) as q' k'^T, so that attention is found: c q where that has the scores' type; for bf16 c q is two numbers of bf16, side by
- * side, that make 16 bits, beside k twice. 0: as it was. */
-static TsVal scale_inside(Lift *l, const TsNode *product, TsVal c, TsSpan at)
-{
-	TsVal q = product->in[0], kt = product->in[1];
-	TsDtype t = ts_val(l->g, q)->type.elem, to = ts_val(l->g, product->out[0])->type.elem;
-	const TsNode *turned = ts_val(l->g, kt)->def;
-	if (ts_val(l->g, kt)->type.elem != t || ts_val(l->g, c)->type.elem != to) return 0;
-	if (t == to) {
-		TsVal in[2] = { lift_op(l, TS_OP_mul, 2, (TsVal[]){ q, c }, NULL, at), kt };
-		return lift_op(l, TS_OP_matmul, 2, in, product->attr, at);
-	}
-	if (t != TS_BF16 || to != TS_F32 || !turned || turned->op != TS_OP_transpose || l->failed) return 0;
-	const TsAttr *perm = ts_attr(l->m, turned, "perm");
-	for (uint32_t i = 0; i < perm->n; i++)
-		if (perm->ints[i] != (int64_t)(i + 2 < perm->n ? i : 2 * perm->n - 3 - i)) return 0;
-	TsVal wide = lift_op(l, TS_OP_mul, 2, (TsVal[]){ cast_to(l, q, TS_F32, at), c }, NULL, at), high = cast_to(l, wide, TS_BF16, at);
-	TsVal rest = lift_op(l, TS_OP_sub, 2, (TsVal[]){ wide, cast_to(l, high, TS_F32, at) }, NULL, at);
-	TsVal twice = beside(l, turned->in[0], turned->in[0], at);
-	TsVal in[2] = { beside(l, high, cast_to(l, rest, TS_BF16, at), at), lift_op(l, TS_OP_transpose, 1, &twice, turned->attr, at) };
-	return lift_op(l, TS_OP_matmul, 2, in, product->attr, at);
-}
-
-static bool known(Lift *l, TsVal v)
-{
-	const TsNode *n = ts_val(l->g, v)->def;
-	return n && n->op == TS_OP_const;
-}
-
-/* The scores v with such a factor moved inward, through masks. */
-static TsVal scores_inside(Lift *l, TsVal v, TsSpan at, int depth)
-{
-	const TsNode *n = ts_val(l->g, v)->def;
-	if (!n || depth > 8) return v;
-	if (n->op == TS_OP_where && ts_val(l->g, n->in[1])->type.rank == ts_val(l->g, v)->type.rank) {
-		TsVal x = scores_inside(l, n->in[1], at, depth + 1);
-		return x == n->in[1] ? v : lift_op(l, TS_OP_where, 3, (TsVal[]){ n->in[0], x, n->in[2] }, n->attr, at);
-	}
-	for (uint32_t i = 0; n->op == TS_OP_mul && i < 2; i++) {
-		const TsNode *p = ts_val(l->g, n->in[i])->def;
-		TsVal c = n->in[1 - i];
-		if (!p || p->op != TS_OP_matmul || ts_val(l->g, c)->type.rank || known(l, c)) continue;
-		TsVal x = scale_inside(l, p, c, at);
-		return x ? x : v;
-	}
-	return v;
-}
-
 bool lift_divide(Lift *l, const Lifted *a, const Lifted *b, TsSpan at, Lifted *out)
 {
 	Online *o = a->online;
@@ -450,8 +385,7 @@ bool lift_divide(Lift *l, const Lifted *a, const Lifted *b, TsSpan at, Lifted *o
 		axis->ints = TS_NEW(l->m->arena, int64_t);
 		axis->ints[0] = lift_leading(batch) + 1;
 		axis->n = 1;
-		TsVal s = scores_inside(l, l->of[o->node->in[0]].v, o->node->at, 0);
-		o->softmax = lift_op(l, TS_OP_softmax, 1, &s, x, o->node->at);
+		o->softmax = lift_op(l, TS_OP_softmax, 1, &l->of[o->node->in[0]].v, x, o->node->at);
 	}
 	(void)at;
 	return o->softmax && product_with(l, a, o->softmax, out);

@@ -12,8 +12,8 @@ typedef struct {
 	const TsNode *n;
 	TsRegion r;                 /* iteration dims: batch..., head, query, column of v */
 	uint32_t root, leaf;
-	TsReal q, key, v, mask, bias, qoff;
-	const TsType *qt, *kt, *vt, *mt, *bt;
+	TsReal q, key, v, mask, bias, qoff, factor;
+	const TsType *qt, *kt, *vt, *mt, *bt, *ft;
 	TsDim S, T, D, E, group;    /* group: query heads per key head */
 	uint32_t nb;                /* batch dims and the head: rank - 2 */
 	TsDtype ct;
@@ -65,24 +65,31 @@ static void transpose_keys(Attn *w)
 	ts_buf_free(&at);
 }
 
+void ts_attention_factor(TsKb *k, const char *to, const char *scale, const TsReal *r, const TsType *ty, TsDtype ct)
+{
+	TsTileVal x = ts_kb_cast(k, (TsTileVal){ ts_kb_number(k, r, ty->elem), 0, ty->elem }, ct, NULL);
+	ts_kb_line(k, "%s: %s[] = mul(%s, %s)", to, ts_dtype_name(ct), scale, x.name);
+}
+
 /* Scale, bias, mask, causal and window on the scores of rows i.., keys j + col..; leaves `s`. */
 static void shape_scores(Attn *w)
 {
 	TsKb *k = w->k;
 	TsTl *t = w->t;
 	const TsAttr *scale = ts_attr(t->m, w->n, "scale"), *causal = ts_attr(t->m, w->n, "causal"), *window = ts_attr(t->m, w->n, "window");
-	const char *X = tile(w, "X"), *s = "s0";
+	const char *X = tile(w, "X"), *s = "s0", *own = w->ft ? "so" : "sc";
 	int n = 1;
 	if (scale->none) {
 		ts_kb_line(k, "dd: %s[] = cast(%s, %s)", w->cname, ts_kb_dim(k, w->D), w->cname);
 		ts_kb_line(k, "dr: %s[] = sqrt(dd)", w->cname);
-		ts_kb_line(k, "sc: %s[] = div(1.0, dr)", w->cname);
+		ts_kb_line(k, "%s: %s[] = div(1.0, dr)", own, w->cname);
 	} else {
 		TsBuf b = { 0 };
 		ts_buf_f64(&b, scale->f);
-		ts_kb_line(k, "sc: %s[] = fill(%s)", w->cname, b.p);
+		ts_kb_line(k, "%s: %s[] = fill(%s)", own, w->cname, b.p);
 		ts_buf_free(&b);
 	}
+	if (w->ft) ts_attention_factor(k, "sc", own, &w->factor, w->ft, w->ct);
 	ts_kb_line(k, "s%d: %s = mul(%s, sc)", n, X, s);
 	const TsReal *extra[2] = { &w->bias, &w->mask };
 	const TsType *et[2] = { w->bt, w->mt };
@@ -268,9 +275,7 @@ static void key_range(Attn *w)
 	const char *T = ts_kb_dim(k, w->T);
 	bool causal = ts_attr(t->m, w->n, "causal")->i, window = !ts_attr(t->m, w->n, "window")->none;
 	if (w->qoff.how == TS_REAL_VIEW) {
-		const char *p = ts_kb_param(k, w->qoff.buf, w->qoff.offset, 0, NULL, NULL);
-		ts_kb_line(k, "of: int64[] = load(%s)", p);
-		ts_kb_line(k, "off: idx = cast(of)");
+		ts_kb_line(k, "off: idx = cast(%s)", ts_kb_number(k, &w->qoff, TS_INT64));
 	} else if (causal || window) {
 		ts_kb_line(k, "off: idx = 0");
 	}
@@ -347,6 +352,7 @@ void ts_sched_attention(TsTl *t, TsVal root, TsVal anchor, const TsReal *out)
 	j.at.mask = optional(t, n, "mask", &j.at.mt);
 	j.at.bias = optional(t, n, "bias", &j.at.bt);
 	j.at.qoff = optional(t, n, "q_offset", &ot);
+	j.at.factor = optional(t, n, "factor", &j.at.ft);
 	j.at.nb = j.at.qt->rank - 2u;
 	j.at.S = j.at.qt->dim[j.at.nb];
 	j.at.D = j.at.qt->dim[j.at.nb + 1];
@@ -366,7 +372,7 @@ void ts_cpu_attention(TsJob *j)
 	static const char *const target[TS_CPU_CLONES] = { "x86-64-v2", "x86-64-v3", "x86-64-v4" };
 	TsTl *t = j->t;
 	Attn w = { .t = t, .n = j->n, .r = j->r, .root = j->value, .leaf = j->leaf, .q = j->at.q, .key = j->at.key, .v = j->at.v, .mask = j->at.mask, .bias = j->at.bias,
-		.qoff = j->at.qoff, .qt = j->at.qt, .kt = j->at.kt, .vt = j->at.vt, .mt = j->at.mt, .bt = j->at.bt, .S = j->at.S, .T = j->at.T, .D = j->at.D, .E = j->at.E,
+		.qoff = j->at.qoff, .factor = j->at.factor, .ft = j->at.ft, .qt = j->at.qt, .kt = j->at.kt, .vt = j->at.vt, .mt = j->at.mt, .bt = j->at.bt, .S = j->at.S, .T = j->at.T, .D = j->at.D, .E = j->at.E,
 		.group = j->at.group, .nb = j->at.nb, .ct = j->at.ct, .cname = ts_dtype_name(j->at.ct) };
 	TsKb like;
 	TsChoice c = { 0 };

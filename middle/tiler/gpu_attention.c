@@ -44,13 +44,7 @@ void ts_at_offset(TsAt *w)
 		ts_kb_line(k, "off: idx = 0");
 		return;
 	}
-	TsOperand o = { .real = w->j->at.qoff };
-	bool address = ts_kb_is_address(k, o.real.buf, o.real.offset);
-	TsDim one = ts_dim_const(k->t->d, 1), size = ts_dim_add(k->t->d, o.real.offset, one);
-	const char *p = address ? ts_kb_param(k, o.real.buf, o.real.offset, 0, NULL, NULL)
-		: ts_kb_fmt(k, "%s[%s]", ts_kb_param(k, o.real.buf, 0, 1, &size, &one), ts_kb_dim(k, o.real.offset));
-	ts_kb_line(k, "of: int64[] = load(%s)", p);
-	ts_kb_line(k, "oi: idx = cast(of)");
+	ts_kb_line(k, "oi: idx = cast(%s)", ts_kb_number(k, &w->j->at.qoff, TS_INT64));
 	ts_kb_line(k, "off: idx = min(max(oi, -1099511627776), 1099511627776)");
 }
 
@@ -71,16 +65,19 @@ bool ts_at_is_log2(const TsAt *w) { return ts_at_is_exp2(w) && !w->j->at.bt; }
 void ts_at_scale(TsAt *w)
 {
 	TsKb *k = w->k;
-	const TsAttr *s = ts_attr(k->t->m, w->j->n, "scale");
+	TsJob *j = w->j;
+	const TsAttr *s = ts_attr(k->t->m, j->n, "scale");
+	const char *own = j->at.ft ? "so" : "sc";
 	TsBuf b = { 0 };
 	if (s->none) {
-		ts_kb_line(k, "hd: %s[] = cast(%s, %s)", w->ct, ts_kb_dim(k, w->j->at.D), w->ct);
-		ts_kb_line(k, "sc: %s[] = rsqrt(hd)", w->ct);
+		ts_kb_line(k, "hd: %s[] = cast(%s, %s)", w->ct, ts_kb_dim(k, j->at.D), w->ct);
+		ts_kb_line(k, "%s: %s[] = rsqrt(hd)", own, w->ct);
 	} else {
 		ts_buf_f64(&b, s->f);
-		ts_kb_line(k, "sc: %s[] = fill(%s)", w->ct, b.p);
+		ts_kb_line(k, "%s: %s[] = fill(%s)", own, w->ct, b.p);
 		ts_buf_free(&b);
 	}
+	if (j->at.ft) ts_attention_factor(k, "sc", own, &j->at.factor, j->at.ft, j->at.ct);
 	if (ts_at_is_log2(w)) ts_kb_line(k, "sl: f32[] = mul(sc, 1.4426950408889634)");
 }
 
@@ -428,7 +425,7 @@ void ts_at_begin(TsAt *w, TsKb *k, const TsAtVariant *v)
 	w->down = w->top = false;
 	const TsAttr *scale = ts_attr(k->t->m, w->j->n, "scale");
 	w->j0 = "j";
-	w->fold = v->form != TS_AT_FMA && !w->j->at.bt && (scale->none || scale->f > 0);
+	w->fold = v->form != TS_AT_FMA && !w->j->at.bt && !w->j->at.ft && (scale->none || scale->f > 0);
 }
 
 static void write(void *user, TsKb *k, int i, TsChoice *c)

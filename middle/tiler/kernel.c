@@ -282,6 +282,15 @@ bool ts_kb_is_address(TsKb *k, uint32_t buf, TsDim offset)
 	return bits >= 8 && (!k->gpu || ts_dim_divides(k->t->d, bits >= 128 ? 1 : 128 / bits, offset) == TS_YES);
 }
 
+const char *ts_kb_number(TsKb *k, const TsReal *r, TsDtype elem)
+{
+	TsDim one = ts_dim_const(k->t->d, 1), size = ts_dim_add(k->t->d, r->offset, one);
+	const char *n = ts_kb_tmp(k), *p = ts_kb_is_address(k, r->buf, r->offset) ? ts_kb_param(k, r->buf, r->offset, 0, NULL, NULL)
+		: ts_kb_fmt(k, "%s[%s]", ts_kb_param(k, r->buf, 0, 1, &size, &one), ts_kb_dim(k, r->offset));
+	ts_kb_line(k, "%s: %s[] = load(%s)", n, ts_dtype_name(elem), p);
+	return n;
+}
+
 /* `P[i0, n:n + 64]` over the iteration dims that the leaf moves along; others are not axes of its param view. extra: a gather's index. */
 static const char *access(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *extra, uint32_t index_mask)
 {

@@ -110,6 +110,7 @@ TsTileVal ts_kb_load(TsKb *k, const TsRegion *r, uint32_t id, const TsPlace *p);
 TsTileVal ts_kb_load_at(TsKb *k, const TsRegion *r, const TsRNode *n, const TsPlace *p, const char *index, uint32_t index_mask);
 void ts_kb_store_at(TsKb *k, const TsRegion *r, const TsRNode *n, TsTileVal v, const TsPlace *p, const char *index);
 TsTileVal ts_kb_cast(TsKb *k, TsTileVal v, TsDtype to, const TsPlace *p);
+const char *ts_kb_number(TsKb *k, const TsReal *r, TsDtype elem); /* loads a value without axes; its name */
 TsTileVal ts_kb_spread(TsKb *k, TsTileVal v, uint32_t mask, const TsPlace *p);  /* to a wider mask */
 const char *ts_kb_type(TsKb *k, TsDtype t, uint32_t mask, const TsPlace *p);    /* f32[6, 64] @X */
 /* Stores v, converted to the element type, at the place of `leaf` (a LOAD node that describes the destination). */
@@ -146,8 +147,8 @@ typedef struct {
 		TsDtype ct, ae, be;
 	} mm;
 	struct {                    /* attention: iteration dims are batch..., head, query, column of v */
-		TsReal q, key, v, mask, bias, qoff;
-		const TsType *qt, *kt, *vt, *mt, *bt;
+		TsReal q, key, v, mask, bias, qoff, factor;
+		const TsType *qt, *kt, *vt, *mt, *bt, *ft;
 		TsDim S, T, D, E, group; /* group: query heads per key head */
 		uint32_t nb;             /* batch dims and the head: rank - 2 */
 		TsDtype ct;
@@ -162,6 +163,8 @@ void ts_sched_matmul(TsTl *t, TsVal root, TsVal anchor, const TsReal *out);
 void ts_sched_attention(TsTl *t, TsVal root, TsVal anchor, const TsReal *out);
 void ts_sched_parts(TsTl *t, const TsNode *n, const TsReal *out);  /* concat and pad: one store per part */
 bool ts_batch_invariant(const TsJob *j);                     /* must a row have the same bits in any batch up to 64? */
+/* `to`, of ct: the number `scale` times attention's operand `factor`, a value without axes of that type. */
+void ts_attention_factor(TsKb *k, const char *to, const char *scale, const TsReal *r, const TsType *ty, TsDtype ct);
 typedef void TsScheduleFn(TsJob *j);
 void ts_write_kernels(TsJob *j, TsOpClass cls);
 TsScheduleFn ts_cpu_pointwise, ts_cpu_row, ts_cpu_matmul, ts_cpu_attention;

@@ -56,7 +56,7 @@ TABLE = {
     "gelu": ("x", "approximate:enum", "POINTWISE", "ulp16"),
     "silu": ("x", "", "POINTWISE", "ulp8"),
     "matmul": ("a b", "out:dtype", "CONTRACT", "sum"),
-    "attention": ("q k v mask? bias? q_offset?", "scale:float causal:bool window:int", "ATTENTION", "row"),
+    "attention": ("q k v mask? bias? q_offset? factor?", "scale:float causal:bool window:int", "ATTENTION", "row"),
     "sum": ("x", "axis:ints keepdims:bool", "REDUCE", "sum"),
     "mean": ("x", "axis:ints keepdims:bool", "REDUCE", "sum"),
     "max": ("x", "axis:ints keepdims:bool", "REDUCE", "exact"),
@@ -606,12 +606,13 @@ def matmul(a, b, out=None):
     return apply("matmul", (a, b), (("out", out),))
 
 
-def attention(q, k, v, mask=None, bias=None, q_offset=None, scale=None, causal=False, window=None):
-    """softmax(scale * q @ k^T + bias) @ v on q[B, H, S, D], k[B, G, T, D], v[B, G, T, E], where H is a multiple of G
-    and head h reads h // (H // G); scale is 1/sqrt(D) if none; column j counts for row i where mask (bool) holds,
-    with causal where j <= i + q_offset, with a window where j > i + q_offset - window; mask and bias broadcast to
-    [B, H, S, T]; a row in which nothing counts, or only -inf, is 0; where a column that does not count has a NaN or
-    an infinity in v, what it meets in the row is either NaN or what the other columns give.
+def attention(q, k, v, mask=None, bias=None, q_offset=None, factor=None, scale=None, causal=False, window=None):
+    """softmax(factor * scale * q @ k^T + bias) @ v on q[B, H, S, D], k[B, G, T, D], v[B, G, T, E], where H is a
+    multiple of G and head h reads h // (H // G); scale is 1/sqrt(D) if none; factor is one number (1 if absent), of
+    q's type or f32; column j counts for row i where mask (bool) holds, with causal where j <= i + q_offset, with a
+    window where j > i + q_offset - window; mask and bias broadcast to [B, H, S, T]; a row in which nothing counts,
+    or only -inf, is 0; where a column that does not count has a NaN or an infinity in v, what it meets in the row
+    is either NaN or what the other columns give.
 
     The result is [B, H, S, E], of q's type. Element types: f32 f64 f16 bf16. Error of compiled code: row.
 
@@ -622,6 +623,7 @@ def attention(q, k, v, mask=None, bias=None, q_offset=None, scale=None, causal=F
         mask: a tensor, or None.
         bias: a tensor, or None.
         q_offset: a tensor, or None.
+        factor: a tensor, or None.
         scale: a number; None if not given.
         causal: true or false; False if not given.
         window: an int; None if not given.
@@ -630,7 +632,7 @@ def attention(q, k, v, mask=None, bias=None, q_offset=None, scale=None, causal=F
         TypeError: an operand is no tensor, or of an element type that is not listed.
         ValueError: ranks, axes or sizes that do not fit.
     """
-    return apply("attention", (q, k, v, mask, bias, q_offset), (("scale", scale), ("causal", causal), ("window", window)))
+    return apply("attention", (q, k, v, mask, bias, q_offset, factor), (("scale", scale), ("causal", causal), ("window", window)))
 
 
 def sum(x, axis=None, keepdims=False):
@@ -1210,9 +1212,9 @@ class OpMethods:
         """The operator ``matmul`` on this tensor."""
         return apply("matmul", (self, b), (("out", out),))
 
-    def attention(self, k, v, mask=None, bias=None, q_offset=None, scale=None, causal=False, window=None):
+    def attention(self, k, v, mask=None, bias=None, q_offset=None, factor=None, scale=None, causal=False, window=None):
         """The operator ``attention`` on this tensor."""
-        return apply("attention", (self, k, v, mask, bias, q_offset), (("scale", scale), ("causal", causal), ("window", window)))
+        return apply("attention", (self, k, v, mask, bias, q_offset, factor), (("scale", scale), ("causal", causal), ("window", window)))
 
     def sum(self, axis=None, keepdims=False):
         """The operator ``sum`` on this tensor."""

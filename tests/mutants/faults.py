@@ -115,7 +115,9 @@ FAULTS = [
     ("kernel-repeats-across", "middle/rewrite/kernel_lift.c", "memcpy(dim, t.dim, (i + 1) * sizeof *dim);\n\tdim[i + 1] = ts_dim_const(l->m->dims, 1);\n\tmemcpy(dim + i + 2, t.dim + i + 1, (t.rank - i - 1) * sizeof *dim);", "memcpy(dim, t.dim, i * sizeof *dim);\n\tdim[i + 1] = t.dim[i];\n\tdim[i] = ts_dim_const(l->m->dims, 1);\n\tmemcpy(dim + i + 2, t.dim + i + 1, (t.rank - i - 1) * sizeof *dim);", ["test_kernels 1"]),
     ("kernel-guard-of-update", "frontend/graph_text/sema_kernel_word.c", "f = op(s, TS_OP_where, t->at, 3, (TsVal[]){ none, zero, f }, NULL);", "(void)none, (void)zero;", ["test_kernels 1"]),
     ("kernel-tile-too-long", "frontend/graph_text/sema_kernel.c", "ts_dim_sub(s->d, hi, v.symbol));", "ts_dim_sub(s->d, ts_dim_add(s->d, hi, ts_dim_const(s->d, 1)), v.symbol));", ["test_kernels 1"]),
-    ("kernel-scale-without-rest", "middle/rewrite/kernel_loop.c", "TsVal in[2] = { beside(l, high, cast_to(l, rest, TS_BF16, at), at),", "TsVal in[2] = { beside(l, high, cast_to(l, lift_op(l, TS_OP_sub, 2, (TsVal[]){ rest, rest }, NULL, at), TS_BF16, at), at),", ["test_kernels 1"]),
+    ("attention-factor-lost", ATTENTION, 'if (w->ft) ts_attention_factor(k, "sc", own, &w->factor, w->ft, w->ct);', 'if (w->ft) ts_kb_line(k, "sc: %s[] = cast(%s, %s)", w->cname, own, w->cname);', [diff("attention")]),
+    ("attention-factor-under-the-bias", "middle/rewrite/fn_attention.c", "if (a->nlayers == MAX_PEEL || a->factor) return false;", "if (a->nlayers == MAX_PEEL) return false;", ["test_rewrite_values"]),
+    ("gpu-factor-folded", GPU["attention"], " && !w->j->at.bt && !w->j->at.ft && ", " && !w->j->at.bt && ", [SM80 + " attention"]),
     # the runtime
     ("last-cell", "rtlib/run.c", "int64_t to = l->cells - from < l->chunk ? l->cells : from + l->chunk;", "int64_t to = l->cells - from < l->chunk ? l->cells - 1 : from + l->chunk;", [SOME]),
     # schedules of GPUs

@@ -680,7 +680,7 @@ def test_threads():
 def test_operator_table():
     ops = {o["name"]: o for o in _core.ops()}
     assert ops["gelu"]["attrs"] == (("approximate", "enum", False, "tanh", ("none", "tanh")),)
-    assert ops["attention"]["operands"] == (("q", False), ("k", False), ("v", False), ("mask", True), ("bias", True), ("q_offset", True))
+    assert ops["attention"]["operands"] == (("q", False), ("k", False), ("v", False), ("mask", True), ("bias", True), ("q_offset", True), ("factor", True))
     assert ops["concat"]["variadic"] and ops["concat"]["operands"] == (("xs", False),)
     assert ops["exp"]["types"] == ("f32", "f64", "f16", "bf16") and ops["exp"]["cls"] == "pointwise" and "pure" in ops["exp"]["flags"] and ops["exp"]["bound"] == "ulp4"
     assert dict((a[0], a[3]) for a in ops["normal"]["attrs"]) == {"shape": None, "mean": 0.0, "std": 1.0, "dtype": "f32", "stream": None}

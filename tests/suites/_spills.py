@@ -25,6 +25,8 @@ UNDER = {
     "bias": ("b: {e}[H, S, T]", "bias = b"),
     "wide_bias": ("b: f32[B, H, S, T]", "bias = b"),
     "both": ("b: {e}[H, S, T], m: bool[B, 1, S, T]", "bias = b, mask = m"),
+    "factor": ("c: f32[]", "factor = c"),
+    "factor_bias": ("b: {e}[H, S, T], c: f32[]", "bias = b, factor = c"),
 }
 # how q, k, v and the result lie: heads outside, heads inside, cut from one tensor
 LAID = {

@@ -48,6 +48,7 @@ ATTENTIONS = (
     ("window", 1, "", ", causal = true, window = 300"),
     ("mask", 1, ", m: bool[B, 1, S, T]", ", mask = m"),
     ("bias", 2, ", m: bf16[2*G, S, T]", ", bias = m"),
+    ("factor", 1, ", c: f32[]", ", factor = c, causal = true"),
 )
 
 # words of Tile IR, and what the machine code of the kernel must then hold

@@ -231,6 +231,10 @@ def attention(m):
     if m.rng.random() < 0.3:
         scale = 0.25
         attrs += ", scale = 0.25"
+    if m.rng.random() < 0.3:
+        scale *= float(wide(factor := m.array(t, ())))
+        inputs["c"] = (t, factor)
+        args += ", factor = c"
     scores = np.einsum("bhsd,bhtd->bhst", wide(q), np.repeat(wide(k), h // g, 1)) * scale
     seen = np.ones((b, h, s, n), bool)
     if m.rng.random() < 0.5:

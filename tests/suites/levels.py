@@ -4,7 +4,7 @@ import re
 import sys
 
 PARALLEL = True
-TIMEOUT = 900
+TIMEOUT = 1800
 
 KERNEL = re.compile(r"(?m)^(?=kernel )")
 SCRATCH = re.compile(r", scratch = \d+")

@@ -4,8 +4,8 @@ import os
 import sys
 
 PARALLEL = True
-TIMEOUT = 900
-FILE_SECONDS = 400
+TIMEOUT = 1800
+FILE_SECONDS = 900
 
 PLUGIN = '''"""Writes one line for each test that began and each that ended."""
 import json

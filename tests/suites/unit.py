@@ -1,6 +1,7 @@
 """Unit tests: each tests/unit/test_*.c is a program that prints `ok NAME` or `FAIL NAME: why` lines and fails when one failed. Lines
 that begin with `# ` (the table of operators and types, coverage) are shown with the summary."""
 PARALLEL = True
+TIMEOUT = 1800
 
 
 def verdicts(name, result):

@@ -114,12 +114,13 @@ static TsVal make_case(Build *b, Case *c)
 		TsDim one_ = ts_dim_const(b->m->dims, 1), dB = build_dim(b, B, rng_below(b->rng, 2)), dS = build_dim(b, S, rng_below(b->rng, 2)), dT = build_dim(b, T, rng_below(b->rng, 2)), dD = build_dim(b, D, rng_below(b->rng, 4) == 0);
 		TsDim q[4] = { dB, ts_dim_const(b->m->dims, H), dS, dD }, kv[4] = { dB, ts_dim_const(b->m->dims, G), dT, dD };
 		TsDim mask[4] = { rng_below(b->rng, 2) ? dB : one_, one_, rng_below(b->rng, 2) ? dS : one_, dT }, bias[4] = { one_, ts_dim_const(b->m->dims, H), dS, dT };
-		TsVal in[6] = { build_param(b, c->elem, 4, q), build_param(b, c->elem, 4, kv), build_param(b, c->elem, 4, kv), 0, 0, 0 };
+		TsVal in[7] = { build_param(b, c->elem, 4, q), build_param(b, c->elem, 4, kv), build_param(b, c->elem, 4, kv) };
 		if (!plain && rng_below(b->rng, 2)) in[3] = build_param(b, TS_BOOL, 4, mask);
 		if (!plain && rng_below(b->rng, 3) == 0) in[4] = build_param(b, c->elem, 4, bias);
+		if (rng_below(b->rng, 3) == 0) in[6] = build_param(b, rng_below(b->rng, 2) ? c->elem : c->elem == TS_F64 ? TS_F64 : TS_F32, 0, NULL);
 		build_attr(b, a, c->op, "causal")->i = !plain && rng_below(b->rng, 2);
 		if (!plain && rng_below(b->rng, 3) == 0) build_attr(b, a, c->op, "window")->i = 1 + (int64_t)rng_below(b->rng, 70);
-		return build_op(b, c->op, a, 6, in);
+		return build_op(b, c->op, a, 7, in);
 	}
 	case TS_CLS_GATHER: {
 		rank = c->op == TS_OP_embedding ? random_shape(b, 2, 2, size, dim, 3000) : random_shape(b, 1, 3, size, dim, 3000);
@@ -249,7 +250,7 @@ static inline void fill_case(Rng *r, const Case *c, const TsOpInfo *info, uint32
 	bool is_float = ts_dtype_is_float(t->elem);
 	fill_tensor(r, t, c->fill && !is_float ? c->fill : floats, c->below, c->special);
 	if (!c->extreme || !is_float) return;
-	if (c->op == TS_OP_softmax || (c->op == TS_OP_attention && i > 2)) fill_extremes(r, t);
+	if (c->op == TS_OP_softmax || (c->op == TS_OP_attention && i > 2 && t->rank)) fill_extremes(r, t);
 	else if (t->elem != TS_F32 && t->elem != TS_BF16 && t->elem != TS_F64) return;
 	else if (info->cls == TS_CLS_REDUCE) scale_tensor(t, 1e33);
 	else if (info->cls == TS_CLS_CONTRACT || (info->cls == TS_CLS_ROW && !i)) scale_tensor(t, 1e16);

@@ -378,17 +378,18 @@ static inline Val gen_attention(Gen *g, TsDtype t)
 	int s = g->rows + (int)gen_below(g, (uint32_t)(GEN_DIMS - g->rows)), u = g->rows + (int)gen_below(g, (uint32_t)(GEN_DIMS - g->rows));
 	TsDim B = g->rows ? g->dim[0] : gen_const(g, 1 + gen_below(g, 2)), S = g->dim[s], T = g->dim[u], one = gen_const(g, 1);
 	if (g->size[s] * g->size[u] > 6000 || g->size[s] * H * D > 3 * GEN_MOST || g->size[u] * H * D > 3 * GEN_MOST) S = T = gen_const(g, 19);
-	Val in[6] = { gen_heads(g, t, B, S, H, D), gen_heads(g, t, B, T, G, D), gen_heads(g, t, B, T, G, D) };
+	Val in[7] = { gen_heads(g, t, B, S, H, D), gen_heads(g, t, B, T, G, D), gen_heads(g, t, B, T, G, D) };
 	TsAttr *a = build_attrs(&g->b, TS_OP_attention);
 	TsDim mask[4] = { gen_once(g, 2) ? B : one, one, gen_once(g, 2) ? S : one, T }, bias[4] = { one, gen_const(g, H), S, T };
 	int cut[2] = { gen_once(g, 2) ? (int)gen_below(g, 5) : 0, gen_once(g, 2) ? (int)gen_below(g, 5) : 0 }; /* leading axes left out */
 	if (gen_once(g, 2)) in[3] = gen_param(g, TS_BOOL, 4 - cut[0], mask + cut[0]);
 	if (gen_once(g, 3)) in[4] = gen_param(g, t, 4 - cut[1], bias + cut[1]);
 	if (gen_once(g, 4)) in[5] = gen_literal(g, TS_INT64, gen_below(g, 6));
+	if (gen_once(g, 4)) in[6] = gen_param(g, t, 0, NULL);
 	build_attr(&g->b, a, TS_OP_attention, "causal")->i = gen_below(g, 2);
 	if (gen_once(g, 3)) build_attr(&g->b, a, TS_OP_attention, "window")->i = 1 + (int64_t)gen_below(g, 70);
 	if (gen_once(g, 4)) build_attr(&g->b, a, TS_OP_attention, "scale")->f = 0.25;
-	return gen_op(g, TS_OP_attention, a, 6, in, 8, gen_eval(g, T) + D);
+	return gen_op(g, TS_OP_attention, a, 7, in, 8, gen_eval(g, T) + D);
 }
 
 static inline Val gen_view_reshape(Gen *g, Val x)

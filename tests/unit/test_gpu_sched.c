@@ -157,19 +157,20 @@ static TsVal build_long(Build *b, Case *c, const int64_t *s, int how, bool sym)
 	return z;
 }
 
-/* how: 1 causal, 2 a window, 4 heads in groups, 8 an offset, 16 a bias */
+/* how: 1 causal, 2 a window, 4 heads in groups, 8 an offset, 16 a bias, 32 a factor */
 static TsVal build_attention(Build *b, Case *c, const int64_t *s, int how, bool sym)
 {
 	TsDims *d = b->m->dims;
 	TsDim S = build_dim(b, s[0], sym), T = build_dim(b, s[1], sym), D = build_dim(b, s[2], sym && s[0] % 2), H = ts_dim_const(d, how & 4 ? 4 : 2), G = ts_dim_const(d, 2), one = ts_dim_const(d, 1);
 	TsDim q[4] = { one, H, S, D }, kv[4] = { one, G, T, D }, bias[4] = { one, one, S, T };
-	TsVal in[6] = { build_param(b, c->elem, 4, q), build_param(b, c->elem, 4, kv), build_param(b, c->elem, 4, kv), 0, 0, 0 };
+	TsVal in[7] = { build_param(b, c->elem, 4, q), build_param(b, c->elem, 4, kv), build_param(b, c->elem, 4, kv) };
 	if (how & 16) in[4] = build_param(b, c->elem, 4, bias);
 	if (how & 8) in[5] = build_param(b, TS_INT64, 0, NULL);
+	if (how & 32) in[6] = build_param(b, c->elem == TS_F64 ? TS_F64 : TS_F32, 0, NULL);
 	TsAttr *a = build_attrs(b, TS_OP_attention);
 	build_attr(b, a, TS_OP_attention, "causal")->i = how & 1;
 	if (how & 2) build_attr(b, a, TS_OP_attention, "window")->i = 37;
-	return build_op(b, TS_OP_attention, a, 6, in);
+	return build_op(b, TS_OP_attention, a, 7, in);
 }
 
 typedef TsVal Builder(Build *b, Case *c, const int64_t *s, int how, bool sym);
@@ -264,10 +265,11 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 	shapes_extreme(target, seed);
 	static const int64_t attn[][3] = { { 130, 130, 64 }, { 1, 200, 128 }, { 65, 64, 80 }, { 64, 129, 40 }, { 70, 70, 256 }, { 33, 100, 32 }, { 5, 0, 64 }, { 1, 2500, 64 }, { 1, 1030, 80 }, { 1, 0, 64 }, { 1, 70, 256 } };
 	for (size_t i = 0; i < sizeof attn / sizeof *attn; i++)
-		for (int k = 0; k < 3; k++) shape("attention", build_attention, TS_OP_attention, k == 2 ? TS_F32 : TS_F16, attn[i], (int)(i * 5 + (size_t)k * 11) % 32, target, seed);
+		for (int k = 0; k < 3; k++) shape("attention", build_attention, TS_OP_attention, k == 2 ? TS_F32 : TS_F16, attn[i], (int)(i * 5 + (size_t)k * 11) % 32 + (i % 3 == 1 ? 32 : 0), target, seed);
 	/* several tiles of queries, with and without what each may hide; spans of one query, the heads of a group together */
 	static const int64_t many[][4] = { { 270, 270, 64, 0 }, { 270, 270, 64, 1 }, { 140, 260, 128, 0 }, { 140, 260, 72, 1 }, { 270, 140, 96, 3 }, { 130, 140, 128, 5 }, { 140, 330, 64, 9 }, { 140, 150, 256, 1 }, { 140, 150, 200, 0 },
-		{ 150, 140, 40, 17 }, { 140, 140, 256, 16 }, { 1, 600, 64, 4 }, { 1, 1100, 128, 0 }, { 1, 600, 256, 13 }, { 1, 1030, 72, 20 }, { 1, 1700, 64, 7 }, { 1, 600, 35, 4 }, { 1, 8400, 64, 0 } };
+		{ 150, 140, 40, 17 }, { 140, 140, 256, 16 }, { 1, 600, 64, 4 }, { 1, 1100, 128, 0 }, { 1, 600, 256, 13 }, { 1, 1030, 72, 20 }, { 1, 1700, 64, 7 }, { 1, 600, 35, 4 }, { 1, 8400, 64, 0 },
+		{ 270, 270, 64, 32 }, { 270, 270, 128, 33 }, { 140, 330, 256, 33 }, { 140, 260, 40, 34 }, { 65, 130, 128, 48 }, { 1, 600, 64, 36 }, { 1, 1100, 128, 52 }, { 70, 70, 200, 33 } };
 	for (size_t i = 0; i < sizeof many / sizeof *many; i++) shape("attention", build_attention, TS_OP_attention, i % 2 ? TS_F16 : TS_BF16, many[i], (int)many[i][3], target, seed);
 	static const TsOp ops[] = { TS_OP_softmax, TS_OP_layer_norm, TS_OP_rms_norm, TS_OP_sum, TS_OP_max, TS_OP_argmax };
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

@@ -79,7 +79,11 @@ static void test_attention(void)
 	TsVal five = build_param(&b, "five", TS_F32, "B 5 T 64"), off = build_param(&b, "n", TS_INT64, ""), bias = build_param(&b, "bias", TS_F32, "12 S T");
 	is("attention", &b, OP_(&b, attention, "causal=1", q, k, v, mask, bias, off), "f32[B, 12, S, 32]");
 	is("attention-without-mask", &b, OP_(&b, attention, "window=7", q, k, v, 0, bias), "f32[B, 12, S, 32]");
+	TsVal one = build_param(&b, "c", TS_F32, ""), many = build_param(&b, "cs", TS_F32, "S");
+	is("attention-with-a-factor", &b, OP_(&b, attention, "", q, k, v, 0, 0, 0, one), "f32[B, 12, S, 32]");
 	checks("attention-waits-for-nothing", &b, 0);
+	refused("factor-of-many", &b, OP_(&b, attention, "", q, k, v, 0, 0, 0, many), "E_RANK", "factor is one number");
+	refused("factor-of-integers", &b, OP_(&b, attention, "", q, k, v, 0, 0, 0, off), "E_TYPE_MISMATCH", "factor may be that or f32");
 	refused("heads-multiple", &b, OP_(&b, attention, "", q, five, five), "E_SHAPE_MISMATCH", "heads are a multiple");
 	refused("bias-is-no-mask", &b, OP_(&b, attention, "", q, k, v, bias), "E_TYPE", "bool");
 	refused("window", &b, OP_(&b, attention, "window=0", q, k, v), "E_ATTR", "at least 1");

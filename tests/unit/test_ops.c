@@ -59,7 +59,7 @@ int main(int argc, char **argv)
 	for (int op = TS_OP_NONE + 1; op < TS_OP_COUNT; op++) test_line(m, (TsOp)op);
 	const TsOpInfo *g = ts_op_info(cx, TS_OP_gelu), *a = ts_op_info(cx, TS_OP_attention), *n = ts_op_info(cx, TS_OP_layer_norm);
 	check("enum-default", !strcmp(g->attr[0].text, "tanh") && !strcmp(g->attr[0].choices, "none|tanh"), "%s of %s", g->attr[0].text, g->attr[0].choices);
-	check("optional-operands", a->nin == 6 && a->min_in == 3 && !strcmp(a->in[3], "mask"), "%d of %d", a->min_in, a->nin);
+	check("optional-operands", a->nin == 7 && a->min_in == 3 && !strcmp(a->in[3], "mask"), "%d of %d", a->min_in, a->nin);
 	check("float-default", n->attr[0].num == 1e-5, "%g", n->attr[0].num);
 	check("list-operand", ts_op_info(cx, TS_OP_concat)->variadic, "concat takes no list");
 	check("unknown-name", ts_op_find(cx, ts_intern(cx, "gleu")) == TS_OP_NONE, "found");
