@@ -241,7 +241,7 @@ def _compile_op(name: str, slots: list[Any], attrs: tuple[tuple[str, Any], ...],
             if slot is None:
                 values.append(None)
             elif slot == "number":
-                values.append(context.param(word, "int64" if name == "attention" and i == 5 else literal, ()))
+                values.append(context.param(word, trace.literal_of(name, i, literal), ()))
             elif slot[0] == "baked":
                 values.append(slot[1])
             else:

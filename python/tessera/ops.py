@@ -20,6 +20,7 @@ from ._types import Array, Axes, DTypeLike, Operand, Ours, Size, Sizes, T
 from .errors import GraphTypeError, GraphValueError, NotInRelease
 from .interop import is_numpy_number
 from .methods import index_plan, sizes_of
+from .tree import is_tensor
 from .views import index_view
 
 if TYPE_CHECKING:
@@ -463,7 +464,7 @@ def flash_attention(
     q_offset: Operand | None = None,
     *,
     causal: bool = False,
-    scale: float | None = None,
+    scale: Operand | None = None,
     window: int | None = None,
     dropout_p: float = 0.0,
     seed: int | None = None,
@@ -472,10 +473,11 @@ def flash_attention(
     """softmax(scale * q @ k^T + bias) @ v on q[B, H, S, D], k[B, G, T, D], v[B, G, T, E], without the matrix of scores
     in memory.
 
-    H is a multiple of G, and head h reads h // (H // G); ``scale`` is 1/sqrt(D) if none; ``causal`` lets row i see
-    columns up to i + q_offset, ``window`` only the last ``window`` of those; ``mask`` (bool) and ``bias`` broadcast to
-    [B, H, S, T]. ``attn_bias`` is another name of ``bias``, ``flash_attn`` of the function. ``seed`` is for dropout,
-    which this release does not have inside attention.
+    H is a multiple of G, and head h reads h // (H // G); ``scale`` is 1/sqrt(D) if none, a number, or a tensor of one
+    (of q's type or f32; its value need not be known when the graph is made); ``causal`` lets row i see columns up to
+    i + q_offset, ``window`` only the last ``window`` of those; ``mask`` (bool) and ``bias`` broadcast to [B, H, S, T].
+    ``attn_bias`` is another name of ``bias``, ``flash_attn`` of the function. ``seed`` is for dropout, which this
+    release does not have inside attention.
 
     Raises:
         TypeError: the element types of q, k and v differ or are no floats, or the bias is given twice.
@@ -487,9 +489,9 @@ def flash_attention(
         bias = attn_bias
     if dropout_p:
         raise NotInRelease("flash_attention: dropout inside attention is not in this release; use dropout_p=0")
-    return apply(
-        "attention", (q, k, v, mask, bias, q_offset), (("scale", scale), ("causal", causal), ("window", window))
-    )
+    factor, number = (scale, 1.0) if is_tensor(scale) else (None, scale)
+    operands = (q, k, v, mask, bias, q_offset, factor)
+    return apply("attention", operands, (("scale", number), ("causal", causal), ("window", window)))
 
 
 flash_attn = flash_attention

@@ -208,6 +208,13 @@ class Where:
         return None if not places else places[line] if len(places) == lines else places[0]
 
 
+def literal_of(op: str, i: int, literal: Any) -> Any:
+    """The element type of a number that is operand ``i``, where numbers among tensors are of type ``literal``."""
+    if op != "attention" or i < 5:
+        return literal
+    return "int64" if i == 5 else "f32" if as_dtype(literal).name in ("f16", "bf16") else literal  # q_offset, factor
+
+
 class Context:
     """A graph under construction."""
 
@@ -451,7 +458,7 @@ class Context:
         operands = tuple([x.item() if is_numpy_number(x) else x for x in operands])
         literal = _literal_type(name, operands)
         used = tuple(
-            None if x is None else self.use(x, "int64" if name == "attention" and i == 5 else literal)
+            None if x is None else self.use(x, literal_of(name, i, literal))
             for i, x in enumerate(operands)
         )
         ids = [None if x is None else x.id for x in used]

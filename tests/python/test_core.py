@@ -324,6 +324,30 @@ def test_operators():
     assert np.allclose(ts.where(x > 0, x, 0.0).tolist(), np.where(X > 0, X, 0)) and np.allclose(ts.ops.clamp(x, -0.5, 0.5).tolist(), X.clip(-0.5, 0.5))
 
 
+@ts.function
+def scaled(q: ts.Tensor["B", "H", "S", "D", ts.bf16], k: ts.Tensor["B", "H", "T", "D", ts.bf16], v: ts.Tensor["B", "H", "T", "D", ts.bf16], c: float):
+    s = ts.matmul(q, k.transpose(2, 3), out=ts.f32) * c
+    return ts.nn.flash_attention(q, k, v, scale=c), ts.matmul(ts.cast(ts.softmax(s, -1), ts.bf16), v)
+
+
+def test_scales_of_attention():
+    q, k, v = (ts.randn(2, 3, n, 20, dtype=ts.bf16, device="cpu") for n in (5, 9, 9))
+    q64, k64, v64 = (np.asarray(x.to(ts.f32), dtype=np.float64) for x in (q, k, v))
+
+    def near(got, c):
+        s = q64 @ k64.swapaxes(2, 3) * c
+        p = np.exp(s - s.max(-1, keepdims=True))
+        want = p / p.sum(-1, keepdims=True) @ v64
+        # a weight and a result are rounded to bf16, by 2^-8 of themselves at most
+        bound = (2.0**-8 + 2.0**-12) * (p / p.sum(-1, keepdims=True) @ abs(v64)) + 2.0**-8 * abs(want)
+        assert (abs(np.asarray(got.to(ts.f32), dtype=np.float64) - want) <= bound).all()
+
+    for c in (0.3, -1.7, 0.0):
+        for got in (*scaled(q, k, v, c), ts.nn.flash_attention(q, k, v, scale=c), ts.nn.flash_attention(q, k, v, scale=ts.ones((), device="cpu") * c),
+                    ts.ops.attention(q, k, v, scale=1.0, factor=c), ts.ops.attention(q, k, v, scale=2.0, factor=np.float32(c / 2))):
+            near(got, c)
+
+
 def test_reductions_and_rows():
     x = ts.as_tensor(X)
     for name in ("sum", "mean", "max", "min"):
