@@ -212,12 +212,14 @@ static void choose_fma(TsMm *mm)
 	int wide8 = ts_elem_bytes(mm->j->mm.ct) == 8;
 	TsDim mods = ts_wide_guard(t, &mm->wide), waves = ts_dim_sub(t->d, ts_dim_const(t->d, WAVES), tiles_of(mm, 64, 128));
 	bool wide = mm->wide.vec > 1;
-	int64_t depth, least;
+	int64_t depth, least, fewest, columns;
 	ts_dim_range(t->d, mm->j->mm.k, &least, &depth);
+	ts_dim_range(t->d, mm->j->mm.n, &fewest, &columns);
+	bool slim = !wide8 && columns <= 64; /* one tile of the smallest has them all */
 	if (wide && ts_mm_add_few(mm, mods)) return;
 	for (int w = wide; w >= 0; w--) {
 		const TsMmVariant shape[4] = { few[wide8], some, tall, big[wide8] };
-		TsDim limit[4] = { ts_over(t, mm->j->mm.m, FEW), ts_over(t, tiles_of(mm, 128, 128), FILL), ts_over(t, waves, 0), 0 };
+		TsDim limit[4] = { ts_over(t, mm->j->mm.m, FEW), slim ? 0 : ts_over(t, tiles_of(mm, 128, 128), FILL), ts_over(t, waves, 0), 0 };
 		TsDim size[4] = { mm->j->mm.m, tiles_of(mm, 128, 128), waves, 0 };
 		int64_t most[4] = { FEW, FILL, 0, INT64_MAX };
 		for (int i = 0; i < 4; i++) {
@@ -225,10 +227,11 @@ static void choose_fma(TsMm *mm)
 			if ((i == 1 || i == 2) && wide8) continue;
 			if (i == 2 && (!w || ts_operand_fast(t, &mm->b) != 1)) continue;
 			if (i < 3) ts_dim_range(t->d, size[i], &lo, &hi);
-			if (lo > most[i]) continue;
+			if (lo > most[i] && limit[i]) continue;
 			mm->v[mm->n] = shape[i];
 			mm->v[mm->n].wide = w;
-			if (i == 3 && (ts_operand_fast(t, &mm->b) == 1 || depth <= SHALLOW || t->target->family != TS_FAMILY_SM90 || reads_tiles(mm->j))) mm->v[mm->n].room = 1; /* two do not fit without spilling */
+			bool narrow = w && mm->wide.vec * ts_elem_bytes(mm->j->mm.ct) < 16;
+			if (i == 3 && (narrow || ts_operand_fast(t, &mm->b) == 1 || depth <= SHALLOW || t->target->family != TS_FAMILY_SM90 || reads_tiles(mm->j))) mm->v[mm->n].room = 1; /* two do not fit without spilling */
 			mm->v[mm->n++].guard = ts_dim_add(t->d, w ? mods : 0, limit[i]);
 			if (!limit[i]) break;
 		}

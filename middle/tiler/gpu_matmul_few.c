@@ -290,9 +290,11 @@ static void add(TsMm *mm, TsMmVariant v, TsDim need, int64_t rows)
 	ts_dim_range(t->d, mm->j->mm.m, &lo, &hi);
 	if (lo > rows) return;
 	v.wide = true;
-	if (t->target->family != TS_FAMILY_SM90 || ts_elem_bytes(mm->j->mm.ct) == 8) v.room = 1; /* two CTAs' registers: found not to spill elsewhere only */
+	int bytes = ts_elem_bytes(mm->j->mm.ct);
+	bool narrow = mm->mma == TS_DTYPE_NONE && mm->wide.vec * bytes < 16; /* accesses that need more registers for addresses */
+	if (t->target->family != TS_FAMILY_SM90 || bytes == 8 || narrow) v.room = 1; /* two CTAs' registers: found not to spill elsewhere only */
 	v.label = "few rows, ";
-	v.guard = ts_dim_add(t->d, need, ts_over(t, mm->j->mm.m, rows));
+	v.guard = rows == INT64_MAX ? need : ts_dim_add(t->d, need, ts_over(t, mm->j->mm.m, rows));
 	mm->v[mm->n++] = v;
 }
 

@@ -131,6 +131,8 @@ def everything():
     for i, elem in itertools.product((0, 3, 6, 9), ("f16", "f32", "f64", "tf32", "fp8_e4m3")):
         if elem != "tf32":
             yield "matmul/%s-%d" % (elem, i), matmul(EPILOGUES[i], elem, lies="x @ w.T", out="f16" if elem == "fp8_e4m3" else None)
+    for elem, n, k, lies, i in itertools.product(("f32", "f64", "bf16"), ("1", "3", "10", "130", "2046"), ("K", "5", "770"), ("x @ w", "x @ w.T"), (0, 6)):
+        yield "matmul/odd-%s-%s-%s-%s%d" % (elem, n, k, "t" if "T" in lies else "n", i), matmul(EPILOGUES[i], elem, n, k, lies)
     for row, i, k in itertools.product(range(len(ROWS)), range(len(BEFORE)), range(len(BEHIND))):
         if i == k or i == 0 or k == 0:
             yield "rows/%d-%d-%d" % (row, i, k), rows(ROWS[row], BEFORE[i], BEHIND[k])
@@ -145,7 +147,7 @@ def everything():
 # what suite gpu_gates holds of it: each spilled once
 HELD = (
     "layers/block-512", "layers/gated", "matmul/turned-x-b-r",
-    "attention/window_offset-both", "attention/causal-bias-head256", "attention/full-both-gated", "attention/full-none-f64", "matmul/known-6", "matmul/f16-6",
+    "attention/window_offset-both", "attention/causal-bias-head256", "attention/full-both-gated", "attention/full-none-f64", "matmul/known-6", "matmul/f16-6", "matmul/odd-f32-10-K-n0", "matmul/odd-f32-130-770-n0", "matmul/odd-f32-3-5-n0",
     "rows/0-3-3", "rows/1-0-0", "pointwise/60-bf16-+",
 )
 
