@@ -46,7 +46,7 @@ def matmul():
     forms = {"nt": ("b: bf16[N, K]", "a @ b.T", (0, 1)), "nn": ("b: bf16[K, N]", "a @ b", (0, 0)), "tn": ("b: bf16[K, N]", "a.T @ b", (1, 0)), "tt": ("b: bf16[N, K]", "a.T @ b.T", (1, 1))}
     for form, (b_text, expr, (ta, tb)) in forms.items():
         art = compiled("matmul_" + form, "dims M, N, K\n\ngraph f(a: bf16[%s], %s) -> (c: bf16[M, N]) {\n  c = %s\n}\n" % ("K, M" if ta else "M, K", b_text, expr))
-        for m, n, k in [*shapes, (16384,) * 3] if form in ("nt", "nn") else shapes[:2]:
+        for m, n, k in [*shapes, (16384,) * 3] if form in ("nt", "nn") else [*shapes[:5], (16384,) * 3]:
             a, b, c = rand(*((k, m) if ta else (m, k))), rand(*((n, k) if tb else (k, n))), empty(m, n)
             at, bt = a.T if ta else a, b.T if tb else b
             run = art.bind([a, b], [c])
@@ -134,8 +134,8 @@ def gelu():
 
 
 # batch, heads of keys, query heads for each, length, head dim
-ATTENTIONS = [(4, 16, 1, s, 128) for s in (512, 1024, 2048, 4096)] + [(1, 16, 1, 16384, 128), (4, 48, 1, 4096, 128), (2, 4, 1, 1000, 128), (4, 4, 4, 512, 128), (4, 4, 8, 4096, 128)]
-ATTENTIONS += [(b, 16, 1, s, d) for d in (64, 256) for b, s in ((4, 512), (4, 2048), (4, 4096), (1, 16384))]
+ATTENTIONS = [(4, 16, 1, s, 128) for s in (512, 1024, 2048, 4096)] + [(2, 16, 1, 8192, 128), (1, 16, 1, 16384, 128), (4, 48, 1, 4096, 128), (2, 4, 1, 1000, 128), (4, 4, 4, 512, 128), (4, 4, 8, 4096, 128)]
+ATTENTIONS += [(b, 16, 1, s, d) for d in (64, 256) for b, s in ((4, 512), (4, 1024), (4, 2048), (4, 4096), (2, 8192), (1, 16384))]
 DECODES = [(32, 32, 1, 8192, 128), (4, 8, 1, 16384, 128), (32, 8, 4, 8192, 128), (16, 8, 8, 8192, 128), (1, 8, 8, 65536, 128), (32, 32, 1, 4096, 64), (16, 8, 8, 4096, 256)]
 
 
