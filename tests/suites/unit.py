@@ -32,7 +32,7 @@ def run(ctx):
     missing = [p.name for p in programs if not p.exists()]
     yield "all-built", not missing, "not built: " + " ".join(missing)
     built = [p for p in programs if p.exists()]
-    for program, result in zip(built, ctx.map(lambda p: ctx.run([p], timeout=900), built)):
+    for program, result in zip(built, ctx.map(lambda p: ctx.run([p], timeout=1700), built)):
         notes = [line[2:] for line in result.out.splitlines() if line.startswith("# ")]
         if notes:
             ctx.note("\n".join([program.name, *notes]))
