@@ -136,6 +136,8 @@ RT_CUDA  := $(filter $(BUILD)/obj/rtlib/cuda%,$(RT_OBJ))
 $(RT_OBJ): $(BUILD)/obj/%.c.o: %.c | $(BUILD)/ld/ld.lld
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(RT_FLAGS) $(DEPS) -c $< -o $@
+# what opens a model is in no hurry
+$(BUILD)/obj/rtlib/cuda_model.c.o $(BUILD)/obj/rtlib/cuda_context.c.o: RT_FLAGS += -Os
 $(BUILD)/obj/rtlib.list: FORCE
 	@mkdir -p $(@D)
 	@echo '$(RT_OBJ)' | cmp -s - $@ || echo '$(RT_OBJ)' > $@

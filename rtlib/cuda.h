@@ -47,22 +47,25 @@ int32_t ts_cuda_wait(void *device, void *stream, TesseraError *e);
 /* How well a plan fits a GPU: 0 not at all, 1 by PTX that the driver compiles, 2 by a cubin of an earlier GPU of the same major
  * version, 3 by a cubin of its own. */
 int32_t ts_cuda_fit(const TsPlanHeader *p, int32_t sm, uint64_t shared_bytes);
-/* The best plan of a model for a GPU; *out NULL when none fits. False: the model is damaged, reported. */
-int32_t ts_cuda_choose_plan(const TesseraModel *m, int32_t sm, uint64_t shared_bytes, const TsPlanHeader **out, TesseraError *e);
-int32_t ts_cuda_plan(const TesseraModel *m, const TesseraDeviceInfo *info, const TsPlanHeader **out, TesseraError *e);
+/* The best plan of a model for a GPU of those worse than *below, which is then how good this one is; *out NULL when none fits. */
+int32_t ts_cuda_choose_plan(const TesseraModel *m, const TesseraDeviceInfo *info, int32_t *below, const TsPlanHeader **out, TesseraError *e);
+int32_t ts_cuda_plan(const TesseraModel *m, TesseraContext *cx, const TesseraDeviceInfo *info, const TsPlanHeader **out, TesseraError *e);
 int32_t ts_cuda_plan_sm(const TsPlanHeader *p); /* 90 for sm_90a */
 
-/* of a context and a model: opened once, shared by the sessions */
+/* Of a context and a model, shared by the sessions: the best plan whose code the driver takes, that code, loaded with the context (of another
+ * artifact's model with its first session), and its weights, uploaded with the first session. */
 typedef struct {
 	TsCuda cu;                    /* of this artifact: the context may belong to another */
-	TesseraDeviceInfo info;
+	TesseraDeviceInfo info;       /* note: which code was refused, and what is run instead */
 	const TsPlanHeader *plan;
 	uint64_t self_bytes;
 	TsCuPtr weights;
 	uint32_t n_modules, jit;
 	TsCuHandle *module, *function; /* [plan modules], [plan kernels] */
 } TsCudaModel;
-int32_t ts_cuda_model_open(const TesseraModel *m, TesseraContext *cx, const TsPlanHeader *plan, const char *weights, TsCudaModel **out, TesseraError *e);
+/* info->note: the model's; where it fails and there is one, the driver takes none of the plans' code, and the note says why. */
+int32_t ts_cuda_model_open(const TesseraModel *m, TesseraContext *cx, TesseraDeviceInfo *info, TsCudaModel **out, TesseraError *e);
+int32_t ts_cuda_weights_open(TsCudaModel *c, const TesseraModel *m, TesseraContext *cx, const char *path, TesseraError *e);
 /* Fills the plan's device weights; the device has them when it returns. */
 int32_t ts_cuda_upload(const TsCudaModel *c, const TesseraModel *m, TesseraContext *cx, const char *path, TesseraError *e);
 

@@ -39,26 +39,27 @@ int32_t ts_cuda_fit(const TsPlanHeader *p, int32_t sm, uint64_t shared_bytes)
 	return ts_cuda_plan_sm(p) <= sm ? fit : 0;
 }
 
-int32_t ts_cuda_choose_plan(const TesseraModel *m, int32_t sm, uint64_t shared_bytes, const TsPlanHeader **out, TesseraError *e)
+int32_t ts_cuda_choose_plan(const TesseraModel *m, const TesseraDeviceInfo *d, int32_t *below, const TsPlanHeader **out, TesseraError *e)
 {
 	int32_t best = 0;
 	*out = NULL;
 	const char *wrong = ts_plan_check(m->plan, m->plan_bytes);
 	for (uint32_t i = 0; i < m->n_device_plans && !wrong; i++) {
-		const TesseraDevicePlan *d = &m->device_plans[i];
-		const TsPlanHeader *p = d->plan;
-		if ((wrong = ts_plan_check(p, d->plan_bytes)) || (wrong = ts_plan_check_device(m->plan, p)))
+		const TesseraDevicePlan *dp = &m->device_plans[i];
+		const TsPlanHeader *p = dp->plan;
+		if ((wrong = ts_plan_check(p, dp->plan_bytes)) || (wrong = ts_plan_check_device(m->plan, p)))
 			break;
 		if (p->code_bytes > *m->device_code_bytes || p->weight_bytes > *m->weight_bytes || (p->weight_bytes && !*m->weights)) {
 			wrong = "its code or weights for GPUs are cut off";
 			break;
 		}
-		int32_t fit = ts_cuda_fit(p, sm, shared_bytes);
-		if (fit > best || (fit && fit == best && ts_cuda_plan_sm(p) > ts_cuda_plan_sm(*out))) {
-			best = fit;
+		int32_t fit = ts_cuda_fit(p, d->sm, d->shared_bytes), rank = fit * 100000 + ts_cuda_plan_sm(p);
+		if (fit && rank > best && rank < *below) {
+			best = rank;
 			*out = p;
 		}
 	}
+	*below = best;
 	return wrong ? ts_fail(e, TESSERA_VERSION, "model '%s' is damaged: %s", m->name, wrong) : TESSERA_OK;
 }
 
@@ -76,10 +77,21 @@ static int32_t no_match(const TesseraModel *m, const TesseraDeviceInfo *d, Tesse
 	               (int64_t)d->device.device_id, d->name, (int64_t)d->sm, newer ? "; with --arch sm_80,... it also holds code for newer GPUs" : "");
 }
 
-int32_t ts_cuda_plan(const TesseraModel *m, const TesseraDeviceInfo *d, const TsPlanHeader **out, TesseraError *e)
+/* *out NULL and an error when no plan is for this GPU */
+static int32_t fits(const TesseraModel *m, const TesseraDeviceInfo *d, const TsPlanHeader **out, TesseraError *e)
 {
-	int32_t rc = ts_cuda_choose_plan(m, d->sm, d->shared_bytes, out, e);
+	int32_t any = INT32_MAX, rc = ts_cuda_choose_plan(m, d, &any, out, e);
 	return rc || *out ? rc : no_match(m, d, e);
+}
+
+int32_t ts_cuda_plan(const TesseraModel *m, TesseraContext *cx, const TesseraDeviceInfo *d, const TsPlanHeader **out, TesseraError *e)
+{
+	TesseraDeviceInfo info = *d;
+	TsCudaModel *c;
+	int32_t rc = fits(m, d, out, e);
+	if (!rc && !(rc = ts_cuda_model_open(m, cx, &info, &c, e)))
+		*out = c->plan;
+	return rc;
 }
 
 /* ---- finding the GPU ---- */
@@ -96,34 +108,6 @@ static int32_t look(const TsCuda *cu, int32_t ordinal, int32_t *device, TesseraD
 	d->sm = major * 10 + minor;
 	d->shared_bytes = (uint64_t)shared;
 	return TESSERA_OK;
-}
-
-static int32_t take_number(const TsCuda *cu, const TesseraModel *m, int32_t ordinal, int32_t *device, TesseraDeviceInfo *d, TesseraError *e)
-{
-	const TsPlanHeader *plan;
-	int32_t n = 0, rc = ts_cuda_fail(cu, cu->DeviceGetCount(&n), e, "count the GPUs");
-	if (rc)
-		return rc;
-	if (ordinal >= n)
-		return ts_fail(e, TESSERA_UNSUPPORTED, "there is no GPU cuda:%d, the NVIDIA driver shows %d", (int64_t)ordinal, (int64_t)n);
-	rc = look(cu, ordinal, device, d, e);
-	return rc ? rc : ts_cuda_plan(m, d, &plan, e);
-}
-
-/* the first that fits; d->sm stays 0 when none does, with the reason of the last in e */
-static int32_t take_first(const TsCuda *cu, const TesseraModel *m, int32_t *device, TesseraDeviceInfo *d, TesseraError *e)
-{
-	int32_t n = 0, rc = ts_cuda_fail(cu, cu->DeviceGetCount(&n), e, "count the GPUs");
-	for (int32_t i = 0; i < n && !rc; i++) {
-		const TsPlanHeader *plan = NULL;
-		if (!(rc = look(cu, i, device, d, e)) && !(rc = ts_cuda_choose_plan(m, d->sm, d->shared_bytes, &plan, e)) && plan)
-			return TESSERA_OK;
-	}
-	if (!rc) {
-		no_match(m, d, e);
-		d->sm = 0;
-	}
-	return rc;
 }
 
 /* ---- its CUDA context ---- */
@@ -153,40 +137,86 @@ static int32_t take_context(TsCudaDevice *c, TesseraError *e)
 	return ts_cuda_fail(cu, code, e, "open GPU cuda:%d", (int64_t)c->device);
 }
 
-static void no_gpu(TesseraDeviceInfo *info, const TesseraError *why)
+static void leave_context(TsCudaDevice *c)
+{
+	if (c->retained && !ts_cuda_forked(&c->cu))
+		c->cu.DevicePrimaryCtxRelease(c->device);
+	c->retained = false;
+}
+
+/* ---- which one ---- */
+
+/* A GPU with the model's code on it. *elsewhere: it is none for this model, so the next may be. */
+static int32_t take(TsCudaDevice *c, const TesseraModel *m, int32_t ordinal, TesseraDeviceInfo *d, bool *elsewhere, TesseraError *e)
+{
+	const TsPlanHeader *plan = NULL;
+	TsCudaModel *code;
+	int32_t rc = look(&c->cu, ordinal, &c->device, d, e);
+	if (!rc)
+		rc = fits(m, d, &plan, e);
+	*elsewhere = rc == TESSERA_UNSUPPORTED;
+	if (rc || (rc = take_context(c, e)))
+		return rc;
+	d->native = c->context;
+	if ((rc = ts_cuda_model_open(m, c->cx, d, &code, e))) {
+		*elsewhere = d->note[0];
+		leave_context(c);
+	}
+	return rc;
+}
+
+/* the one asked for, or the first that takes the code; else the reason of the first in e, and the first refusal in d->note */
+static int32_t find(TsCudaDevice *c, const TesseraModel *m, const TesseraContextOptions *o, TesseraDeviceInfo *d, bool *elsewhere, TesseraError *e)
+{
+	TesseraError other;
+	int32_t n = 0, i = o->device_id, rc = ts_cuda_open(&c->cu, e);
+	if (!rc)
+		rc = ts_cuda_fail(&c->cu, c->cu.DeviceGetCount(&n), e, "count the GPUs");
+	*elsewhere = rc == TESSERA_UNSUPPORTED;
+	if (rc)
+		return rc;
+	if (i >= n)
+		return ts_fail(e, TESSERA_UNSUPPORTED, "there is no GPU cuda:%d, the NVIDIA driver shows %d", (int64_t)i, (int64_t)n);
+	rc = take(c, m, i, d, elsewhere, e);
+	TesseraDeviceInfo first = *d;
+	while (rc && *elsewhere && o->device == TESSERA_DEVICE_AUTO && ++i < n) {
+		if ((rc = take(c, m, i, d, elsewhere, &other)) && !*elsewhere)
+			*e = other;
+		if (!first.note[0])
+			first = *d;
+	}
+	if (rc)
+		*d = first;
+	return rc;
+}
+
+static void no_gpu(TesseraDeviceInfo *info, const char *why)
 {
 	TsText t = { info->note, 0, sizeof info->note, false };
 	*info = (TesseraDeviceInfo){ .device = { kDLCPU, 0 }, .name = "CPU" };
-	ts_text_add(&t, "%s", why->message);
+	ts_text_add(&t, "%s", why);
 }
 
 int32_t ts_cuda_device_open(const TesseraModel *m, const TesseraContextOptions *o, TesseraContext *cx, void **out, TesseraDeviceInfo *info, TesseraError *e)
 {
-	bool any = o->device == TESSERA_DEVICE_AUTO;
 	TesseraError why = { 0 };
 	TesseraDeviceInfo d = { 0 };
+	bool elsewhere = false;
 	TsCudaDevice *c = cx->api->alloc(cx, sizeof *c, 64);
 	if (!c)
 		return ts_fail(e, TESSERA_NO_MEMORY, "no memory for a device of %u bytes", (uint64_t)sizeof *c);
 	memset(c, 0, sizeof *c);
-	int32_t rc = ts_cuda_open(&c->cu, &why);
-	if (!rc)
-		rc = any ? take_first(&c->cu, m, &c->device, &d, &why) : take_number(&c->cu, m, o->device_id, &c->device, &d, &why);
-	if (any && (rc == TESSERA_UNSUPPORTED || (!rc && !d.sm))) { /* no driver, no GPU, no code: the CPU */
-		no_gpu(info, &why);
-		cx->api->release(cx, c, sizeof *c);
+	c->cx = cx;
+	int32_t rc = find(c, m, o, &d, &elsewhere, &why);
+	if (!rc) {
+		*info = d;
+		*out = c;
 		return TESSERA_OK;
 	}
-	if (!rc)
-		rc = take_context(c, &why);
-	if (rc) {
-		cx->api->release(cx, c, sizeof *c);
+	cx->api->release(cx, c, sizeof *c);
+	if (o->device != TESSERA_DEVICE_AUTO || !elsewhere)
 		return ts_fail(e, rc, "%s", why.message);
-	}
-	c->cx = cx;
-	d.native = c->context;
-	*info = d;
-	*out = c;
+	no_gpu(info, d.note[0] ? d.note : why.message); /* no driver, no GPU, no code that it takes: the CPU */
 	return TESSERA_OK;
 }
 
@@ -198,8 +228,7 @@ void ts_cuda_device_close(TesseraContext *cx, void *device)
 	ts_cuda_stage_close(&c->stage);
 	if (entered)
 		ts_cuda_leave(&c->cu, &scope);
-	if (c->retained && !ts_cuda_forked(&c->cu))
-		c->cu.DevicePrimaryCtxRelease(c->device);
+	leave_context(c);
 	cx->api->release(cx, c, sizeof *c);
 }
 

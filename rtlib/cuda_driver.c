@@ -45,9 +45,17 @@ bool ts_cuda_is_lost(int32_t code)
 	}
 }
 
-int32_t ts_cuda_fail(const TsCuda *cu, int32_t code, TesseraError *e, const char *what, ...)
+void ts_cuda_add_code(const TsCuda *cu, TsText *t, int32_t code)
 {
 	const char *name = NULL;
+	if (!cu->GetErrorName || cu->GetErrorName(code, &name) || !name)
+		ts_text_add(t, "CUDA error %d", (int64_t)code);
+	else
+		ts_text_add(t, "%s", name);
+}
+
+int32_t ts_cuda_fail(const TsCuda *cu, int32_t code, TesseraError *e, const char *what, ...)
+{
 	if (code == TS_CU_OK)
 		return TESSERA_OK;
 	int32_t rc = code == TS_CU_OUT_OF_MEMORY ? TESSERA_NO_MEMORY : ts_cuda_is_lost(code) ? TESSERA_LOST : TESSERA_UNSUPPORTED;
@@ -59,10 +67,8 @@ int32_t ts_cuda_fail(const TsCuda *cu, int32_t code, TesseraError *e, const char
 	ts_text_add(&t, "cannot ");
 	ts_text_vadd(&t, what, ap);
 	va_end(ap);
-	if (!cu->GetErrorName || cu->GetErrorName(code, &name) || !name)
-		ts_text_add(&t, ": CUDA error %d", (int64_t)code);
-	else
-		ts_text_add(&t, ": %s", name);
+	ts_text_add(&t, ": ");
+	ts_cuda_add_code(cu, &t, code);
 	if (rc == TESSERA_LOST)
 		ts_text_add(&t, "; the device is lost to this CUDA context: nothing on it can go on");
 	e->code = rc;
@@ -103,6 +109,7 @@ int32_t ts_cuda_open(TsCuda *cu, TesseraError *e)
 	if (version < WANTED)
 		return too_old(version, e);
 	cu->process = ts_process();
+	cu->version = version;
 	if ((rc = find_all(cu, library, e)))
 		return rc;
 	if ((rc = ts_cuda_fail(cu, cu->Init(0), e, "start the NVIDIA driver")) || (rc = ts_cuda_fail(cu, cu->DeviceGetCount(&n), e, "count the GPUs")))

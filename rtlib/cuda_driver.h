@@ -11,7 +11,8 @@ typedef void *TsCuHandle;          /* contexts, modules, functions, streams, gra
 
 enum {
 	TS_CU_OK = 0, TS_CU_INVALID_VALUE = 1, TS_CU_OUT_OF_MEMORY = 2, TS_CU_DEINITIALIZED = 4, TS_CU_NO_DEVICE = 100, TS_CU_INVALID_DEVICE = 101,
-	TS_CU_INVALID_IMAGE = 200, TS_CU_NO_BINARY_FOR_GPU = 209, TS_CU_INVALID_PTX = 218, TS_CU_UNSUPPORTED_PTX = 222, TS_CU_NOT_FOUND = 500
+	TS_CU_INVALID_IMAGE = 200, TS_CU_NO_BINARY_FOR_GPU = 209, TS_CU_INVALID_PTX = 218, TS_CU_NO_COMPILER = 221, TS_CU_UNSUPPORTED_PTX = 222,
+	TS_CU_NO_COMPILING = 223, TS_CU_NOT_FOUND = 500
 };
 enum { TS_CU_MULTIPROCESSORS = 16, TS_CU_MAJOR = 75, TS_CU_MINOR = 76, TS_CU_SHARED_OPTIN = 97, TS_CU_MAX_PITCH = 11 }; /* of devices */
 enum { TS_CU_FUNC_MAX_SHARED = 8, TS_CU_FUNC_WIDE_CLUSTER = 14 };                                  /* of functions */
@@ -101,6 +102,7 @@ typedef struct TsCuda {
 	TS_CUDA_FUNCTIONS(F)
 #undef F
 	int64_t process;              /* that opened the driver: another, a forked child, must not call it */
+	int32_t version;             /* of the driver: 12020 for CUDA 12.2 */
 } TsCuda;
 
 /* Finds and initialises the driver. TESSERA_UNSUPPORTED: there is none, or it is older than CUDA 12.0, or no GPU. */
@@ -109,6 +111,7 @@ bool ts_cuda_forked(const TsCuda *cu); /* nothing of the driver may be called in
 
 /* "cannot WHAT: CUDA_ERROR_…", with the code that fits: TESSERA_NO_MEMORY, TESSERA_LOST, else TESSERA_UNSUPPORTED. TESSERA_OK for code 0. */
 int32_t ts_cuda_fail(const TsCuda *cu, int32_t code, TesseraError *e, const char *what, ...);
+void ts_cuda_add_code(const TsCuda *cu, TsText *t, int32_t code); /* "CUDA_ERROR_…" */
 bool ts_cuda_is_lost(int32_t code); /* the CUDA context is of no use from now on */
 
 /* A context is made current around what needs it, and the thread gets back what it had. */

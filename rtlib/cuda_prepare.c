@@ -13,9 +13,11 @@ int32_t ts_cuda_attach(TsRtSession *s, const char *weights, TesseraError *e)
 	for (uint32_t i = 0; i < s->plan->entries.n; i++)
 		most = en[i].n_inputs + en[i].n_outputs > most ? en[i].n_inputs + en[i].n_outputs : most;
 	uint64_t bytes = sizeof(TsCudaSession) + most * 2ull * sizeof(void *);
+	TesseraDeviceInfo info;
 	TsCudaModel *model;
-	int32_t rc = ts_cuda_model_open(s->model, s->cx, s->plan, weights, &model, e);
-	if (rc)
+	s->cx->api->device(s->cx, &info);
+	int32_t rc = ts_cuda_model_open(s->model, s->cx, &info, &model, e);
+	if (rc || (rc = ts_cuda_weights_open(model, s->model, s->cx, weights, e)))
 		return rc;
 	TsCudaSession *c = s->cx->api->alloc(s->cx, bytes, 64);
 	if (!c)

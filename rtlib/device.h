@@ -18,9 +18,9 @@ typedef struct TsDeviceOps {
 	int32_t (*copy)(void *device, void *to, const void *from, uint64_t bytes, TesseraError *e);
 	int32_t (*wait)(void *device, void *stream, TesseraError *e);
 
-	/* Of a session. plan: the one for the context's device, checked. attach opens modules and weights and sets s->device and
+	/* Of a session. plan: the one whose code runs on the context's device, checked and loaded. attach opens the weights and sets s->device and
 	 * s->device_weights. */
-	int32_t (*plan)(const TesseraModel *m, const TesseraDeviceInfo *info, const TsPlanHeader **out, TesseraError *e);
+	int32_t (*plan)(const TesseraModel *m, TesseraContext *cx, const TesseraDeviceInfo *info, const TsPlanHeader **out, TesseraError *e);
 	int32_t (*attach)(TsRtSession *s, const char *weights, TesseraError *e);
 	void (*detach)(TsRtSession *s);
 	int32_t (*resize)(TsRtSession *s, void **memory, uint64_t have, uint64_t want, const char *what, TesseraError *e); /* contents are lost */

@@ -426,6 +426,8 @@ static int open_session(Program *g, TesseraError *e)
 		TesseraDeviceInfo info;
 		tessera_device(g->cx, &info);
 		g->on = info.device;
+		if (*info.note)
+			say(2, "note: %s%s\n", g->on.device_type == kDLCPU ? "on the CPU: " : "", info.note);
 	}
 	return rc ? refused(e) : 0;
 }

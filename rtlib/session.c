@@ -618,12 +618,12 @@ static int32_t fill_session(TsRtSession *s, const TesseraSessionOptions *o, Tess
 }
 
 /* the plan for the device of a context, which another artifact may have made */
-static int32_t device_plan(const TesseraModel *m, const TesseraDeviceInfo *info, const TsDeviceOps **ops, const TsPlanHeader **plan, TesseraError *e)
+static int32_t device_plan(const TesseraModel *m, TesseraContext *cx, const TesseraDeviceInfo *info, const TsDeviceOps **ops, const TsPlanHeader **plan, TesseraError *e)
 {
 	*ops = m->device_ops;
 	if (!*ops)
 		return ts_fail(e, TESSERA_UNSUPPORTED, "model '%s' holds no code for GPUs, and the context is on cuda:%d", m->name, (int64_t)info->device.device_id);
-	return (*ops)->plan(m, info, plan, e);
+	return (*ops)->plan(m, cx, info, plan, e);
 }
 
 int32_t ts_session_create(const TesseraModel *m, TesseraContext *cx, const TesseraSessionOptions *o, TesseraSession **out, TesseraError *e)
@@ -642,7 +642,7 @@ int32_t ts_session_create(const TesseraModel *m, TesseraContext *cx, const Tesse
 	const TsPlanHeader *plan = m->plan;
 	const TsDeviceOps *ops = NULL;
 	cx->api->device(cx, &info);
-	if (info.device.device_type != kDLCPU && ((rc = cx->api->device_release(cx, NULL, 0, e)) || (rc = device_plan(m, &info, &ops, &plan, e))))
+	if (info.device.device_type != kDLCPU && ((rc = cx->api->device_release(cx, NULL, 0, e)) || (rc = device_plan(m, cx, &info, &ops, &plan, e))))
 		return rc;
 	carve_session(&probe, plan, &c);
 	TsRtSession *s = cx->api->alloc(cx, c.n, 64);

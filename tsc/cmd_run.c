@@ -198,12 +198,14 @@ static void print_bench(const Run *r, TsLoadReply *reply)
 	for (int64_t i = 0; i < n; i++) sum += t[i];
 	printf("first run %.3f ms; %lld runs: best %.3f ms, median %.3f ms, mean %.3f ms, worst %.3f ms\n", (double)first / 1e6, (long long)n, (double)t[0] / 1e6,
 	       (double)t[n / 2] / 1e6, (double)sum / (double)n / 1e6, (double)t[n - 1] / 1e6);
+	if (*reply->note) printf("%s: %s\n", *reply->device ? "code" : "on the CPU", reply->note);
 	if (*reply->device) printf("%s, %lld bytes of workspace\n", reply->device, (long long)reply->workspace);
 	else printf("%lld threads, x86-64-v%lld, %lld bytes of workspace\n", (long long)reply->threads, (long long)reply->cpu + 1, (long long)reply->workspace);
 }
 
 static bool deliver(Run *r, const TsLoadedGraph *g, const TsTensor *in, TsLoadReply *reply)
 {
+	if (*reply->note) fprintf(stderr, "tsc: note: %s%s\n", *reply->device ? "" : "on the CPU: ", reply->note);
 	if (r->bench) print_bench(r, reply);
 	if (!r->out.n && !r->all && !r->check && !r->bench) print_results(g, reply->out);
 	if (r->check && !check_results(r, g, reply->out)) return false;

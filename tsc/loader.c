@@ -360,6 +360,7 @@ static bool get_facts(TsLoader *l, TsLoadReply *out)
 	out->cpu = get(l);
 	out->external = get(l);
 	out->device = get_text(l);
+	out->note = get_text(l);
 	if (!get_count(l, TS_LOAD_MAX_LINES, &out->n_lines)) return false;
 	out->lines = TS_NEW_N(ts_arena(l->cx), const char *, out->n_lines + 1);
 	for (uint32_t i = 0; i < out->n_lines && l->pid; i++) out->lines[i] = get_text(l);

@@ -33,6 +33,7 @@ typedef struct {
 typedef struct {
 	int64_t workspace, threads, cpu, external;
 	const char *device;        /* a GPU's name; "" on the CPU */
+	const char *note;          /* why it is the CPU, or other code than the best; else "" */
 	const char **lines;        /* of explain */
 	uint32_t n_lines;
 	int64_t *took;             /* run: nanoseconds of each run */

@@ -92,7 +92,7 @@ typedef struct TesseraDeviceInfo {
 	uint64_t shared_bytes;      /* a CTA may use */
 	void *native;               /* CUcontext; NULL on the CPU */
 	char name[64];              /* "NVIDIA H200" */
-	char note[128];             /* why TESSERA_DEVICE_AUTO took the CPU although the artifact has code for GPUs; empty else */
+	char note[128];             /* why TESSERA_DEVICE_AUTO took the CPU although the artifact has code for GPUs, or other code than the best; else empty */
 } TesseraDeviceInfo;
 
 enum { TESSERA_SESSION_STAGING = 1 }; /* reserve room to copy every input and output, so that strided tensors never allocate */

@@ -32,7 +32,7 @@ static struct {
 	int64_t live;
 	uint64_t calls, fail_at, logged, captured_n;
 	int32_t fail_code, lost;
-	bool failing, refuse, loud;
+	bool failing, refuse, refuse_ptx, loud;
 	const char *name[NAMES], *misuse;
 	FakeLaunch *log, *captured;
 	uint64_t n_log, room_log, room_captured, recorded;
@@ -99,7 +99,7 @@ static int32_t GetErrorName(int32_t code, const char **name)
 {
 	static const struct { int32_t code; const char *name; } all[] = {
 		{ 1, "CUDA_ERROR_INVALID_VALUE" }, { 2, "CUDA_ERROR_OUT_OF_MEMORY" }, { 100, "CUDA_ERROR_NO_DEVICE" }, { 201, "CUDA_ERROR_INVALID_CONTEXT" },
-		{ 209, "CUDA_ERROR_NO_BINARY_FOR_GPU" }, { 214, "CUDA_ERROR_ECC_UNCORRECTABLE" }, { 218, "CUDA_ERROR_INVALID_PTX" }, { 400, "CUDA_ERROR_INVALID_HANDLE" },
+		{ 209, "CUDA_ERROR_NO_BINARY_FOR_GPU" }, { 214, "CUDA_ERROR_ECC_UNCORRECTABLE" }, { 218, "CUDA_ERROR_INVALID_PTX" }, { 222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION" }, { 400, "CUDA_ERROR_INVALID_HANDLE" },
 		{ 500, "CUDA_ERROR_NOT_FOUND" }, { 719, "CUDA_ERROR_LAUNCH_FAILED" }, { 999, "CUDA_ERROR_UNKNOWN" },
 	};
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -219,6 +219,8 @@ static int32_t image_fits(const char *image, const int32_t *options, void **valu
 		return !g.refuse && (of == sm || (a != 'a' && of / 10 == sm / 10 && of < sm)) ? 0 : TS_CU_NO_BINARY_FOR_GPU;
 	if (memcmp(image, ".version", 8) && memcmp(image, "//", 2))
 		return TS_CU_INVALID_IMAGE;
+	if (g.refuse_ptx || strstr(image, "future"))
+		return TS_CU_UNSUPPORTED_PTX;
 	if (!strstr(image, "broken"))
 		return 0;
 	for (uint32_t i = 0; i < n; i++)
@@ -916,6 +918,9 @@ __attribute__((constructor)) static void setup(void)
 	g.loud = fill;
 	if (fill)
 		fill(&fake_cuda);
+	const char *refuse = getenv("FAKE_CUDA_REFUSE"); /* "cubins", or "all": PTX too */
+	g.refuse = refuse;
+	g.refuse_ptx = refuse && !strcmp(refuse, "all");
 }
 
 EXPORT extern const Fake fake_cuda;

@@ -295,7 +295,7 @@ static inline void make_model(TsCtx *cx, TestModel *t, const TsPlanFile *file, c
 	t->plans[1] = (TesseraDevicePlan){ "sm_90a", b.p, b.n };
 	strcpy((char *)t->code, "cubin 80.");
 	put_ptx(t->code + 64, ".version 7.0 .target sm_80");
-	strcpy((char *)t->code + 128, "cubin 90a");
+	strcpy((char *)t->code + 128, "cubin 90a Cuda compilation tools, release 13.0, V13");
 	put_ptx(t->code + 192, ".version 8.0 .target sm_90a");
 	t->link[0] = (uint64_t)(t->blob - (uint8_t *)&t->link[0]);
 	t->link[1] = BLOB;

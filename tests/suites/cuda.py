@@ -146,6 +146,28 @@ graph f(x: bf16[B, 256], w: bf16[256, 512], v: bf16[512, 64]) -> (y: bf16[B, 64]
 """
 
 
+def refused(ctx, with_gpu, so):
+    """A driver that is older than ptxas: Hopper runs the PTX of sm_80, and where that is refused too, auto is the CPU."""
+    cubins, everything = dict(with_gpu, FAKE_CUDA_REFUSE="cubins"), dict(with_gpu, FAKE_CUDA_REFUSE="all")
+    text = "the driver (CUDA 13.0) refused code of ptxas "
+    for device in ("auto", "cuda:0"):
+        shown = ctx.run([ctx.tsc, "explain", so, "--dims", "B=65", "--device", device], env=cubins)
+        yield "refused/other-plan-" + device, shown.code == 0 and "sm_90, code for sm_80, " in shown.out and "compiled from PTX by the driver" in shown.out, shown.out + shown.err
+    shown = ctx.run([ctx.tsc, "explain", so, "--dims", "B=65", "--device", "cuda:0"], env=everything)
+    good = shown.code == 3 and "cannot load module 'm0' on cuda:0: CUDA_ERROR_NO_BINARY_FOR_GPU; " + text in shown.err and "for sm_90a" in shown.err
+    yield "refused/all", good, "%d %s" % (shown.code, shown.err)
+    x = "x=%s" % (ctx.tmp / "x0.npy")
+    toy = ctx.tmp / "toy.so"
+    for device, env, want in (("cuda:0", with_gpu, None), ("cpu", everything, None), ("cuda:3", with_gpu, "tsc: note: there is no machine code for sm_120, the driver compiled sm_80's PTX"),
+                              ("auto", everything, "tsc: note: on the CPU: the driver (CUDA 13.0) refused code of ptxas 13.0 for sm_90a (CUDA_ERROR_NO_BINARY_FOR_GPU)"),
+                              ("auto", without_driver(ctx), "tsc: note: on the CPU: there is no NVIDIA driver: libcuda.so.1 can't be loaded")):
+        ran = ctx.run([ctx.tsc, "run", toy, "--graph", "chain", "--device", device, "--bench", "2", "--input", x], env=env)
+        good = ran.code == 0 and ran.err.splitlines() == ([want] if want else []) and (want or "\n").split(": ", 1)[-1].removeprefix("note: ").removeprefix("on the CPU: ") in ran.out
+        yield "refused/run-says-%s-%s" % (device, "no" if not want else want.split()[-1]), good, "%d %s %s" % (ran.code, ran.err, ran.out)
+        exe = ctx.run([ctx.tmp / "toy.exe", "--graph", "chain", "--device", device, "--input", x], env=env)
+        yield "refused/exe-says-%s-%s" % (device, "no" if not want else want.split()[-1]), exe.code == 0 and exe.err == ((want[5:] + "\n") if want else ""), exe.err
+
+
 def compiled(ctx, with_gpu):
     """What tsc makes: the fake reads each kernel's parameters off its code, and holds launches and tensor maps to the driver's rules."""
     model, so = ctx.tmp / "mm.tg", ctx.tmp / "mm.so"
@@ -157,6 +179,7 @@ def compiled(ctx, with_gpu):
             shown = ctx.run([ctx.tsc, "explain", so, "--dims", "B=%d" % size, "--device", device], env=with_gpu)
             good = shown.code == 0 and "fakecuda" not in shown.err and target in shown.out and shown.out.count("CTAs of") == 4
             yield "compiled/%s-%d" % (device, size), good, shown.err + shown.out
+    yield from refused(ctx, with_gpu, so)
     host = ctx.run([ctx.tsc, "explain", so, "--dims", "B=65", "--device", "cpu"], env=with_gpu)
     yield "compiled/cpu", host.code == 0 and "CTAs" not in host.out, host.err
 

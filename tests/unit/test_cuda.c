@@ -199,6 +199,53 @@ static void refused_cubin(void)
 	clean("refused-leaves-nothing");
 }
 
+/* What the driver refuses gives way to the next plan that fits, and that to the CPU, where the choice is the runtime's. Hopper's own code has
+ * its PTX too, in this model alone. */
+static void refused_plan(void)
+{
+	static const char refusal[] = "the driver (CUDA 12.2) refused code of ptxas 13.0 for sm_90a (CUDA_ERROR_NO_BINARY_FOR_GPU)";
+	char want[160];
+	fresh();
+	fake_cuda_p->version(12020);
+	fake_cuda_p->refuse_cubins(true);
+	put_ptx(model.code + 192, ".version future");
+	for (int any = 0; any < 2; any++) {
+		Use u = open_use(any ? TESSERA_DEVICE_AUTO : TESSERA_DEVICE_CUDA, !any, NULL);
+		float *x = u.rc ? NULL : memory(&u, 64), *y = u.rc ? NULL : memory(&u, 64);
+		snprintf(want, sizeof want, "%s; it compiled sm_80's PTX", refusal);
+		if (!u.rc) {
+			numbers(x, 64);
+			run_plain(&u, CHAIN, x, y, 4, 16, NULL);
+		}
+		check("refused-plan-gives-way-to-the-next", !u.rc && right(x, y, 4, 16) && u.info.device.device_id == 1 && stats_of(&u).plan_sm == 80 && stats_of(&u).jit == 1 && !strcmp(u.info.note, want), "%d %s %s", u.rc, u.e.message, u.info.note);
+		if (!u.rc)
+			give(&u, x), give(&u, y);
+		close_use(&u);
+		clean("refused-plan-leaves-nothing");
+	}
+	Use u = open_use(TESSERA_DEVICE_CUDA, 3, NULL);
+	check("ptx-alone-is-noted", !u.rc && !strcmp(u.info.note, "there is no machine code for sm_120, the driver compiled sm_80's PTX"), "%s", u.info.note);
+	close_use(&u);
+	put_ptx(model.code + 64, ".version future");
+	u = open_use(TESSERA_DEVICE_CUDA, 1, NULL);
+	check("all-refused-names-both-versions", u.rc == TESSERA_UNSUPPORTED && !u.cx && strstr(u.e.message, "module 'g0' for cuda:1: CUDA_ERROR_UNSUPPORTED_PTX_VERSION; ") && strstr(u.e.message, refusal), "%d %s", u.rc, u.e.message);
+	close_use(&u);
+	u = open_use(TESSERA_DEVICE_AUTO, 0, NULL);
+	check("all-refused-is-the-cpu", !u.rc && u.info.device.device_type == kDLCPU && !strcmp(u.info.note, refusal), "%d %s", u.rc, u.info.note);
+	close_use(&u);
+	fake_cuda_p->device(0, 90, 6, 232448);
+	u = open_use(TESSERA_DEVICE_AUTO, 0, NULL);
+	check("and-its-note-says-why", !u.rc && u.info.device.device_type == kDLCPU && !strcmp(u.info.note, refusal), "%d %s", u.rc, u.info.note);
+	close_use(&u);
+	fake_cuda_p->refuse_cubins(false);
+	u = open_use(TESSERA_DEVICE_AUTO, 0, NULL);
+	check("no-note-for-the-best", !u.rc && u.info.device.device_type == kDLCUDA && !u.info.note[0], "%d %s", u.rc, u.info.note);
+	close_use(&u);
+	put_ptx(model.code + 64, ".version 7.0 .target sm_80");
+	put_ptx(model.code + 192, ".version 8.0 .target sm_90a");
+	clean("all-refused-leaves-nothing");
+}
+
 static void no_device(void)
 {
 	static const struct { const char *name; int32_t version, id; bool library; const char *text; } cases[] = {
@@ -603,6 +650,17 @@ end:
 	return u;
 }
 
+/* the same on a driver that refuses the best plan's code */
+static Use other_code(bool *computed)
+{
+	fake_cuda_p->refuse_cubins(true);
+	put_ptx(model.code + 192, ".version future");
+	Use u = scenario(computed);
+	put_ptx(model.code + 192, ".version 8.0 .target sm_90a");
+	*computed &= !u.s || stats_of(&u).plan_sm == 80;
+	return u;
+}
+
 /* copies so long that they go over page-locked memory, there and back */
 static Use long_copies(bool *computed)
 {
@@ -910,6 +968,7 @@ int main(int argc, char **argv)
 	make_model(cx, &model, NULL, NULL);
 	devices();
 	refused_cubin();
+	refused_plan();
 	no_device();
 	contexts();
 	graphs();
@@ -921,6 +980,7 @@ int main(int argc, char **argv)
 	bad_arguments();
 	fixed();
 	every_call_fails_once("scenario", 100, scenario);
+	every_call_fails_once("other-code", 100, other_code);
 	every_call_fails_once("long-copies", 80, long_copies);
 	goes_on();
 	lost();

@@ -275,6 +275,7 @@ static void put_facts(Load *l)
 	put(l, st.cpu);
 	put(l, (int64_t)st.external_bytes);
 	put_text(l, l->device.device.device_type == kDLCPU ? "" : l->device.name);
+	put_text(l, l->device.note);
 	if (tessera_explain(l->s, count_line, &lines, &l->e))
 		lines = 0;
 	put(l, lines);

@@ -9,7 +9,7 @@
  *                        TS_LOAD_RUN: for each input its code, bits, rank, sizes, data; for each output 1 if it is wanted
  *                        TS_LOAD_EXPLAIN: a size for each dim, -1 where there is none
  *   tsc-load, last       status as above. After status 0:
- *                        workspace bytes, threads, cpu, external bytes, device (text, empty: the CPU), then the lines of explain: count, texts;
+ *                        workspace bytes, threads, cpu, external bytes, device (text, empty: the CPU), why it or its code is not the best (text, mostly empty), then the lines of explain: count, texts;
  *                        TS_LOAD_RUN: `runs` times in nanoseconds, the first run before them; for each wanted output rank, sizes, data
  *
  * `tsc-load --detect` reads nothing and says MAGIC, then a status: 0, or an exit code and why there are no GPUs; after status 0 their count, and
