@@ -335,6 +335,11 @@ static void do_block(TsTl *t, const TsBlock *b)
 		TsNode *n = b->nodes.p[i];
 		if (n->loop) { do_for(t, n); continue; }
 		if (n->op == TS_OP_split) { do_split(t, n); continue; }
+		if (n->op == TS_OP_cast && ts_val(t->g, n->out[0])->type.elem == TS_COMPLEX64 && ts_val(t->g, n->in[0])->type.elem != TS_COMPLEX64) {
+			ts_error(t->cx, n->at, "E_NO_SCHEDULE", "cast to complex64 has no %s kernel yet", t->target->family == TS_FAMILY_CPU ? "CPU" : t->target->name);
+			t->failed = true;
+			return;
+		}
 		for (uint32_t j = 0; j < n->nout; j++) {
 			TsVal v = n->out[j];
 			if (t->real[v].how == TS_REAL_VIEW) continue;

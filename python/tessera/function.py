@@ -150,7 +150,7 @@ class Function:
             signature = inspect.signature(fn)
             self.__signature__ = signature.replace(parameters=[*signature.parameters.values()][len(first) :])
         self.fn = fn
-        self.policy = policy
+        self.policy = policy.for_operators() if policy is not None else None
         self.options = tuple(options)
         self.__name__: str = name or str(getattr(fn, "__name__", type(fn).__name__))
         self._plan: list[tuple[str, Any, inspect.Parameter]] | None = None

@@ -49,6 +49,8 @@ def as_kind(t: Any, operands: tuple[Any, ...]) -> Any:
     if "torch" in kinds:
         return sys.modules["torch"].from_dlpack(t)
     if "jax" in kinds:
+        if getattr(t, "read_only", False):  # a view of a JAX array, and JAX may reuse what it is given
+            t = t.clone()
         return sys.modules["jax"].dlpack.from_dlpack(t)
     if kinds == {"numpy"}:
         return t.numpy()

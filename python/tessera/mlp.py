@@ -89,7 +89,7 @@ class MLP(Module):
         }
         if self.policy is None:
             return self._layers(x, values)
-        with self.policy:
+        with self.policy.scope():
             return self._layers(x, values)
 
     def _layers(self, x: Any, values: dict[str, Any]) -> Any:

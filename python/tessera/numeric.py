@@ -27,7 +27,7 @@ class NumericPolicy:
         excess: values inside a kernel may keep more bits than their type.
 
     A policy goes to an operator (``op.mlp(policy=…)``), to ``ts.jit(fn, policy=…)``, or ``with policy:`` around
-    operators.
+    operators; ``dtype`` is for operators that have values of their own, ``op.mlp``: the operands of others have theirs.
     """
 
     def __init__(
@@ -74,6 +74,19 @@ class NumericPolicy:
         }
         return given
 
+    def for_operators(self) -> NumericPolicy:
+        """The policy, for operators whose operands have their types.
+
+        Raises:
+            NotInRelease: it names a type that values are stored in.
+        """
+        if self.dtype is not None:
+            raise NotInRelease(
+                f"numeric: dtype={self.dtype.name!r} for any operators is not in this release, only for op.mlp; cast"
+                " the operands to the type that values shall be stored in"
+            )
+        return self
+
     def __repr__(self) -> str:
         return f"NumericPolicy(dtype={self.dtype}, accum={self.accum}, deterministic={self.deterministic})"
 
@@ -86,7 +99,7 @@ class NumericPolicy:
             yield
 
     def __enter__(self) -> NumericPolicy:
-        scope = self.scope()
+        scope = self.for_operators().scope()
         scope.__enter__()
         self._entered.append(scope)
         return self

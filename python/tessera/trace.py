@@ -343,7 +343,7 @@ class Context:
         if isinstance(x, _core.Dim):
             return self.size_value(x, literal)
         if isinstance(x, complex):
-            raise GraphTypeError("complex numbers are no operands; cast a float tensor to complex64", "E_LITERAL_TYPE")
+            raise GraphTypeError("complex numbers are no operands; give a tensor of complex64", "E_LITERAL_TYPE")
         return self.capture(x)
 
     def bring(self, v: Value) -> Value:

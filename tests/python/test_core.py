@@ -517,6 +517,9 @@ def test_numeric_policies():
     assert "accum = f64" in fine.tg(ts.ones(3)) and fine(ts.ones(3)).item() == 3
     with op.numeric(accum="f64"):
         assert ts.ones(4).sum().item() == 4
+    for use in (lambda: ts.jit(lambda x: x, policy=policy), lambda: policy.__enter__(), lambda: ts.function(policy=policy)(lambda x: x)):
+        with pytest.raises(NotImplementedError, match="dtype='bf16' for any operators .* cast *the operands"):
+            use()
     with pytest.raises(NotImplementedError):
         op.numeric(rounding="stochastic")
     with pytest.raises(TypeError):

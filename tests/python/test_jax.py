@@ -519,3 +519,16 @@ print(float(jax.jit(lambda a: op.sum(op.tanh(a)))(jnp.ones((3, 4)))))
         if len(outs) == 1:
             calls = len(script.log())
     assert outs[0] == outs[1] and len(script.log()) == calls > 0
+
+
+def test_views_at_once():
+    """Operators that only look at an array in another way give JAX arrays of their own."""
+    x = jnp.arange(12, dtype=jnp.float32).reshape(3, 4)
+    want = np.asarray(x).copy()
+    for got, plain in (
+        (ts.op.reshape(x, 12), want.reshape(12)), (ts.op.transpose(x), want.T), (ts.op.slice(x, (1, 0), (3, 4)), want[1:3]), (ts.op.flatten(x), want.ravel()),
+        (ts.op.unsqueeze(x, 0), want[None]), (ts.op.squeeze(x[:1], 0), want[0]), (ts.op.broadcast_to(x, (2, 3, 4)), np.broadcast_to(want, (2, 3, 4))), *zip(ts.op.split(x, 2, 1), np.split(want, 2, 1)),
+    ):
+        assert isinstance(got, jax.Array) and np.array_equal(got, plain)
+    jax.jit(lambda a: a * 2, donate_argnums=0)(ts.op.reshape(x, 12)).block_until_ready()
+    assert np.array_equal(x, want)
