@@ -64,6 +64,7 @@ if TYPE_CHECKING:  # what type checkers see; docs/python.md, "Type checkers", sa
     from builtins import dict as Dict
 
     from . import aot as aot
+    from . import cache as cache
     from . import dtypes as dtypes
     from . import errors as errors
     from . import graph as graph
@@ -168,6 +169,7 @@ _MODULES = (
     "profiler",
     "memory",
     "aot",
+    "cache",
     "tile",
     "train",
     "opt",

@@ -6,8 +6,9 @@ import threading
 from typing import Any
 
 from . import _core
+from .errors import GraphTypeError
 
-__all__ = ["Symbolic", "apply", "has_symbolic", "tracing", "view", "ways"]
+__all__ = ["Symbolic", "apply", "axis_of", "has_symbolic", "no_numpy", "tracing", "view", "ways"]
 
 
 class Symbolic:
@@ -54,6 +55,27 @@ def apply(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], ..
     from .eager import run_op
 
     return run_op(name, operands, attrs)
+
+
+def axis_of(axis: Any, dim: Any, default: Any = None) -> Any:
+    """``axis`` and ``dim`` are two words for the same, in every function and method."""
+    if dim is None:
+        return default if axis is None else axis
+    if axis is not None:
+        raise GraphTypeError("axis and dim are two words for the same; give one", "E_ARGUMENTS")
+    return dim
+
+
+def no_numpy(what: str, dtype: Any, out: Any) -> None:
+    """NumPy's functions call the methods of these names with arguments of their own: None is what they mean by
+    nothing."""
+    for name, value in (("dtype", dtype), ("out", out)):
+        if value is not None:
+            raise GraphTypeError(
+                f"{what}: tensors know no '{name}': tessera.{what} makes a new tensor of its own, which"
+                " tessera.cast gives another type",
+                "E_ARGUMENTS",
+            )
 
 
 def view(name: str, x: Any, **attrs: Any) -> Any:

@@ -6,7 +6,7 @@ Generated from ir/ops.def by python/tools/gen_ops.py; do not edit.
 # ruff: noqa: A001, A002, E501
 from __future__ import annotations
 
-from ._apply import apply
+from ._apply import apply, axis_of, no_numpy
 
 __all__ = ["neg", "abs", "add", "sub", "mul", "div", "floordiv", "mod", "pow", "minimum", "maximum", "clamp",
            "floor", "ceil", "round", "eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "not_", "where", "cast",
@@ -635,7 +635,7 @@ def attention(q, k, v, mask=None, bias=None, q_offset=None, factor=None, scale=N
     return apply("attention", (q, k, v, mask, bias, q_offset, factor), (("scale", scale), ("causal", causal), ("window", window)))
 
 
-def sum(x, axis=None, keepdims=False):
+def sum(x, axis=None, keepdims=False, *, dim=None):
     """the sum over the axes (all, if none); 0 of nothing.
 
     The result lacks the axes, or has them with size 1 if keepdims. Element types: f32 f64 f16 bf16 int64 int32.
@@ -643,17 +643,17 @@ def sum(x, axis=None, keepdims=False):
 
     Args:
         x: a tensor.
-        axis: an axis or several; None if not given.
+        axis: an axis or several; ``dim`` is another name; None if not given.
         keepdims: true or false; False if not given.
 
     Raises:
         TypeError: an operand is no tensor, or of an element type that is not listed.
         ValueError: ranks, axes or sizes that do not fit.
     """
-    return apply("sum", (x,), (("axis", axis), ("keepdims", keepdims)))
+    return apply("sum", (x,), (("axis", axis_of(axis, dim)), ("keepdims", keepdims)))
 
 
-def mean(x, axis=None, keepdims=False):
+def mean(x, axis=None, keepdims=False, *, dim=None):
     """the sum over the axes by their count; NaN of nothing.
 
     The result lacks the axes, or has them with size 1 if keepdims. Element types: f32 f64 f16 bf16. Error of
@@ -661,17 +661,17 @@ def mean(x, axis=None, keepdims=False):
 
     Args:
         x: a tensor.
-        axis: an axis or several; None if not given.
+        axis: an axis or several; ``dim`` is another name; None if not given.
         keepdims: true or false; False if not given.
 
     Raises:
         TypeError: an operand is no tensor, or of an element type that is not listed.
         ValueError: ranks, axes or sizes that do not fit.
     """
-    return apply("mean", (x,), (("axis", axis), ("keepdims", keepdims)))
+    return apply("mean", (x,), (("axis", axis_of(axis, dim)), ("keepdims", keepdims)))
 
 
-def max(x, axis=None, keepdims=False):
+def max(x, axis=None, keepdims=False, *, dim=None):
     """the largest over the axes, NaN if any is; of nothing -inf or the smallest integer.
 
     The result lacks the axes, or has them with size 1 if keepdims. Element types: f32 f64 f16 bf16 int64 int32.
@@ -679,17 +679,17 @@ def max(x, axis=None, keepdims=False):
 
     Args:
         x: a tensor.
-        axis: an axis or several; None if not given.
+        axis: an axis or several; ``dim`` is another name; None if not given.
         keepdims: true or false; False if not given.
 
     Raises:
         TypeError: an operand is no tensor, or of an element type that is not listed.
         ValueError: ranks, axes or sizes that do not fit.
     """
-    return apply("max", (x,), (("axis", axis), ("keepdims", keepdims)))
+    return apply("max", (x,), (("axis", axis_of(axis, dim)), ("keepdims", keepdims)))
 
 
-def min(x, axis=None, keepdims=False):
+def min(x, axis=None, keepdims=False, *, dim=None):
     """the smallest over the axes, NaN if any is; of nothing inf or the largest integer.
 
     The result lacks the axes, or has them with size 1 if keepdims. Element types: f32 f64 f16 bf16 int64 int32.
@@ -697,17 +697,17 @@ def min(x, axis=None, keepdims=False):
 
     Args:
         x: a tensor.
-        axis: an axis or several; None if not given.
+        axis: an axis or several; ``dim`` is another name; None if not given.
         keepdims: true or false; False if not given.
 
     Raises:
         TypeError: an operand is no tensor, or of an element type that is not listed.
         ValueError: ranks, axes or sizes that do not fit.
     """
-    return apply("min", (x,), (("axis", axis), ("keepdims", keepdims)))
+    return apply("min", (x,), (("axis", axis_of(axis, dim)), ("keepdims", keepdims)))
 
 
-def argmax(x, axis=None, keepdims=False):
+def argmax(x, axis=None, keepdims=False, *, dim=None):
     """where the largest is, as int64: the lowest index of several, the first NaN if there is one, 0 of nothing; over
     several axes the index counts them row by row.
 
@@ -716,30 +716,30 @@ def argmax(x, axis=None, keepdims=False):
 
     Args:
         x: a tensor.
-        axis: an axis or several; None if not given.
+        axis: an axis or several; ``dim`` is another name; None if not given.
         keepdims: true or false; False if not given.
 
     Raises:
         TypeError: an operand is no tensor, or of an element type that is not listed.
         ValueError: ranks, axes or sizes that do not fit.
     """
-    return apply("argmax", (x,), (("axis", axis), ("keepdims", keepdims)))
+    return apply("argmax", (x,), (("axis", axis_of(axis, dim)), ("keepdims", keepdims)))
 
 
-def softmax(x, axis=-1):
+def softmax(x, axis=None, *, dim=None):
     """exp(x - m) / sum(exp(x - m)) over the axes with m their largest; NaN where all are -inf.
 
     The result has x's shape and type. Element types: f32 f64 f16 bf16. Error of compiled code: row.
 
     Args:
         x: a tensor.
-        axis: an axis or several; -1 if not given.
+        axis: an axis or several; ``dim`` is another name; -1 if not given.
 
     Raises:
         TypeError: an operand is no tensor, or of an element type that is not listed.
         ValueError: ranks, axes or sizes that do not fit.
     """
-    return apply("softmax", (x,), (("axis", axis),))
+    return apply("softmax", (x,), (("axis", axis_of(axis, dim, -1)),))
 
 
 def layer_norm(x, gamma=None, beta=None, eps=1e-05):
@@ -844,7 +844,7 @@ def slice(x, start, stop, step=None):
     return apply("slice", (x,), (("start", start), ("stop", stop), ("step", step)))
 
 
-def split(x, n, axis=-1):
+def split(x, n, axis=None, *, dim=None):
     """n equal parts along the axis, as n results.
 
     A tuple of n results, each with size // n elements on the axis. Element types: any. Error of compiled code:
@@ -853,29 +853,29 @@ def split(x, n, axis=-1):
     Args:
         x: a tensor.
         n: an int (must be given).
-        axis: an int; -1 if not given.
+        axis: an int; ``dim`` is another name; -1 if not given.
 
     Raises:
         TypeError: an operand is no tensor, or of an element type that is not listed.
         ValueError: ranks, axes or sizes that do not fit.
     """
-    return apply("split", (x,), (("n", n), ("axis", axis)))
+    return apply("split", (x,), (("n", n), ("axis", axis_of(axis, dim, -1))))
 
 
-def concat(xs, axis=0):
+def concat(xs, axis=None, *, dim=None):
     """the operands one after the other along the axis.
 
     Sizes add up along the axis and agree on the others. Element types: any. Error of compiled code: exact.
 
     Args:
         xs: a list of tensors.
-        axis: an int; 0 if not given.
+        axis: an int; ``dim`` is another name; 0 if not given.
 
     Raises:
         TypeError: an operand is no tensor, or of an element type that is not listed.
         ValueError: ranks, axes or sizes that do not fit.
     """
-    return apply("concat", tuple(xs), (("axis", axis),))
+    return apply("concat", tuple(xs), (("axis", axis_of(axis, dim, 0)),))
 
 
 def pad(x, before, after, value=0.0):
@@ -896,7 +896,7 @@ def pad(x, before, after, value=0.0):
     return apply("pad", (x,), (("before", before), ("after", after), ("value", value)))
 
 
-def gather(x, idx, axis=0):
+def gather(x, idx, axis=None, *, dim=None):
     """slices of x along the axis by the integers in idx, whose axes take the axis's place; an index outside 0 <= i <
     size gives zeros.
 
@@ -905,13 +905,13 @@ def gather(x, idx, axis=0):
     Args:
         x: a tensor.
         idx: a tensor.
-        axis: an int; 0 if not given.
+        axis: an int; ``dim`` is another name; 0 if not given.
 
     Raises:
         TypeError: an operand is no tensor, or of an element type that is not listed.
         ValueError: ranks, axes or sizes that do not fit.
     """
-    return apply("gather", (x, idx), (("axis", axis),))
+    return apply("gather", (x, idx), (("axis", axis_of(axis, dim, 0)),))
 
 
 def embedding(table, ids):
@@ -1019,36 +1019,36 @@ def randint(key, shape, low, high, dtype="int64", stream=None):
     return apply("randint", (key,), (("shape", shape), ("low", low), ("high", high), ("dtype", dtype), ("stream", stream)))
 
 
-def fft(x, axis=-1):
+def fft(x, axis=None, *, dim=None):
     """the discrete Fourier transform along the axis: sum over j of x[j] * exp(-2 pi i j k / n).
 
     The result has x's shape and type. Element types: complex64. Error of compiled code: sum.
 
     Args:
         x: a tensor.
-        axis: an int; -1 if not given.
+        axis: an int; ``dim`` is another name; -1 if not given.
 
     Raises:
         TypeError: an operand is no tensor, or of an element type that is not listed.
         ValueError: ranks, axes or sizes that do not fit.
     """
-    return apply("fft", (x,), (("axis", axis),))
+    return apply("fft", (x,), (("axis", axis_of(axis, dim, -1)),))
 
 
-def ifft(x, axis=-1):
+def ifft(x, axis=None, *, dim=None):
     """its inverse: sum over k of x[k] * exp(2 pi i j k / n), divided by n.
 
     The result has x's shape and type. Element types: complex64. Error of compiled code: sum.
 
     Args:
         x: a tensor.
-        axis: an int; -1 if not given.
+        axis: an int; ``dim`` is another name; -1 if not given.
 
     Raises:
         TypeError: an operand is no tensor, or of an element type that is not listed.
         ValueError: ranks, axes or sizes that do not fit.
     """
-    return apply("ifft", (x,), (("axis", axis),))
+    return apply("ifft", (x,), (("axis", axis_of(axis, dim, -1)),))
 
 
 class OpMethods:
@@ -1216,29 +1216,34 @@ class OpMethods:
         """The operator ``attention`` on this tensor."""
         return apply("attention", (self, k, v, mask, bias, q_offset, factor), (("scale", scale), ("causal", causal), ("window", window)))
 
-    def sum(self, axis=None, keepdims=False):
+    def sum(self, axis=None, keepdims=False, *, dim=None, dtype=None, out=None):
         """The operator ``sum`` on this tensor."""
-        return apply("sum", (self,), (("axis", axis), ("keepdims", keepdims)))
+        no_numpy("sum", dtype, out)
+        return apply("sum", (self,), (("axis", axis_of(axis, dim)), ("keepdims", keepdims)))
 
-    def mean(self, axis=None, keepdims=False):
+    def mean(self, axis=None, keepdims=False, *, dim=None, dtype=None, out=None):
         """The operator ``mean`` on this tensor."""
-        return apply("mean", (self,), (("axis", axis), ("keepdims", keepdims)))
+        no_numpy("mean", dtype, out)
+        return apply("mean", (self,), (("axis", axis_of(axis, dim)), ("keepdims", keepdims)))
 
-    def max(self, axis=None, keepdims=False):
+    def max(self, axis=None, keepdims=False, *, dim=None, dtype=None, out=None):
         """The operator ``max`` on this tensor."""
-        return apply("max", (self,), (("axis", axis), ("keepdims", keepdims)))
+        no_numpy("max", dtype, out)
+        return apply("max", (self,), (("axis", axis_of(axis, dim)), ("keepdims", keepdims)))
 
-    def min(self, axis=None, keepdims=False):
+    def min(self, axis=None, keepdims=False, *, dim=None, dtype=None, out=None):
         """The operator ``min`` on this tensor."""
-        return apply("min", (self,), (("axis", axis), ("keepdims", keepdims)))
+        no_numpy("min", dtype, out)
+        return apply("min", (self,), (("axis", axis_of(axis, dim)), ("keepdims", keepdims)))
 
-    def argmax(self, axis=None, keepdims=False):
+    def argmax(self, axis=None, keepdims=False, *, dim=None, dtype=None, out=None):
         """The operator ``argmax`` on this tensor."""
-        return apply("argmax", (self,), (("axis", axis), ("keepdims", keepdims)))
+        no_numpy("argmax", dtype, out)
+        return apply("argmax", (self,), (("axis", axis_of(axis, dim)), ("keepdims", keepdims)))
 
-    def softmax(self, axis=-1):
+    def softmax(self, axis=None, *, dim=None):
         """The operator ``softmax`` on this tensor."""
-        return apply("softmax", (self,), (("axis", axis),))
+        return apply("softmax", (self,), (("axis", axis_of(axis, dim, -1)),))
 
     def layer_norm(self, gamma=None, beta=None, eps=1e-05):
         """The operator ``layer_norm`` on this tensor."""
@@ -1264,17 +1269,17 @@ class OpMethods:
         """The operator ``slice`` on this tensor."""
         return apply("slice", (self,), (("start", start), ("stop", stop), ("step", step)))
 
-    def split(self, n, axis=-1):
+    def split(self, n, axis=None, *, dim=None):
         """The operator ``split`` on this tensor."""
-        return apply("split", (self,), (("n", n), ("axis", axis)))
+        return apply("split", (self,), (("n", n), ("axis", axis_of(axis, dim, -1))))
 
     def pad(self, before, after, value=0.0):
         """The operator ``pad`` on this tensor."""
         return apply("pad", (self,), (("before", before), ("after", after), ("value", value)))
 
-    def gather(self, idx, axis=0):
+    def gather(self, idx, axis=None, *, dim=None):
         """The operator ``gather`` on this tensor."""
-        return apply("gather", (self, idx), (("axis", axis),))
+        return apply("gather", (self, idx), (("axis", axis_of(axis, dim, 0)),))
 
     def embedding(self, ids):
         """The operator ``embedding`` on this tensor."""
@@ -1296,10 +1301,10 @@ class OpMethods:
         """The operator ``randint`` on this tensor."""
         return apply("randint", (self,), (("shape", shape), ("low", low), ("high", high), ("dtype", dtype), ("stream", stream)))
 
-    def fft(self, axis=-1):
+    def fft(self, axis=None, *, dim=None):
         """The operator ``fft`` on this tensor."""
-        return apply("fft", (self,), (("axis", axis),))
+        return apply("fft", (self,), (("axis", axis_of(axis, dim, -1)),))
 
-    def ifft(self, axis=-1):
+    def ifft(self, axis=None, *, dim=None):
         """The operator ``ifft`` on this tensor."""
-        return apply("ifft", (self,), (("axis", axis),))
+        return apply("ifft", (self,), (("axis", axis_of(axis, dim, -1)),))

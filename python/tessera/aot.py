@@ -38,6 +38,16 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 WEIGHTS = "W"  # what the text calls them
 WEIGHTS_FILE = "weights.safetensors"
+# Names whose NAME.h, found first by a program that is compiled in the folder, hides a header that the system's headers,
+# ours or such a program includes; and those whose NAME.so hides a module of Python.
+_HEADERS = """assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign
+    stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
+    alloca dlfcn endian fcntl features pthread sched strings unistd"""
+_TAKEN = {name: f"<{name}.h> is a header of C's or of the system's" for name in _HEADERS.split()} | {
+    "tessera": "tessera.h is the header that it is used with",
+    "dlpack": "dlpack.h is a header that it is used with",
+    "load": "load.py is the loader in the folder",
+}
 
 
 def compile(
@@ -62,13 +72,14 @@ def compile(
             for CPUs is always there. None: the GPUs of this machine.
         embed: names of arguments whose examples go into the file as weights. Others stay inputs. The parameters of a
             module and arrays that the function takes from outside always go in.
-        name: of the model, a C identifier; the function's where none is given.
+        name: of the model, a C identifier; the function's where none is given, with _ for what C's names cannot hold.
         options: more options for the compiler.
         quiet: do not say which inputs there are.
 
     Raises:
         TypeError: an argument is missing or of another kind than the annotation wants.
-        ValueError: sizes that do not fit, an unknown architecture, a name in ``embed`` that is no argument.
+        ValueError: sizes that do not fit, an unknown architecture, a name in ``embed`` that is no argument, a name
+            whose header would hide one of C's.
         CompileError: the compiler refuses the graph.
     """
     archs = compiler.native_archs() if target_archs is None else compiler.check_archs(target_archs)
@@ -130,7 +141,13 @@ class _Model:
     """A traced function, and all that goes into the folder."""
 
     def __init__(self, compiled: Any, tree: Any, embedded: set[str], examples: Mapping[str, Any]) -> None:
-        self.name = compiled.context.name
+        self.own_name = compiled.context.name
+        self.name = compiler.c_name(self.own_name)
+        if self.name.lower() in _TAKEN:
+            raise ArgumentValueError(
+                f"aot.compile: a model named '{self.name}' has files that hide others: {_TAKEN[self.name.lower()]};"
+                " give another name, as name='model'"
+            )
         self.context, self.text = compiled.context, compiled.text
         self.results: list[str] = list(compiled.results)
         self.arguments = [(n, part) for n, part in tree if n not in embedded]
@@ -145,7 +162,9 @@ class _Model:
         self.weights: dict[str, Any] = self.context.weights
 
     def notes(self) -> Iterator[str]:
-        """What may surprise: which arguments of tensors stay inputs."""
+        """What may surprise: another name, and which arguments of tensors stay inputs."""
+        if self.name != self.own_name:
+            yield f"{self.own_name}: C knows the compiled model as '{self.name}'; name= gives it another name"
         for argument, part in self.arguments:
             if part[0] in ("dict", "list", "object"):
                 n = sum(1 for i, _, _ in self.inputs if i.startswith(argument + "."))

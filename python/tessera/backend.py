@@ -32,7 +32,7 @@ def build_text(
     archs = tuple(compiler.native_archs()) if device.startswith("cuda") else ()
     begin = time.monotonic_ns()
     path = compiler.build(text, name=name, archs=archs, weights=weights or {}, options=tuple(options), where=where)
-    program = _core.load(str(path), name)
+    program = _core.load(str(path), path.stem)
     if watcher is not None:
         watcher(name, device, begin, time.monotonic_ns())
     if where is not None:

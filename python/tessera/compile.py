@@ -352,6 +352,12 @@ def run_in_cache(words: Sequence[str | Path], *, name: str, text: str = "", wher
         raise
 
 
+def c_name(name: str) -> str:
+    """The C identifier that a model of this name has: ASCII letters, digits and _ stay, others become _."""
+    made = re.sub(r"[^A-Za-z0-9_]", "_", name)[:100] or "_"
+    return f"_{made[:99]}" if made[0].isdigit() else made
+
+
 def build(
     text: str,
     *,
@@ -364,8 +370,10 @@ def build(
     """The text compiled to a shared object in the disk cache, once however many processes ask.
 
     ``weights`` holds the tensors of each ``weights`` of the text, which go into the file. ``options`` are words for the
-    compiler. CompileError with the compiler's diagnostics when it refuses.
+    compiler. CompileError with the compiler's diagnostics when it refuses. The file, and the model in it, have the C
+    name of ``name``.
     """
+    name = c_name(name)
     archs = check_archs(archs)
     words, tool = gpu_words(archs)
     sets = {s: {n: host_array(a) for n, a in arrays.items()} for s, arrays in (weights or {}).items()}

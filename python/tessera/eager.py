@@ -93,6 +93,8 @@ def _run_op(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], 
             out = view(t, **dict(attrs))
             if t is operands[0]:
                 return out
+            if name == "broadcast":  # many elements in one place
+                return _read_only(as_kind(out, operands))
             return tuple(as_kind(o, operands) for o in out) if isinstance(out, tuple) else as_kind(out, operands)
     if any(map(is_numpy_number, operands)) and not all(is_numpy_number(x) or isinstance(x, _NUMBERS) for x in operands):
         return apply(name, tuple([x.item() if is_numpy_number(x) else x for x in operands]), attrs)
@@ -105,6 +107,14 @@ def _run_op(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], 
         fixed = tuple(None if x is None else trace_literal(x, literal) for x in operands)
         return _call(name, fixed, attrs)
     return _call(name, operands, attrs)
+
+
+def _read_only(x: Any) -> Any:
+    """x, which is not to be written to where its library can say so."""
+    flags: Any = getattr(x, "flags", None)
+    if hasattr(flags, "writeable"):
+        flags.writeable = False
+    return x
 
 
 def trace_literal(x: Any, literal: str) -> Any:

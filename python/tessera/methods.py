@@ -6,9 +6,10 @@ import operator
 from typing import TYPE_CHECKING, Any, Self
 
 from . import _core
-from ._apply import apply
+from ._apply import apply, axis_of, no_numpy
 from ._ops import OpMethods
 from .errors import GraphTypeError, GraphValueError
+from .interop import is_numpy_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +54,7 @@ def index_plan(shape: tuple[Any, ...], index: Any) -> tuple[list[Any], list[Any]
     out: list[Any] = []
     for item in items:
         axis = len(start)
+        item = item.item() if is_numpy_number(item) else item
         if item is None:
             out.append(1)
         elif item is Ellipsis:
@@ -87,6 +89,7 @@ def index_plan(shape: tuple[Any, ...], index: Any) -> tuple[list[Any], list[Any]
 
 
 def _bounds(s: slice, size: Any, axis: int) -> tuple[Any, Any, int]:
+    s = slice(*(x.item() if is_numpy_number(x) else x for x in (s.start, s.stop, s.step)))
     step = 1 if s.step is None else operator.index(s.step)
     if step < 1:
         raise GraphValueError(f"slices run forward; the step on axis {axis} is {step}", "E_INDEX")
@@ -100,6 +103,11 @@ def _bounds(s: slice, size: Any, axis: int) -> tuple[Any, Any, int]:
     a = 0 if s.start is None else s.start
     b = size if s.stop is None else s.stop
     return (size + a if isinstance(a, int) and a < 0 else a), (size + b if isinstance(b, int) and b < 0 else b), step
+
+
+def _no_ddof(what: str, ddof: int) -> None:
+    if ddof != 0:
+        raise GraphTypeError(f"{what}: the variance is the biased one, with ddof=0; found ddof={ddof}", "E_ARGUMENTS")
 
 
 class TensorMethods(OpMethods):
@@ -245,13 +253,13 @@ class TensorMethods(OpMethods):
         """Axes start to end become one."""
         return _ops().flatten(self, start, end)
 
-    def squeeze(self, axis: int | None = None) -> Self:
-        """Without axes of size 1, or without that one."""
-        return _ops().squeeze(self, axis)
+    def squeeze(self, axis: Axes | None = None, *, dim: Axes | None = None) -> Self:
+        """Without axes of size 1, or without that one, or those."""
+        return _ops().squeeze(self, axis, dim=dim)
 
-    def unsqueeze(self, axis: int) -> Self:
+    def unsqueeze(self, axis: int | None = None, *, dim: int | None = None) -> Self:
         """With an axis of size 1 more, at that place of the result."""
-        return _ops().unsqueeze(self, axis)
+        return _ops().unsqueeze(self, axis, dim=dim)
 
     def expand(self, *shape: Sizes) -> Self:
         """Repeated along axes of size 1 and new leading ones."""
@@ -281,10 +289,32 @@ class TensorMethods(OpMethods):
     def square(self) -> Self:
         return _ops().square(self)
 
-    def std(self, axis: Axes | None = None, keepdims: bool = False) -> Self:
+    def std(
+        self,
+        axis: Axes | None = None,
+        keepdims: bool = False,
+        *,
+        dim: Axes | None = None,
+        dtype: None = None,
+        out: None = None,
+        ddof: int = 0,
+    ) -> Self:
         """The root of the biased variance over the axes."""
-        return _ops().std(self, axis, keepdims)
+        no_numpy("std", dtype, out)
+        _no_ddof("std", ddof)
+        return _ops().std(self, axis_of(axis, dim), keepdims)
 
-    def var(self, axis: Axes | None = None, keepdims: bool = False) -> Self:
+    def var(
+        self,
+        axis: Axes | None = None,
+        keepdims: bool = False,
+        *,
+        dim: Axes | None = None,
+        dtype: None = None,
+        out: None = None,
+        ddof: int = 0,
+    ) -> Self:
         """The biased variance over the axes."""
-        return _ops().var(self, axis, keepdims)
+        no_numpy("var", dtype, out)
+        _no_ddof("var", ddof)
+        return _ops().var(self, axis_of(axis, dim), keepdims)

@@ -9,19 +9,40 @@ from __future__ import annotations
 
 import builtins
 import functools
+import operator
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from . import _core, _ops
-from ._apply import apply, has_symbolic, tracing, view, ways
+from ._apply import apply, axis_of, has_symbolic, tracing, view, ways
 from ._ops import *  # noqa: F403
-from ._ops import add, div, eq, exp, iota, log, matmul, maximum, mul, ne, slice, sqrt, sub, where
+from ._ops import (
+    abs,
+    add,
+    concat,
+    div,
+    eq,
+    exp,
+    iota,
+    log,
+    lt,
+    matmul,
+    max,
+    mean,
+    mul,
+    ne,
+    slice,
+    sqrt,
+    sub,
+    sum,
+    where,
+)
 from ._types import Array, Axes, DTypeLike, Operand, Ours, Size, Sizes, T
 from .errors import GraphTypeError, GraphValueError, NotInRelease
 from .interop import is_numpy_number
 from .methods import index_plan, sizes_of
 from .tree import is_tensor
-from .views import index_view
+from .views import axis_in, index_view
 
 if TYPE_CHECKING:
     from .mlp import MLP
@@ -100,12 +121,6 @@ def known_sizes(fn: F) -> F:
     return composite(fn, True)
 
 
-def _axis_of(axis: Any, dim: Any) -> Any:
-    if axis is not None and dim is not None and axis != dim:
-        raise GraphTypeError("axis and dim are two words for the same; give one", "E_ARGUMENTS")
-    return axis if dim is None else dim
-
-
 def _rank(x: Any) -> int:
     return len(x.shape)
 
@@ -166,24 +181,43 @@ def split(
         axis: which axis; ``dim`` is another name.
 
     Raises:
-        ValueError: the axis is no multiple of the number of parts.
+        ValueError: the axis is no multiple of the number of parts, or the sizes listed do not add up to it.
     """
     n = sections if n is None else n
-    axis = _axis_of(axis, dim)
-    axis = -1 if axis is None else axis
+    axis = axis_of(axis, dim, -1)
     if n is None:
         raise GraphTypeError("split: how many parts? split(x, sections=3, dim=-1)", "E_ARGUMENTS")
     if hasattr(n, "__index__"):
         return view("split", x, n=n, axis=axis)  # type: ignore[no-any-return]
     rank = _rank(x)
+    axis = axis_in(axis, rank, "split")
+    sizes = [_part(size) for size in n]
     start: Any = 0
     parts = []
-    for size in n:
+    for size in sizes:
         index: list[Any] = [builtins.slice(None)] * rank
         index[axis] = builtins.slice(start, start + size)
-        parts.append(getitem(x, tuple(index)))
+        parts.append(tuple(index))
         start = start + size
-    return tuple(parts)
+    rest = x.shape[axis] - start
+    if isinstance(rest, int) and rest != 0:  # else it is a size that the sizes of a call decide
+        raise GraphValueError(
+            f"split: axis {axis} has {x.shape[axis]}, and the parts {tuple(sizes)} add up to {start}",
+            "E_SHAPE_MISMATCH",
+        )
+    return tuple([getitem(x, index) for index in parts])
+
+
+def _part(size: Any) -> Any:
+    """The size of a part of ``split``."""
+    if not isinstance(size, _core.Dim):
+        try:
+            size = operator.index(size)
+        except TypeError:
+            raise GraphTypeError(f"split: a part has a size, not {type(size).__name__}", "E_ATTR") from None
+        if size < 0:
+            raise GraphValueError(f"split: a part of size {size}", "E_SIZE")
+    return size
 
 
 @overload
@@ -215,9 +249,15 @@ def flatten(x: Ours, start: int = 0, end: int = -1) -> Ours: ...
 @overload
 def flatten(x: Array, start: int = 0, end: int = -1) -> Any: ...
 def flatten(x: Any, start: int = 0, end: int = -1) -> Any:
-    """Axes start to end become one."""
+    """Axes start to end become one; a tensor without axes gets one.
+
+    Raises:
+        ValueError: an axis that x does not have, or the end lies before the start.
+    """
     rank = _rank(x)
-    a, b = start % rank if rank else 0, end % rank if rank else -1
+    a, b = axis_in(start, rank or 1, "flatten"), axis_in(end, rank or 1, "flatten")
+    if a > b:
+        raise GraphValueError(f"flatten: from axis {start} to axis {end}, which lies before it", "E_AXIS")
     n: Any = 1
     for d in x.shape[a : b + 1]:
         n = n * d
@@ -225,31 +265,39 @@ def flatten(x: Any, start: int = 0, end: int = -1) -> Any:
 
 
 @overload
-def squeeze(x: Ours, axis: int | None = None, *, dim: int | None = None) -> Ours: ...
+def squeeze(x: Ours, axis: Axes | None = None, *, dim: Axes | None = None) -> Ours: ...
 @overload
-def squeeze(x: Array, axis: int | None = None, *, dim: int | None = None) -> Any: ...
-def squeeze(x: Any, axis: int | None = None, *, dim: int | None = None) -> Any:
-    """Without axes of size 1, or without that one."""
-    axis = _axis_of(axis, dim)
+def squeeze(x: Array, axis: Axes | None = None, *, dim: Axes | None = None) -> Any: ...
+def squeeze(x: Any, axis: Any = None, *, dim: Any = None) -> Any:
+    """Without axes of size 1, or without that one, or those.
+
+    Raises:
+        ValueError: an axis that x does not have, that is named twice, or whose size is not known to be 1.
+    """
+    axis = axis_of(axis, dim)
     rank = _rank(x)
     if axis is None:
         return reshape(x, tuple(d for d in x.shape if not (isinstance(d, int) and d == 1)))
-    if not -rank <= axis < rank or not (isinstance(x.shape[axis], int) and x.shape[axis] == 1):
-        raise GraphValueError(f"squeeze: axis {axis} of {tuple(x.shape)} has not size 1", "E_AXIS")
-    return reshape(x, tuple(d for i, d in enumerate(x.shape) if i != axis % rank))
+    gone = [axis_in(operator.index(a), rank, "squeeze") for a in (axis if isinstance(axis, (list, tuple)) else (axis,))]
+    for a in gone:
+        if not (isinstance(x.shape[a], int) and x.shape[a] == 1):
+            raise GraphValueError(f"squeeze: axis {a} of {tuple(x.shape)} has not size 1", "E_AXIS")
+    if len({*gone}) < len(gone):
+        raise GraphValueError(f"squeeze: {axis} names an axis twice", "E_AXIS")
+    return reshape(x, tuple(d for i, d in enumerate(x.shape) if i not in gone))
 
 
 @overload
-def unsqueeze(x: Ours, axis: int) -> Ours: ...
+def unsqueeze(x: Ours, axis: int | None = None, *, dim: int | None = None) -> Ours: ...
 @overload
-def unsqueeze(x: Array, axis: int) -> Any: ...
-def unsqueeze(x: Any, axis: int) -> Any:
+def unsqueeze(x: Array, axis: int | None = None, *, dim: int | None = None) -> Any: ...
+def unsqueeze(x: Any, axis: Any = None, *, dim: Any = None) -> Any:
     """With an axis of size 1 more, at that place of the result."""
-    rank = _rank(x)
-    if not -rank - 1 <= axis <= rank:
-        raise GraphValueError(f"unsqueeze: axis {axis} of a tensor of rank {rank}", "E_AXIS")
+    axis = axis_of(axis, dim)
+    if axis is None:
+        raise GraphTypeError("unsqueeze: which axis? unsqueeze(x, 0)", "E_ARGUMENTS")
     shape = list(x.shape)
-    shape.insert(axis % (rank + 1), 1)
+    shape.insert(axis_in(operator.index(axis), len(shape) + 1, "unsqueeze"), 1)
     return reshape(x, shape)
 
 
@@ -262,23 +310,18 @@ def broadcast_to(x: Any, shape: Sequence[Any]) -> Any:
     return view("broadcast", x, shape=tuple(shape))
 
 
-def concat(xs: Sequence[T], axis: int = 0, *, dim: int | None = None) -> T:
-    """The tensors one after the other along the axis; their other sizes agree."""
-    return apply("concat", tuple(xs), (("axis", axis if dim is None else dim),))
-
-
-def cat(xs: Sequence[T], axis: int = 0, *, dim: int | None = None) -> T:
+def cat(xs: Sequence[T], axis: int | None = None, *, dim: int | None = None) -> T:
     """Another name of ``concat``."""
     return concat(xs, axis, dim=dim)
 
 
 @overload
-def stack(xs: Sequence[Ours], axis: int = 0, *, dim: int | None = None) -> Ours: ...
+def stack(xs: Sequence[Ours], axis: int | None = None, *, dim: int | None = None) -> Ours: ...
 @overload
-def stack(xs: Sequence[Array], axis: int = 0, *, dim: int | None = None) -> Any: ...
-def stack(xs: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> Any:
-    """The tensors, which have one shape, side by side along a new axis."""
-    axis = axis if dim is None else dim
+def stack(xs: Sequence[Array], axis: int | None = None, *, dim: int | None = None) -> Any: ...
+def stack(xs: Sequence[Any], axis: int | None = None, *, dim: int | None = None) -> Any:
+    """The tensors, which have one shape, side by side along a new axis, the first if none is named."""
+    axis = axis_of(axis, dim, 0)
     return concat([unsqueeze(x, axis) for x in xs], axis)
 
 
@@ -300,88 +343,57 @@ def cast(x: Any, dtype: Any) -> Any:
     return apply("cast", (x,), (("dtype", t.name),))
 
 
-# ---- reductions, with the names of both worlds for the axis ----
-
-
-class Reduction(Protocol):
-    """How the reductions are called; ``dim`` is another name of ``axis``."""
-
-    @overload
-    def __call__(
-        self, x: Ours, axis: Axes | None = None, keepdims: bool = False, *, dim: Axes | None = None
-    ) -> Ours: ...
-    @overload
-    def __call__(
-        self, x: Array, axis: Axes | None = None, keepdims: bool = False, *, dim: Axes | None = None
-    ) -> Any: ...
-
-
-def _reduction(name: str) -> Reduction:
-    doc = getattr(_ops, name).__doc__
-
-    def reduce(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None) -> Any:
-        return apply(name, (x,), (("axis", _axis_of(axis, dim)), ("keepdims", keepdims)))
-
-    reduce.__name__ = reduce.__qualname__ = name
-    reduce.__doc__ = doc
-    return reduce
-
-
-sum = _reduction("sum")
-mean = _reduction("mean")
-max = _reduction("max")
-min = _reduction("min")
-argmax = _reduction("argmax")
-
-
-def softmax(x: T, axis: Axes | None = None, *, dim: Axes | None = None) -> T:
-    """exp(x - m) / sum(exp(x - m)) over the axes (the last, if none is named), with m their largest; NaN where all are
-    -inf.
-
-    The result has x's shape and type. Element types: f32 f64 f16 bf16.
-    """
-    axis = _axis_of(axis, dim)
-    return apply("softmax", (x,), (("axis", -1 if axis is None else axis),))
+# ---- reductions ----
 
 
 @overload
-def logsumexp(x: Ours, axis: Axes = -1, keepdims: bool = False) -> Ours: ...
+def logsumexp(x: Ours, axis: Axes | None = None, keepdims: bool = False, *, dim: Axes | None = None) -> Ours: ...
 @overload
-def logsumexp(x: Array, axis: Axes = -1, keepdims: bool = False) -> Any: ...
+def logsumexp(x: Array, axis: Axes | None = None, keepdims: bool = False, *, dim: Axes | None = None) -> Any: ...
 @composite
-def logsumexp(x: Any, axis: Any = -1, keepdims: bool = False) -> Any:
-    """log(sum(exp(x))) over the axes, without overflow."""
-    # where all are -inf the differences stay finite, and the sum is 0
-    m = maximum(max(x, axis, True), -65504.0 if x.dtype.name == "f16" else -3e38)
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None) -> Any:
+    """log(sum(exp(x))) over the axes (the last, if none is named), without overflow; -inf where all are -inf."""
+    axis = axis_of(axis, dim, -1)
+    m = max(x, axis, True)
+    m = where(lt(abs(m), float("inf")), m, 0.0)  # of infinities there is no difference
     y = add(log(sum(exp(sub(x, m)), axis, True)), m)
     return y if keepdims else sum(y, axis)
 
 
+def _below_largest(x: Any, axis: Any) -> tuple[Any, Any]:
+    """x minus its largest over the axes, and log(sum(exp())) of that, with their sizes 1."""
+    d = sub(x, max(x, axis, True))
+    return d, log(sum(exp(d), axis, True))
+
+
 @composite
-def log_softmax(x: T, axis: int = -1) -> T:
-    """x - log(sum(exp(x))) over the axis."""
-    return sub(x, logsumexp(x, axis, True))
+def log_softmax(x: T, axis: Axes | None = None, *, dim: Axes | None = None) -> T:
+    """x - log(sum(exp(x))) over the axes (the last, if none is named), without overflow; NaN where all are -inf, or one
+    is +inf.
+    """
+    return sub(*_below_largest(x, axis_of(axis, dim, -1)))
 
 
 @overload
-def var(x: Ours, axis: Axes | None = None, keepdims: bool = False) -> Ours: ...
+def var(x: Ours, axis: Axes | None = None, keepdims: bool = False, *, dim: Axes | None = None) -> Ours: ...
 @overload
-def var(x: Array, axis: Axes | None = None, keepdims: bool = False) -> Any: ...
+def var(x: Array, axis: Axes | None = None, keepdims: bool = False, *, dim: Axes | None = None) -> Any: ...
 @composite
-def var(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def var(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None) -> Any:
     """The biased variance over the axes (all, if none)."""
+    axis = axis_of(axis, dim)
     d = sub(x, mean(x, axis, True))
     return mean(mul(d, d), axis, keepdims)
 
 
 @overload
-def std(x: Ours, axis: Axes | None = None, keepdims: bool = False) -> Ours: ...
+def std(x: Ours, axis: Axes | None = None, keepdims: bool = False, *, dim: Axes | None = None) -> Ours: ...
 @overload
-def std(x: Array, axis: Axes | None = None, keepdims: bool = False) -> Any: ...
+def std(x: Array, axis: Axes | None = None, keepdims: bool = False, *, dim: Axes | None = None) -> Any: ...
 @composite
-def std(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def std(x: Any, axis: Any = None, keepdims: bool = False, *, dim: Any = None) -> Any:
     """The root of the biased variance over the axes (all, if none)."""
-    return sqrt(var(x, axis, keepdims))
+    return sqrt(var(x, axis_of(axis, dim), keepdims))
 
 
 # ---- arithmetic ----
@@ -502,37 +514,43 @@ def cross_entropy(
     logits: Ours,
     targets: Array,
     reduction: str = "mean",
-    axis: int = -1,
+    axis: int | None = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
+    *,
+    dim: int | None = None,
 ) -> Ours: ...
 @overload
 def cross_entropy(
     logits: Array,
     targets: Array,
     reduction: str = "mean",
-    axis: int = -1,
+    axis: int | None = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
+    *,
+    dim: int | None = None,
 ) -> Any: ...
 @composite
 def cross_entropy(
     logits: Any,
     targets: Any,
     reduction: str = "mean",
-    axis: int = -1,
+    axis: int | None = None,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
+    *,
+    dim: int | None = None,
 ) -> Any:
     """-log softmax(logits) at the target classes, in f32.
 
     Args:
         logits: [..., C, ...] floats, the classes along ``axis``.
         targets: integers of the shape of logits without that axis; where they are ``ignore_index`` nothing counts.
-            One that is no class otherwise has logsumexp(logits) for its loss, as if its logit were 0: elements are not
-            looked at before the call.
+            One that is no class otherwise has the loss of the class with the largest logit: elements are not looked
+            at before the call.
         reduction: "mean" over what counts, "sum" or "none".
-        axis: the axis of the classes.
+        axis: the axis of the classes; the last, if none is named. ``dim`` is another name.
         ignore_index: the target that does not count.
         label_smoothing: the part of each target that is spread over all classes.
 
@@ -545,14 +563,14 @@ def cross_entropy(
     if not targets.dtype.is_integer:
         raise GraphTypeError(f"cross_entropy: targets are integers, not {targets.dtype}", "E_TYPE")
     rank = _rank(logits)
-    if not -rank <= axis < rank:
-        raise GraphValueError(f"cross_entropy: axis {axis} of a tensor of rank {rank}", "E_AXIS")
-    if axis % rank != rank - 1:
-        logits = transpose(logits, perm=[*(i for i in range(rank) if i != axis % rank), axis % rank])
+    at = axis_in(axis_of(axis, dim, -1), rank, "cross_entropy")
+    if at != rank - 1:
+        logits = transpose(logits, perm=[*(i for i in range(rank) if i != at), at])
     x = logits if logits.dtype.name in ("f32", "f64") else cast(logits, "f32")
     wide = x.dtype.name
     ids = targets if targets.dtype.name in ("int32", "int64") else cast(targets, "int32")
-    lse = logsumexp(x, -1)
+    x, lse = _below_largest(x, -1)  # which changes no loss, and keeps the difference of large logits
+    lse = sum(lse, -1)
     loss = sub(lse, sum(where(eq(unsqueeze(ids, -1), iota(x.shape[-1], ids.dtype.name)), x, 0.0), -1))
     if label_smoothing:
         loss = add(mul(loss, 1.0 - label_smoothing), mul(sub(lse, mean(x, -1)), label_smoothing))

@@ -13,6 +13,7 @@ from . import _core
 from .annot import TensorSpec, parse_spec
 from .dtypes import DType, as_dtype
 from .errors import ArgumentTypeError, GraphTypeError, GraphValueError
+from .interop import is_numpy_number
 from .methods import TensorMethods
 
 if TYPE_CHECKING:
@@ -288,6 +289,7 @@ def _shape_of(data: Any) -> tuple[int, ...]:
 
 def _flat_into(data: Any, shape: tuple[int, ...], out: list[Any]) -> None:
     if not shape:
+        data = data.item() if is_numpy_number(data) else data
         if isinstance(data, (list, tuple)) or not isinstance(data, (bool, int, float, complex)):
             raise ArgumentTypeError(
                 f"tensor: the elements of lists are numbers, not {type(data).__name__}; tessera.stack joins tensors"

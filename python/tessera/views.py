@@ -11,10 +11,11 @@ from . import _core
 from ._dtype_table import DTYPE_TABLE
 from .errors import GraphValueError
 
-__all__ = ["VIEWS"]
+__all__ = ["VIEWS", "axis_in", "can_view", "index_view"]
 
 
-def _axis(axis: int, rank: int, what: str) -> int:
+def axis_in(axis: int, rank: int, what: str) -> int:
+    """The axis, counted from the first."""
     if not -rank <= axis < rank:
         raise GraphValueError(f"{what}: axis {axis} of a tensor of rank {rank}", "E_AXIS")
     return axis % rank
@@ -105,7 +106,7 @@ def _transpose(t: Any, perm: Sequence[int] | None) -> Any:
             )
         order = [*range(rank - 2), rank - 1, rank - 2]
     else:
-        order = [_axis(int(a), rank, "transpose") for a in perm]
+        order = [axis_in(int(a), rank, "transpose") for a in perm]
         if sorted(order) != list(range(rank)):
             raise GraphValueError(f"transpose: {list(perm)} does not name each of {rank} axes once", "E_AXIS")
     return t._view(0, [t.shape[a] for a in order], [t.strides[a] for a in order])
@@ -127,7 +128,7 @@ def _slice(t: Any, start: Sequence[Any], stop: Sequence[Any], step: Sequence[int
 
 
 def _split(t: Any, n: int, axis: int) -> Any:
-    axis = _axis(int(axis), t.ndim, "split")
+    axis = axis_in(int(axis), t.ndim, "split")
     size = t.shape[axis]
     if n < 1 or size % n:
         raise GraphValueError(f"split: axis {axis} has {size}, which is not {n} equal parts", "E_SHAPE_MISMATCH")

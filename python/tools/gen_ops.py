@@ -116,13 +116,25 @@ def signature(op: Op, hints: bool, method: bool = False, first: int = 0, kind: s
         own = kind if i == first and not method else "float" if i < first else "Operand"
         hint = f": Sequence[{own}]" if op.variadic else f": {own} | None" if opt else f": {own}"
         (optional if opt else required).append(name + (hint if hints else "") + (" = None" if opt and hints else "=None" if opt else ""))
+    words = []  # which go by name alone
     for a in op.attrs:
         text = a.name + (f": {a.hint}" if hints else "")
         if a.default is None:
             required.append(text)
+        elif a.name == "axis":  # None is the default, so that it is known whether it was given
+            kind_of_axis = f": {PYTHON_KIND[a.kind]} | None = None" if hints else "=None"
+            optional.append("axis" + kind_of_axis)
+            words.append("dim" + kind_of_axis)
         else:
             optional.append(text + (f" = {a.default}" if hints else f"={a.default}"))
-    return ", ".join((["self"] if method else []) + required + optional)
+    if method and numpy_calls(op):
+        words += ["dtype: None = None", "out: None = None"] if hints else ["dtype=None", "out=None"]
+    return ", ".join((["self"] if method else []) + required + optional + (["*"] + words if words else []))
+
+
+def numpy_calls(op: Op) -> bool:
+    """Whether a function of NumPy, ``np.sum``, calls the method of this name of what is no array of its own."""
+    return op.shape in ("reduce", "argmax")
 
 
 def docstring(op: Op, indent: str) -> str:
@@ -143,6 +155,7 @@ def docstring(op: Op, indent: str) -> str:
                     "dim": "a size", "dims": "a list of sizes", "enum": "one of " + ", ".join(repr(c) for c in a.choices)}[a.kind]
             if (a.kind == "ints" and a.name == "perm") or a.name == "step":
                 what = "ints, one for each axis"
+            what += "; ``dim`` is another name" if a.name == "axis" else ""
             lines.append(f"    {a.name}: {what}" + (" (must be given)." if a.default is None else f"; {a.default} if not given."))
     lines += ["", "Raises:", "    TypeError: an operand is no tensor, or of an element type that is not listed.",
               "    ValueError: ranks, axes or sizes that do not fit.", '"""']
@@ -156,13 +169,14 @@ def call(op: Op, first: str | None = None) -> str:
     operands = f"({names[0]},)" if len(names) == 1 else f"({', '.join(names)})"
     if op.variadic:
         operands = f"tuple({names[0]})"
-    attrs = "(" + "".join(f'("{a.name}", {a.name}), ' for a in op.attrs).rstrip(", ") + ("," if len(op.attrs) == 1 else "") + ")"
+    value = {a.name: a.name if a.name != "axis" else "axis_of(axis, dim)" if a.default == "None" else f"axis_of(axis, dim, {a.default})" for a in op.attrs}
+    attrs = "(" + "".join(f'("{a.name}", {value[a.name]}), ' for a in op.attrs).rstrip(", ") + ("," if len(op.attrs) == 1 else "") + ")"
     return f'apply("{op.name}", {operands}, {attrs})'
 
 
 def module(ops: list[Op]) -> str:
     out = [f'"""The operators as functions, and as methods of tensors and symbolic values.\n\n{HEAD.format("ops.def")}\n"""', "",
-           "# ruff: noqa: A001, A002, E501", "from __future__ import annotations", "", "from ._apply import apply", "",
+           "# ruff: noqa: A001, A002, E501", "from __future__ import annotations", "", "from ._apply import apply, axis_of, no_numpy", "",
            "__all__ = [" + ", ".join(f'"{op.python}"' for op in ops) + "]"]
     out[-1] = "\n".join(textwrap.wrap(out[-1], WIDTH, subsequent_indent="           "))
     out += ["", "# name: (operands, optional ones with ?), (attributes), class, error bound"]
@@ -177,7 +191,7 @@ def module(ops: list[Op]) -> str:
     for op in ops:
         if op.operands and not op.variadic:
             out += ["", f"    def {op.python}({signature(op, False, True)}):", f'        """The operator ``{op.python}`` on this tensor."""',
-                    f"        return {call(op, 'self')}"]
+                    *([f'        no_numpy("{op.name}", dtype, out)'] if numpy_calls(op) else []), f"        return {call(op, 'self')}"]
     return "\n".join(out) + "\n"
 
 

@@ -332,6 +332,33 @@ def test_what_is_refused(open_folder, tmp_path, arguments, error, words):
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before and len(list(out.iterdir())) == 9
 
 
+@pytest.mark.parametrize("name", ["tessera", "math", "String", "load", "dlpack"])
+def test_names_that_hide_others(tmp_path, name):
+    def f(x):
+        return x + 1
+
+    with pytest.raises(ts.TesseraError, match=f"named '{name}'.*name='model'"):
+        aot.compile(f, [X], tmp_path / "out", [], name=name)
+    f.__name__ = name
+    with pytest.raises(ValueError, match=f"named '{name}'"):
+        aot.compile(f, [X], tmp_path / "out", [])
+    assert not (tmp_path / "out").exists()
+    aot.compile(f, [X], tmp_path / "out", [], name="f")
+
+
+def test_a_name_that_c_does_not_have(tmp_path, capfd):
+    def naïve(x):
+        return x + 1
+
+    model = aot.compile(naïve, [X], tmp_path / "out", [])
+    assert "tessera: naïve: C knows the compiled model as 'na_ve'; name= gives it another name" in capfd.readouterr().err
+    assert np.array_equal(np.asarray(model(X)), X + 1) and (tmp_path / "out" / "na_ve.h").exists()
+    done = subprocess.run(["make", "run"], cwd=tmp_path / "out", env=BARE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    aot.compile(naïve, [X], tmp_path / "named", [], name="other")
+    assert "other" not in capfd.readouterr().err and (tmp_path / "named" / "other.h").exists()
+
+
 def test_compiling_into_a_folder_again(tmp_path):
     out = tmp_path / "out"
     aot.compile(layer, [X, WEIGHTS, 0.5], out, [], embed=["weights"], name="one")
