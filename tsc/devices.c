@@ -55,13 +55,26 @@ uint32_t ts_devices_units(const TsDevices *d, TsUnit *units)
 	return n;
 }
 
+/* Where the model says what kernel k computes: the value of the first step that may launch it. */
+static TsSpan source_of(const TsDevice *v, uint32_t k)
+{
+	const TsSched *s = v->sched;
+	for (uint32_t e = 0; e < s->entries.n; e++)
+		for (uint32_t i = 0; i < s->entries.p[e].steps.n; i++) {
+			const TsStep *step = &s->entries.p[e].steps.p[i];
+			for (uint32_t c = 0; c < step->choices.n; c++)
+				if (step->choices.p[c].kernel == k && step->at.file) return step->at;
+		}
+	return v->kernels[k]->at;
+}
+
 /* Kernels [begin, end) of a device are module `ptx`. */
 static void add_module(TsDevices *d, TsDevice *v, TsBuf *ptx, uint32_t begin, uint32_t end)
 {
 	TsArena *a = ts_arena(d->cx);
 	TsPtxPlace *places = TS_NEW_N(a, TsPtxPlace, end - begin);
 	for (uint32_t k = begin; k < end; k++) {
-		places[k - begin] = (TsPtxPlace){ v->sched->kernels.p[k].name, v->kernels[k]->at };
+		places[k - begin] = (TsPtxPlace){ v->sched->kernels.p[k].name, source_of(v, k) };
 		v->module_of[k] = v->n_modules;
 	}
 	v->ptx[v->n_modules] = *ptx;

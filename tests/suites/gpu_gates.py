@@ -424,6 +424,32 @@ def launches(ctx):
     yield "launches/agree", not wrong and n == len(texts) and persistent > 2 and with_maps > 2 and with_maps < n, "\n".join(wrong) or "%d kernels, %d persistent, %d with maps" % (n, persistent, with_maps)
 
 
+TWO = """tessera 1
+dims M, N
+
+graph f(x: f32[M, N], z: f32[M]) -> (y: f32[M, N], r: f32[M]) {
+  r = exp(z)
+  y = softmax(x)
+}
+"""
+
+
+def complaints(ctx, ptxas):
+    """What ptxas says of a line of its input is said of the line of the model that this kernel computes."""
+    folder = ctx.tmp / "complaints"
+    folder.mkdir()
+    (folder / "m.tg").write_text(TWO)
+    for kernel, place in (("exp_", "m.tg:5:7"), ("softmax_", "m.tg:6:7")):
+        program = folder / ("ptxas_" + kernel)
+        program.write_text("#!/bin/sh\ncase \"$*\" in *--version*) exec '%s' --version;; esac\n"
+                           "n=$(grep -n 'entry %s' $4 | head -1 | cut -d: -f1)\n[ -z \"$n\" ] && exec '%s' \"$@\"\n"
+                           "echo \"ptxas $4, line $((n + 5)); error   : uses too much shared data\" >&2\nexit 255\n" % (ptxas, kernel, ptxas))
+        program.chmod(0o755)
+        r = ctx.run([ctx.tsc, "m.tg", "-o", "m.so", "--arch", "sm_80", "--ptxas", program], cwd=folder, timeout=120)
+        good = r.code == 1 and place + ": error[E_TILE_SIZE]: kernel '" + kernel in r.err and "too much shared data" in r.err
+        yield "artifact/complaint-of-" + kernel.rstrip("_"), good and not (folder / "m.so").exists(), r.err
+
+
 def artifacts(ctx, ptxas):
     """One file for two GPUs and the CPU."""
     folder = ctx.tmp / "artifacts"
@@ -498,6 +524,7 @@ def run(ctx):
         return
     yield ("gate-sees",) + gate_itself()
     yield from artifacts(ctx, ptxas)
+    yield from complaints(ctx, ptxas)
     yield from weights(ctx)
     yield from launches(ctx)
     yield from sizes(ctx, ptxas)
