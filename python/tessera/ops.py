@@ -278,7 +278,7 @@ def squeeze(x: Any, axis: Any = None, *, dim: Any = None) -> Any:
     rank = _rank(x)
     if axis is None:
         return reshape(x, tuple(d for d in x.shape if not (isinstance(d, int) and d == 1)))
-    gone = [axis_in(operator.index(a), rank, "squeeze") for a in (axis if isinstance(axis, (list, tuple)) else (axis,))]
+    gone = [axis_in(a, rank, "squeeze") for a in (axis if isinstance(axis, (list, tuple)) else (axis,))]
     for a in gone:
         if not (isinstance(x.shape[a], int) and x.shape[a] == 1):
             raise GraphValueError(f"squeeze: axis {a} of {tuple(x.shape)} has not size 1", "E_AXIS")
@@ -297,7 +297,7 @@ def unsqueeze(x: Any, axis: Any = None, *, dim: Any = None) -> Any:
     if axis is None:
         raise GraphTypeError("unsqueeze: which axis? unsqueeze(x, 0)", "E_ARGUMENTS")
     shape = list(x.shape)
-    shape.insert(axis_in(operator.index(axis), len(shape) + 1, "unsqueeze"), 1)
+    shape.insert(axis_in(axis, len(shape) + 1, "unsqueeze"), 1)
     return reshape(x, shape)
 
 

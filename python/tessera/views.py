@@ -3,19 +3,24 @@ result."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
 from . import _core
 from ._dtype_table import DTYPE_TABLE
-from .errors import GraphValueError
+from .errors import GraphTypeError, GraphValueError
 
 __all__ = ["VIEWS", "axis_in", "can_view", "index_view"]
 
 
 def axis_in(axis: int, rank: int, what: str) -> int:
     """The axis, counted from the first."""
+    try:
+        axis = operator.index(axis)
+    except TypeError:
+        raise GraphTypeError(f"{what}: an axis is an int, not {type(axis).__name__}", "E_ATTR") from None
     if not -rank <= axis < rank:
         raise GraphValueError(f"{what}: axis {axis} of a tensor of rank {rank}", "E_AXIS")
     return axis % rank
@@ -106,7 +111,7 @@ def _transpose(t: Any, perm: Sequence[int] | None) -> Any:
             )
         order = [*range(rank - 2), rank - 1, rank - 2]
     else:
-        order = [axis_in(int(a), rank, "transpose") for a in perm]
+        order = [axis_in(a, rank, "transpose") for a in perm]
         if sorted(order) != list(range(rank)):
             raise GraphValueError(f"transpose: {list(perm)} does not name each of {rank} axes once", "E_AXIS")
     return t._view(0, [t.shape[a] for a in order], [t.strides[a] for a in order])
@@ -128,7 +133,7 @@ def _slice(t: Any, start: Sequence[Any], stop: Sequence[Any], step: Sequence[int
 
 
 def _split(t: Any, n: int, axis: int) -> Any:
-    axis = axis_in(int(axis), t.ndim, "split")
+    axis = axis_in(axis, t.ndim, "split")
     size = t.shape[axis]
     if n < 1 or size % n:
         raise GraphValueError(f"split: axis {axis} has {size}, which is not {n} equal parts", "E_SHAPE_MISMATCH")

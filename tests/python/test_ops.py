@@ -193,6 +193,8 @@ def test_flatten_and_squeeze():
                          (lambda x: op.squeeze(x, (1, 2)), "axis 2"), (lambda x: op.squeeze(x, (1, -3)), "twice"), (lambda x: op.squeeze(x, 4), "axis 4"),
                          (lambda x: op.unsqueeze(x, 6), "axis 6")):
             says(lambda: of(f), ValueError, words)  # noqa: B023
+        for f in (lambda x: op.flatten(x, "a"), lambda x: op.squeeze(x, 1.0), lambda x: op.unsqueeze(x, "a"), lambda x: op.split(x, [1, 2], "a")):
+            says(lambda: of(f), TypeError, "an axis is an int, not ")  # noqa: B023
     assert op.flatten(np.float32(3).reshape(())).shape == (1,) and ts.ones(2, 1).squeeze((1,)).shape == (2,)
 
 
