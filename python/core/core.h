@@ -61,7 +61,7 @@ bool core_take_name(CoreBuilder *b, TsSym name, int kind);
 bool core_is_loop_name(CoreBuilder *b, TsSym name);             /* of an open loop's variable */
 
 extern PyTypeObject *core_builder_type, *core_dim_type;
-extern PyType_Spec core_dim_spec;
+bool core_dim_init(void);                                        /* makes core_dim_type; false with an exception */
 
 typedef PyObject *(*CoreBody)(CoreBuilder *b, PyObject *args, PyObject *kwargs);
 enum { CORE_NAME_DIM = 1, CORE_NAME_PARAM, CORE_NAME_WEIGHTS, CORE_NAME_LOOP, CORE_NAME_KERNEL, CORE_NAME_CONST };
@@ -120,6 +120,7 @@ void core_fold_numerics(TsNumerics *to, const TsNumerics *from, uint32_t set);
 
 /* ---- dim.c ---- */
 
+PyObject *core_same_size(PyObject *module, PyObject *args);
 PyObject *core_dim(CoreBuilder *b, TsDim d);                    /* an int where it is constant */
 /* int, Dim of this builder, or text as "3*D" (names that are new are declared). */
 bool core_size(CoreBuilder *b, PyObject *o, const char *what, TsDim *out);

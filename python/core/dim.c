@@ -186,13 +186,39 @@ static PyObject *dim_str(PyObject *self) { return text_of((Dim *)self); }
 
 /* ---- arithmetic ---- */
 
-/* The builder that both operands are of; NULL without an exception when one is neither a size nor an integer. */
+/* x op y where one is a size and the other neither a size nor an integer, or the result is no size: tessera.trace makes a number of the graph of it. */
+static PyObject *beyond(const char *op, PyObject *x, PyObject *y)
+{
+	PyObject *m = PyImport_ImportModule("tessera.trace"), *r = m ? PyObject_CallMethod(m, "beyond_sizes", "sOO", op, x, y) : NULL;
+	Py_XDECREF(m);
+	return r;
+}
+
+/* A Dim as it is, an integer as Python's; NULL without an exception for anything else, such as a tensor. */
+static PyObject *size_of(PyObject *o)
+{
+	if (is_dim(o) || PyLong_Check(o)) return Py_NewRef(o);
+	PyObject *i = PyIndex_Check(o) ? PyNumber_Index(o) : NULL;
+	if (!i && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_TypeError)) PyErr_Clear();
+	return i;
+}
+
+/* The builder of two sizes; NULL with an exception when they are of two. */
 static CoreBuilder *builder_of(PyObject *x, PyObject *y)
 {
-	CoreBuilder *b = is_dim(x) ? ((Dim *)x)->b : ((Dim *)y)->b;
-	PyObject *other = is_dim(x) ? y : x;
-	if (is_dim(other) && ((Dim *)other)->b != b) { core_raise("E_UNKNOWN_NAME", "the sizes belong to different graphs"); return NULL; }
-	return is_dim(other) || PyIndex_Check(other) ? b : NULL;
+	if (is_dim(x) && is_dim(y) && ((Dim *)x)->b != ((Dim *)y)->b) { core_raise("E_UNKNOWN_NAME", "the sizes belong to different graphs"); return NULL; }
+	return is_dim(x) ? ((Dim *)x)->b : ((Dim *)y)->b;
+}
+
+/* body(builder, (x, y), op) for two sizes. */
+static PyObject *with_both(CoreBody body, PyObject *x, PyObject *y, int op)
+{
+	CoreBuilder *b = builder_of(x, y);
+	PyObject *both = b ? PyTuple_Pack(2, x, y) : NULL, *which = both ? PyLong_FromLong(op) : NULL;
+	PyObject *r = which ? core_enter_size(b, body, both, which) : NULL;
+	Py_XDECREF(both);
+	Py_XDECREF(which);
+	return r;
 }
 
 static PyObject *binary_in(CoreBuilder *b, PyObject *args, PyObject *op)
@@ -205,26 +231,51 @@ static PyObject *binary_in(CoreBuilder *b, PyObject *args, PyObject *op)
 	return core_is_short(b, r) ? core_dim(b, r) : NULL;
 }
 
-static PyObject *binary(PyObject *x, PyObject *y, TsInfix op)
+static PyObject *binary(PyObject *x, PyObject *y, TsInfix op, const char *name)
 {
-	CoreBuilder *b = builder_of(x, y);
-	if (!b) return PyErr_Occurred() ? NULL : Py_NewRef(Py_NotImplemented);
-	PyObject *both = PyTuple_Pack(2, x, y), *which = PyLong_FromLong(op);
-	PyObject *r = both && which ? core_enter_size(b, binary_in, both, which) : NULL;
-	Py_XDECREF(both);
-	Py_XDECREF(which);
+	PyObject *a = size_of(x), *b = a || !PyErr_Occurred() ? size_of(y) : NULL;
+	PyObject *r = PyErr_Occurred() ? NULL : a && b ? with_both(binary_in, a, b, op) : beyond(name, x, y);
+	Py_XDECREF(a);
+	Py_XDECREF(b);
 	return r;
 }
 
-static PyObject *dim_add(PyObject *x, PyObject *y) { return binary(x, y, TS_IN_ADD); }
-static PyObject *dim_sub(PyObject *x, PyObject *y) { return binary(x, y, TS_IN_SUB); }
-static PyObject *dim_mul(PyObject *x, PyObject *y) { return binary(x, y, TS_IN_MUL); }
-static PyObject *dim_div(PyObject *x, PyObject *y) { return binary(x, y, TS_IN_FLOORDIV); }
-static PyObject *dim_mod(PyObject *x, PyObject *y) { return binary(x, y, TS_IN_MOD); }
+static PyObject *dim_add(PyObject *x, PyObject *y) { return binary(x, y, TS_IN_ADD, "add"); }
+static PyObject *dim_sub(PyObject *x, PyObject *y) { return binary(x, y, TS_IN_SUB, "sub"); }
+static PyObject *dim_mul(PyObject *x, PyObject *y) { return binary(x, y, TS_IN_MUL, "mul"); }
+static PyObject *dim_floordiv(PyObject *x, PyObject *y) { return binary(x, y, TS_IN_FLOORDIV, "floordiv"); }
+static PyObject *dim_mod(PyObject *x, PyObject *y) { return binary(x, y, TS_IN_MOD, "mod"); }
+static PyObject *dim_div(PyObject *x, PyObject *y) { return beyond("div", x, y); }
+
+/* x to the power n >= 0, by squares. */
+static PyObject *power(PyObject *x, unsigned long long n)
+{
+	PyObject *r = PyLong_FromLong(1), *square = Py_NewRef(x);
+	for (; r && square && n; n >>= 1) {
+		PyObject *old = r;
+		if (n & 1) r = PyNumber_Multiply(old, square), Py_DECREF(old);
+		old = square;
+		if (n > 1) square = PyNumber_Multiply(old, old), Py_DECREF(old);
+	}
+	if (!square) Py_CLEAR(r);
+	Py_XDECREF(square);
+	return r;
+}
+
+static PyObject *dim_pow(PyObject *x, PyObject *y, PyObject *modulus)
+{
+	if (modulus != Py_None) return Py_NewRef(Py_NotImplemented);
+	PyObject *n = is_dim(x) && !is_dim(y) ? size_of(y) : NULL;
+	if (!n) return PyErr_Occurred() ? NULL : beyond("pow", x, y);
+	int overflow;
+	long long v = PyLong_AsLongLongAndOverflow(n, &overflow);
+	Py_DECREF(n);
+	return overflow > 0 ? core_raise("E_LIMIT", "a size is too long an expression") : v < 0 || overflow ? beyond("pow", x, y) : power(x, (unsigned long long)v);
+}
 
 static PyObject *dim_neg(PyObject *x)
 {
-	PyObject *zero = PyLong_FromLong(0), *r = zero ? binary(zero, x, TS_IN_SUB) : NULL;
+	PyObject *zero = PyLong_FromLong(0), *r = zero ? dim_sub(zero, x) : NULL;
 	Py_XDECREF(zero);
 	return r;
 }
@@ -251,17 +302,31 @@ static PyObject *dim_index(PyObject *self)
 	TsDimVisitor v = { user, name_leaf, no_node };
 	ts_dim_visit(x->b->m->dims, x->d, &v);
 	ts_dim_print(x->b->m->dims, x->d, &text);
-	PyErr_Format(PyExc_TypeError, "the size %s is not known while the graph is built: it depends on %s", text.p, names.p ? names.p : "?");
+	bool alone = names.p && !strcmp(text.p, names.p);
+	core_raise("E_NOT_A_VALUE", "the size %s is not known while the graph is built%s%s", text.p, alone ? "" : ": it depends on ", alone ? "" : names.p ? names.p : "?");
 	ts_buf_free(&text);
 	ts_buf_free(&names);
 	return NULL;
 }
 
+static PyObject *dim_float(PyObject *self)
+{
+	const Dim *x = (Dim *)self;
+	TsBuf text = { 0 };
+	ts_dim_print(x->b->m->dims, x->d, &text);
+	core_raise("E_NOT_A_VALUE", "the size %s is not known while the graph is built and is no Python float; a number of the graph is made of a size d by d ** 0.5, tessera.ops.sqrt(d), "
+		"d / 2, d * 1.0", text.p);
+	ts_buf_free(&text);
+	return NULL;
+}
+
 static PyObject *undecided(const Dim *x, PyObject *other, const char *op)
 {
-	PyObject *text = text_of(x);
-	if (text) PyErr_Format(PyExc_ValueError, "whether %U %s %S is not known while the graph is built", text, op, other);
+	PyObject *text = text_of(x), *second = text ? PyObject_Str(other) : NULL;
+	const char *a = second ? PyUnicode_AsUTF8AndSize(text, NULL) : NULL, *b = a ? PyUnicode_AsUTF8AndSize(second, NULL) : NULL;
+	if (b) core_raise("E_SIZE", "whether %s %s %s is not known while the graph is built", a, op, b);
 	Py_XDECREF(text);
+	Py_XDECREF(second);
 	return NULL;
 }
 
@@ -287,23 +352,36 @@ static PyObject *compare_in(CoreBuilder *b, PyObject *args, PyObject *op)
 	TsDim x, y;
 	int which = (int)PyLong_AsLong(op);
 	if (!core_size(b, PyTuple_GetItem(args, 0), "a size", &x) || !core_size(b, PyTuple_GetItem(args, 1), "a size", &y)) return NULL;
-	if (which == Py_EQ || which == Py_NE) return PyBool_FromLong((ts_dim_eq(t, x, y) == TS_YES) == (which == Py_EQ));
-	TsTruth r = which == Py_LT ? less(t, x, y) : which == Py_LE ? ts_dim_le(t, x, y) : which == Py_GT ? less(t, y, x) : ts_dim_le(t, y, x);
-	return r == TS_OPEN ? undecided((Dim *)PyTuple_GetItem(args, 0), PyTuple_GetItem(args, 1), words[which]) : PyBool_FromLong(r == TS_YES);
+	TsTruth r = which == Py_EQ || which == Py_NE ? ts_dim_eq(t, x, y) : which == Py_LT ? less(t, x, y) : which == Py_LE ? ts_dim_le(t, x, y)
+		: which == Py_GT ? less(t, y, x) : ts_dim_le(t, y, x);
+	return r == TS_OPEN ? undecided((Dim *)PyTuple_GetItem(args, 0), PyTuple_GetItem(args, 1), words[which]) : PyBool_FromLong((r == TS_YES) == (which != Py_NE));
 }
+
+/* The same expression in one graph: normal forms are interned. */
+static bool same(PyObject *x, PyObject *y) { return is_dim(x) && is_dim(y) && ((Dim *)x)->b == ((Dim *)y)->b && ((Dim *)x)->d == ((Dim *)y)->d; }
 
 static PyObject *dim_compare(PyObject *x, PyObject *y, int op)
 {
+	static const char *const names[] = { [Py_LT] = "lt", [Py_LE] = "le", [Py_EQ] = "eq", [Py_NE] = "ne", [Py_GT] = "gt", [Py_GE] = "ge" };
 	bool equality = op == Py_EQ || op == Py_NE;
-	CoreBuilder *b = ((Dim *)x)->b;
-	if (is_dim(y) ? ((Dim *)y)->b != b && equality : !PyIndex_Check(y)) return Py_NewRef(Py_NotImplemented);
 	int overflow = 0;              /* by an int that no size reaches */
-	if (equality && PyLong_Check(y) && (PyLong_AsLongLongAndOverflow(y, &overflow), overflow)) return PyBool_FromLong(op == Py_NE);
-	PyObject *both = PyTuple_Pack(2, x, y), *which = PyLong_FromLong(op);
-	PyObject *r = both && which ? core_enter_size(b, compare_in, both, which) : NULL;
-	Py_XDECREF(both);
-	Py_XDECREF(which);
+	if (equality && same(x, y)) return PyBool_FromLong(op == Py_EQ);
+	if (y == Py_None || PyUnicode_Check(y)) return Py_NewRef(Py_NotImplemented);
+	PyObject *b = size_of(y), *r = NULL;
+	if (!b) return PyErr_Occurred() ? NULL : beyond(names[op], x, y);
+	if (equality && PyLong_Check(b) && (PyLong_AsLongLongAndOverflow(b, &overflow), overflow)) r = PyBool_FromLong(op == Py_NE);
+	else r = with_both(compare_in, x, b, op);
+	Py_DECREF(b);
 	return r;
+}
+
+PyObject *core_same_size(PyObject *module, PyObject *args)
+{
+	(void)module;
+	PyObject *x, *y;
+	if (!PyArg_ParseTuple(args, "OO:same_size", &x, &y)) return NULL;
+	if (x == y || is_dim(x) || is_dim(y)) return PyBool_FromLong(x == y || same(x, y));
+	return PyObject_RichCompare(x, y, Py_EQ);
 }
 
 static Py_hash_t dim_hash(PyObject *self)
@@ -312,24 +390,46 @@ static Py_hash_t dim_hash(PyObject *self)
 	return (Py_hash_t)(((uint64_t)x->b->serial << 32 | x->d) * 0x9e3779b97f4a7c15u >> 1);
 }
 
+static PyObject *dim_builder(PyObject *self, void *unused)
+{
+	(void)unused;
+	return Py_NewRef((PyObject *)((Dim *)self)->b);
+}
+
+static PyGetSetDef getset[] = {
+	{ "builder", dim_builder, NULL, "The graph that it is a size of.", NULL },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
+
 static PyType_Slot slots[] = {
 	{ Py_tp_doc, "A size of a graph that is being built, such as B or 3*D. Its arithmetic is exact and kept in a normal form." },
 	{ Py_tp_dealloc, dim_free },
 	{ Py_tp_str, dim_str },
 	{ Py_tp_repr, dim_str },
 	{ Py_tp_hash, dim_hash },
+	{ Py_tp_getset, getset },
 	{ Py_tp_richcompare, dim_compare },
 	{ Py_nb_add, dim_add },
 	{ Py_nb_subtract, dim_sub },
 	{ Py_nb_multiply, dim_mul },
-	{ Py_nb_floor_divide, dim_div },
+	{ Py_nb_floor_divide, dim_floordiv },
+	{ Py_nb_true_divide, dim_div },
+	{ Py_nb_power, dim_pow },
 	{ Py_nb_remainder, dim_mod },
 	{ Py_nb_negative, dim_neg },
 	{ Py_nb_positive, dim_pos },
 	{ Py_nb_bool, dim_bool },
 	{ Py_nb_int, dim_index },
+	{ Py_nb_float, dim_float },
 	{ Py_nb_index, dim_index },
 	{ 0, NULL },
 };
 
-PyType_Spec core_dim_spec = { "tessera._core.Dim", sizeof(Dim), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE, slots };
+static PyType_Spec spec = { "tessera._core.Dim", sizeof(Dim), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots };
+
+bool core_dim_init(void)
+{
+	core_dim_type = (PyTypeObject *)PyType_FromSpec(&spec);
+	/* NumPy leaves operators with a size to the size */
+	return core_dim_type && !PyObject_SetAttrString((PyObject *)core_dim_type, "__array_ufunc__", Py_None);
+}

@@ -354,14 +354,15 @@ static PyMethodDef functions[] = {
 	{ "targets", core_targets, METH_NOARGS, "targets()\n--\n\nThe targets of Tile IR: (name, bytes of shared memory that a CTA may use)." },
 	{ "check", METHOD(core_check), WORDS, "check(text, filename='<text>', weights=False)\n--\n\nWhat the front end says of a .tg text: (severity, code, line, column, text) "
 		"each. Without weights, files of weights are not opened." },
+	{ "same_size", core_same_size, METH_VARARGS, "same_size(a, b)\n--\n\nWhether two sizes are one number or one expression of one graph; unlike a == b, which raises "
+		"where that cannot be decided." },
 	{ "format", core_format, METH_O, "format(text)\n--\n\nA .tg or .tile text in standard form." },
 	{ NULL, NULL, 0, NULL },
 };
 
 int core_graph_init(PyObject *module)
 {
-	core_dim_type = (PyTypeObject *)PyType_FromSpec(&core_dim_spec);
 	core_builder_type = (PyTypeObject *)PyType_FromSpec(&spec);
-	if (!core_dim_type || !core_builder_type || PyModule_AddFunctions(module, functions) < 0) return -1;
+	if (!core_dim_init() || !core_builder_type || PyModule_AddFunctions(module, functions) < 0) return -1;
 	return PyModule_AddType(module, core_dim_type) < 0 || PyModule_AddType(module, core_builder_type) < 0 ? -1 : 0;
 }

@@ -30,9 +30,9 @@ _run_op = ways.run_op
 
 
 def has_symbolic(operands: Any) -> bool:
-    """Whether a symbolic value is among the operands, or in a list or dict of them."""
+    """Whether a symbolic value or size is among the operands, or in a list or dict of them."""
     for x in operands:
-        if isinstance(x, Symbolic):
+        if isinstance(x, (Symbolic, _core.Dim)):
             return True
         if isinstance(x, (list, tuple)) and has_symbolic(x):
             return True

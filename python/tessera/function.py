@@ -509,8 +509,10 @@ class Function:
 
     def _reshaped(self, context: trace.Context, v: trace.Value, shape: Sequence[Any] | None) -> trace.Value | None:
         """v, whose sizes are these; what cannot be decided is checked at each call. None where they cannot be."""
-        if shape is None or tuple(shape) == tuple(v.shape):
-            return None if shape is None else v
+        if shape is None:
+            return None
+        if len(shape) == len(v.shape) and all(map(_core.same_size, shape, v.shape)):
+            return v
         try:
             return context.op("reshape", (v,), (("shape", tuple(shape)),))  # type: ignore[no-any-return]
         except GraphValueError:
@@ -784,7 +786,7 @@ def _differ(a: Any, b: Any) -> bool:
     """Whether two sizes cannot be equal: different numbers, or two names."""
     if isinstance(a, int) and isinstance(b, int):
         return a != b
-    if a == b:
+    if _core.same_size(a, b):
         return False
     return str(a).isidentifier() and str(b).isidentifier()
 

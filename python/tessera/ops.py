@@ -233,7 +233,7 @@ def getitem(x: Any, index: Any) -> Any:
     start, stop, step, out = index_plan(tuple(x.shape), index)
     whole = (
         all(isinstance(a, int) and a == 0 for a in start)
-        and all(b is d or b == d for b, d in zip(stop, x.shape, strict=True))
+        and all(map(_core.same_size, stop, x.shape))
         and all(s == 1 for s in step)
     )
     y = x if whole else slice(x, tuple(start), tuple(stop), None if all(s == 1 for s in step) else tuple(step))
@@ -445,8 +445,8 @@ def bmm(a: T, b: Array) -> T:
 def addmm(c: Array, a: T, b: Array, *, alpha: float = 1.0, beta: float = 1.0) -> T:
     """alpha * a @ b + beta * c."""
     y = matmul(a, b)
-    y = y if alpha == 1 else mul(y, alpha)
-    return add(y, c if beta == 1 else mul(c, beta))
+    y = y if _core.same_size(alpha, 1) else mul(y, alpha)
+    return add(y, c if _core.same_size(beta, 1) else mul(c, beta))
 
 
 def linear(x: T, w: Array, b: Array | None = None) -> T:

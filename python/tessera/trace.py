@@ -6,8 +6,11 @@ asked for it.
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,10 +26,11 @@ from .methods import TensorMethods
 from .sizes import canonical
 from .tree import is_tensor
 
-__all__ = ["Context", "Record", "Value", "add_op", "current", "evaluate_size", "numerics"]
+__all__ = ["Context", "Record", "Value", "add_op", "beyond_sizes", "current", "evaluate_size", "numerics"]
 
 _local = threading.local()
 _SCALARS = (bool, int, float)
+_contexts: weakref.WeakValueDictionary[int, Context] = weakref.WeakValueDictionary()  # by the id of their builders
 _WITNESS = re.compile(r"(?:(?:\d+|\w+)\*)*([A-Za-z_]\w*)//(\d+)\Z")
 MOST_BAKED = 1024  # bytes of a captured array that becomes a literal; larger ones become hidden inputs
 
@@ -221,6 +225,7 @@ class Context:
     def __init__(self, name: str = "f") -> None:
         self.name = name
         self.builder = _core.Builder(name)
+        _contexts[id(self.builder)] = self
         self.params: list[Value] = []
         self.names: list[str] = []
         self.hidden_params: list[Value] = []
@@ -540,7 +545,10 @@ def _literal_type(name: str, operands: tuple[Any, ...]) -> str:
             return x.dtype.name
         if x is not None and not isinstance(x, (*_SCALARS, _core.Dim, complex)):
             return str(_core.as_tensor(x).dtype)
-    numbers = [x for x in (operands[1:] if name == "where" else operands) if isinstance(x, _SCALARS)]
+    among = operands[1:] if name == "where" else operands
+    numbers = [x for x in among if isinstance(x, _SCALARS)]
+    if any(isinstance(x, _core.Dim) for x in among) and not any(isinstance(x, float) for x in numbers):
+        return "int64" if "int64" in _operators()[name] else "f32"
     return (
         "f32"
         if any(isinstance(x, float) for x in numbers)
@@ -548,6 +556,12 @@ def _literal_type(name: str, operands: tuple[Any, ...]) -> str:
         if all(isinstance(x, bool) for x in numbers)
         else "int64"
     )
+
+
+@functools.cache
+def _operators() -> dict[str, tuple[str, ...]]:
+    """The element types that operators take."""
+    return {op["name"]: tuple(op["types"]) for op in _core.ops()}
 
 
 def context_of(operands: Any) -> Context | None:
@@ -559,11 +573,46 @@ def context_of(operands: Any) -> Context | None:
     for x in _flat(operands):
         if isinstance(x, Value):
             return x.context
+        if isinstance(x, _core.Dim) and id(x.builder) in _contexts:
+            return _contexts[id(x.builder)]
     return None
+
+
+def _graph_of(operands: Any) -> Context:
+    context = context_of(operands)
+    if context is None:
+        raise GraphTypeError("a size is a number in its own graph alone, which is not there any more", "E_NOT_A_VALUE")
+    return context
+
+
+def beyond_sizes(name: str, a: Any, b: Any) -> Any:
+    """Python's operator ``name`` on a size and what is no size, such as ``D ** -0.5``: a number of the graph, f32[],
+    or with a tensor what the operator gives. Between sizes and integers it is division alone that gets here.
+    NotImplemented for what is no operand. A float without a fraction is compared as the integer that it is."""
+    if is_numpy_number(a) or is_numpy_number(b):
+        a, b = (x.item() if is_numpy_number(x) else x for x in (a, b))
+        return getattr(operator, "truediv" if name == "div" else name)(a, b)
+    tensors = is_tensor(a) or is_tensor(b)
+    if not tensors:
+        if not all(isinstance(x, (int, float, _core.Dim)) for x in (a, b)):
+            return NotImplemented
+        if name in ("eq", "ne") and isinstance(b, float) and b.is_integer():
+            return getattr(operator, name)(a, int(b))
+        if name not in ("add", "sub", "mul", "div", "pow"):
+            return NotImplemented
+        if name == "pow" and isinstance(b, _core.Dim) and not isinstance(a, float):
+            return NotImplemented
+    context = _graph_of((a, b))
+    if tensors:
+        return context.op(name, (a, b))
+    x, y = (context.size_value(n, "f32") if isinstance(n, _core.Dim) else n for n in (a, b))
+    if name != "pow":
+        return context.op(name, (x, y))
+    from . import ops
+
+    return context.op("rsqrt", (x,)) if b == -0.5 else ops.power(x, y)
 
 
 def add_op(name: str, operands: tuple[Any, ...], attrs: tuple[tuple[str, Any], ...]) -> Any:
     """The operator, in the graph of its symbolic operands."""
-    context = context_of(operands)
-    assert context is not None
-    return context.op(name, operands, attrs)
+    return _graph_of(operands).op(name, operands, attrs)

@@ -213,12 +213,18 @@ def test_dim_arithmetic(b):
 
 def test_dim_comparison(b):
     B, D = b.dim("B"), b.dim("D")
-    assert D == D and D != B and D != 3 and not D == 3 and D != "D" and D != None  # noqa: E711
+    assert D == D and D == D + B - B and D != D + 1 and D != 0 and not D == -1 and D % 4 - D % 4 == 0  # noqa: PLR0124
+    assert D != "D" and D != None and not D == "D" and D != [3] and D != 4.5 and not D == 4.5  # noqa: E711
+    assert 2 * D != 3 and D not in (0, 2 * D + 1, None) and (B, D) == (B, D) and {(B, D): 1}[B, D] == 1
     assert D >= 1 and D > 0 and not D < 1 and D + 1 > D and 2 * D >= D and 0 < D
     assert D != 10**30 and bool(D)
-    for f in (lambda: D > 1, lambda: D < B, lambda: D <= 2, lambda: bool(D - 1)):
-        with pytest.raises(ValueError, match="not known"):
+    for f, said in ((lambda: D > 1, "D > 1"), (lambda: D < B, "D < B"), (lambda: D <= 2, "D <= 2"), (lambda: bool(D - 1), "D - 1 != 0"),
+                    (lambda: D == 3, "D == 3"), (lambda: D != B, "D != B"), (lambda: 3 == D, "D == 3"), (lambda: D == 4.0, "D == 4"),
+                    (lambda: 3 in (0, D), "D == 3"), (lambda: (B, D) == (B, B), "D == B"), (lambda: D % 4 == 0, "== 0")):
+        with pytest.raises(GraphValueError, match="whether .* is not known while the graph is built") as caught:
             f()
+        assert said in str(caught.value) and caught.value.code == "E_SIZE"
+    assert _core.same_size(D, b.dim("D")) and not _core.same_size(D, B) and not _core.same_size(D, 3) and _core.same_size(3, 3)
     with pytest.raises(TypeError):
         D < "3"
     with pytest.raises(TypeError):
@@ -232,8 +238,24 @@ def test_dim_is_no_int(b):
     for f in (int, range, float, lambda d: [0] * d, lambda d: "abc"[d]):
         with pytest.raises(TypeError):
             f(D)
-    with pytest.raises(TypeError, match="depends on D, B|depends on B, D"):
+    with pytest.raises(GraphTypeError, match="depends on D, B|depends on B, D"):
         int(D * b.dim("B") + 1)
+    with pytest.raises(GraphTypeError) as caught:
+        range(D)
+    assert str(caught.value) == "the size D is not known while the graph is built"
+    with pytest.raises(GraphTypeError, match=r"the size D \+ 1 .*d \*\* 0\.5, tessera\.ops\.sqrt\(d\)"):
+        math.sqrt(D + 1)
+
+
+def test_powers_of_a_dim(b):
+    B, D = b.dim("B"), b.dim("D")
+    assert D**2 == D * D and D**0 == 1 and D**1 == D and (D + 1) ** 3 == (D + 1) * (D + 1) * (D + 1)
+    for n in (10**5, 2**40, 2**70):
+        with pytest.raises(GraphValueError, match="too long|out of range"):
+            (D + 1) ** n
+    for f in (lambda: D**D, lambda: 2**D, lambda: pow(D, 2, 3), lambda: D ** "2", lambda: D**0.5, lambda: D / B, lambda: 2.0 * D):
+        with pytest.raises(TypeError):  # this graph is nobody's
+            f()
 
 
 def test_declared_dims(b):
@@ -324,8 +346,8 @@ def test_results_that_grow_without_end(b):
 def test_dims_of_another_graph(b):
     other = _core.Builder()
     D, E = b.dim("D"), other.dim("D")
-    assert D != E and not D == E
-    for f in (lambda: D + E, lambda: D < E, lambda: b.dim(E), lambda: b.param("x", "f32", [E])):
+    assert not _core.same_size(D, E) and len({D, E}) == 2
+    for f in (lambda: D + E, lambda: D < E, lambda: D == E, lambda: D != E, lambda: b.dim(E), lambda: b.param("x", "f32", [E])):
         with pytest.raises(GraphValueError):
             f()
 

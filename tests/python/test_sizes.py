@@ -1,6 +1,11 @@
 """Sizes of annotations: names, what follows from them, and what cannot be found."""
 
+import math
+import traceback
+
+import numpy as np
 import pytest
+
 import tessera as ts
 from tessera.sizes import Sizes, canonical, scaled_name, solve
 
@@ -142,3 +147,126 @@ def test_ahead_of_time(tmp_path):
     again = ts.aot.load(tmp_path / "out")
     assert again(ts.ones(8, 3), ts.ones(4)).tolist() == [[3.0] * 2] * 4
     assert again(x=ts.ones(8, 3), B=ts.ones(2)).shape == (2, 4)
+
+
+# ---- open sizes in Python's own code ----
+
+
+def with_line(f, *args):
+    """The error of f(*args), the text of the line of this file that it was raised from, and f's name."""
+    with pytest.raises(ts.TesseraError) as caught:
+        f(*args)
+    frames = [x for x in traceback.extract_tb(caught.value.__traceback__) if x.filename == __file__]
+    return caught.value, frames[-1].line
+
+
+def test_an_open_size_takes_no_branch_unseen():
+    whether = {
+        "S == 4": (
+            lambda x: x * 2 if x.shape[0] == 4 else x * 3,
+            lambda x: x * 2 if 4 == x.shape[0] else x * 3,
+            lambda x: x * 2 if np.int64(4) == x.shape[0] else x * 3,
+            lambda x: x * 2 if x.shape[0] == 4.0 else x * 3,
+            lambda x: x * 2 if 4 in x.shape else x * 3,
+            lambda x: x * 2 if x.shape == (4,) else x * 3,
+            lambda x: x * 2 if x.shape.count(4) else x * 3,
+        ),
+        "S != 4": (lambda x: x * 2 if x.shape[0] != 4 else x * 3,),
+        "== 0": (lambda x: x * 2 if x.shape[0] % 4 == 0 else x * 3,),
+        "S > 4": (lambda x: x * 2 if x.shape[0] > 4 else x * 3,),
+    }
+    for words, bodies in whether.items():
+        for body in bodies:
+            e, line = with_line(compiled({"x": "S"}, body), ts.ones(4))
+            assert isinstance(e, ValueError) and words in str(e) and "is not known while the graph is built" in str(e) and "lambda x:" in line
+    f = compiled({"x": "S", "y": "T"}, lambda x, y: x if x.shape == y.shape else x * 2)
+    assert "whether S == T is not known" in str(with_line(f, ts.ones(4), ts.ones(4))[0])
+    f = compiled({"x": "B*H"}, lambda x: x * 2 if x.shape[0] == 4 else x * 3)
+    assert "whether B*H == 4 is not known" in str(with_line(f, ts.ones(4))[0])
+
+
+def test_what_is_known_of_an_open_size_is_used():
+    for known in (
+        lambda x: x.shape == x.shape and x.shape[0] == x.shape[0] + 0 and x.shape == (x * 2).shape and x.shape[0] in x.shape,
+        lambda x: x.shape[0] != x.shape[0] + 1 and x.shape[0] != 0 and 0 not in x.shape and x.shape[0] != 4.5 and x.shape[0] != 10**30,
+        lambda x: x.shape[0] != None and x.shape[0] != "S" and x.shape != [1] and x.shape[0] not in (None, "S"),  # noqa: E711
+    ):
+        f = compiled({"x": "S"}, lambda x, known=known: x * 2 if known(x) else x * 3)
+        assert f(ts.ones(4)).tolist() == [2.0] * 4 and f(ts.ones(1)).tolist() == [2.0] and len(f._variants) == 1
+    S = ts.sym("S", min=8, max=64, multiple_of=4)
+    f = compiled({"x": S}, lambda x: x * 2 if x.shape[0] % 4 == 0 and x.shape[0] != 6 and x.shape[0] != 4 and x.shape[0] != 68 else x * 3)
+    assert f(ts.ones(12)).tolist() == [2.0] * 12 and f(ts.ones(8)).tolist() == [2.0] * 8
+    assert "S == 12" in str(with_line(compiled({"x": S}, lambda x: x if x.shape[0] == 12 else x * 2), ts.ones(12))[0])
+
+
+def test_what_the_package_asks_of_open_sizes_itself():
+    """Whole slices are no slices, results that have their size already no reshapes, and names are told apart."""
+    f = compiled({"x": ("S", "D")}, lambda x: x[:, : x.shape[1]][0 : x.shape[0]][...] * 2.0, ("S", "D"))
+    assert "slice" not in f.tg() and "reshape" not in f.tg() and f(ts.ones(2, 3)).tolist() == [[2.0] * 3] * 2
+    inner = compiled({"a": ("S", "D"), "b": ("D", "S")}, lambda a, b: a + b.T, ("S", "D"))
+    outer = compiled({"x": ("N", "M"), "y": ("M", "N")}, lambda x, y: inner(x, y))
+    assert outer(ts.ones(2, 3), ts.ones(3, 2)).tolist() == [[2.0] * 3] * 2 and "reshape" not in outer.tg()
+    with pytest.raises(ValueError, match="'b'"):
+        compiled({"x": ("N", "M")}, lambda x: inner(x, x))(ts.ones(2, 3))
+    f = compiled({"x": ("M", "K"), "y": ("K", "N"), "z": ("M", "N")}, lambda x, y, z: ts.ops.addmm(z, x, y, alpha=x.shape[1]))
+    assert f(ts.ones(2, 3), ts.ones(3, 4), ts.ones(2, 4)).tolist() == [[10.0] * 4] * 2
+
+
+NUMBERS = {
+    "d ** -0.5": lambda d: d**-0.5,
+    "d ** 0.5": lambda d: d**0.5,
+    "d ** 1.5": lambda d: d**1.5,
+    "d ** -1": lambda d: d**-1,
+    "1.5 ** d": lambda d: 1.5**d,
+    "0.5 * d": lambda d: 0.5 * d,
+    "d + 0.5": lambda d: d + 0.5,
+    "0.5 - d": lambda d: 0.5 - d,
+    "d / 2.0": lambda d: d / 2.0,
+    "d / 3": lambda d: d / 3,
+    "1 / d": lambda d: 1 / d,
+    "(d + 1) / d": lambda d: (d + 1) / d,
+    "np.float32(0.5) * d": lambda d: np.float32(0.5) * d,
+    "1 / math.sqrt(2) * d": lambda d: 1 / math.sqrt(2) * d,
+}
+
+
+@pytest.mark.parametrize("text", NUMBERS)
+def test_numbers_made_of_an_open_size(text):
+    number, kinds = NUMBERS[text], []
+
+    def body(x):
+        v = number(x.shape[-1])
+        kinds.append((v.dtype.name, v.shape))
+        return x * v
+
+    f = compiled({"x": "S"}, body, "S")
+    for n in (1, 4, 7):
+        np.testing.assert_allclose(f(ts.ones(n)).tolist(), [float(number(n))] * n, rtol=2e-6)
+    assert set(kinds) == {("f32", ())} and len(f._variants) == 1
+
+
+def test_roots_of_an_open_size():
+    for name, want in (("sqrt", lambda n: n**0.5), ("rsqrt", lambda n: n**-0.5)):
+        f = compiled({"x": "S"}, lambda x, name=name: x * getattr(ts.ops, name)(x.shape[0]))
+        assert f(ts.ones(4)).tolist() == [want(4)] * 4 and f(ts.ones(16)).tolist() == [want(16)] * 16
+    e, line = with_line(compiled({"x": "S"}, lambda x: x / math.sqrt(x.shape[-1])), ts.ones(4))
+    assert isinstance(e, TypeError) and "** 0.5" in str(e) and "tessera.ops.sqrt" in str(e) and "math.sqrt" in line
+    e, line = with_line(compiled({"x": "S"}, lambda x: [x for _ in range(x.shape[0])][0]), ts.ones(4))
+    assert str(e) == "the size S is not known while the graph is built" and isinstance(e, TypeError) and "range" in line
+    x = ts.op.tensor(["S", 4])
+    y = x * x.shape[0] ** -0.5 * ts.ops.sqrt(x.shape[0])
+    np.testing.assert_allclose(y(np.ones((3, 4), "f4")), np.ones((3, 4)), rtol=1e-6)
+
+
+def test_a_size_beside_a_tensor():
+    for body, want in (
+        (lambda x: x.shape[0] * x, 3.0),
+        (lambda x: x.shape[0] - x, 2.0),
+        (lambda x: x.shape[0] / x, 3.0),
+        (lambda x: x ** x.shape[0], 1.0),
+        (lambda x: (x + 1) * (x.shape[0] ** x), 6.0),
+        (lambda x: ts.where(x.shape[0] == x * 3, x * 5, x), 5.0),
+        (lambda x: ts.where(x.shape[0] > x, x * 5, x), 5.0),
+        (lambda x: x * (np.full(1, 2.0, np.float32) * x.shape[0]), 6.0),
+    ):
+        assert compiled({"x": "S"}, body)(ts.ones(3)).tolist() == [want] * 3
