@@ -86,7 +86,7 @@ def test_results_are_of_the_operands_kind():
 def test_policies_and_traces_go_round_the_ways():
     x = ts.randn(40, 40)
     plain = (x @ x).tolist()
-    with ts.numeric.NumericPolicy(dtype="f32", accum="f64"):
+    with ts.numeric.NumericPolicy(accum="f64"):
         wide = (x @ x).tolist()
     assert (x @ x).tolist() == plain
     a = np.array(x.tolist())
