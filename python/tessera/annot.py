@@ -14,7 +14,18 @@ from typing import Any
 from .dtypes import DType, as_dtype
 from .errors import GraphTypeError, GraphValueError
 
-__all__ = ["Dict", "DictSpec", "Sym", "TensorSpec", "TileSpec", "evaluate_size", "hints_of", "parse_spec", "sym"]
+__all__ = [
+    "Dict",
+    "DictSpec",
+    "Sym",
+    "TensorSpec",
+    "TileSpec",
+    "evaluate_size",
+    "evaluator",
+    "hints_of",
+    "parse_spec",
+    "sym",
+]
 
 
 class Sym(str):
@@ -99,8 +110,10 @@ class TensorSpec:
     def __call__(self, *args: object) -> Any:  # typing asks for something that can be called
         raise TypeError(f"{self!r} is an annotation")
 
-    def __or__(self, other: object) -> Any:
-        return typing.Optional[self] if other is None else NotImplemented  # noqa: UP045
+    def __or__(self, other: Any) -> Any:
+        return typing.Union[self, other]  # noqa: UP007
+
+    __ror__ = __or__
 
     @property
     def static(self) -> bool:
@@ -128,6 +141,11 @@ class DictSpec:
     def __call__(self, *args: object) -> Any:
         raise TypeError(f"{self!r} is an annotation")
 
+    def __or__(self, other: Any) -> Any:
+        return typing.Union[self, other]  # noqa: UP007
+
+    __ror__ = __or__
+
 
 class Dict:
     """``ts.Dict[str, ts.Tensor]`` in annotations."""
@@ -135,6 +153,10 @@ class Dict:
     def __class_getitem__(cls, item: Any) -> DictSpec:
         if not isinstance(item, tuple) or len(item) != 2 or item[0] is not str:
             raise GraphTypeError("tessera.Dict is written Dict[str, Tensor] or Dict[str, Tensor[…]]")
+        if not isinstance(item[1], TensorSpec) and "tessera" in repr(item[1]) and not isinstance(item[1], type):
+            raise GraphTypeError(
+                f"tessera.Dict is written Dict[str, Tensor] or Dict[str, Tensor[…]], and not with {item[1]!r}"
+            )
         return DictSpec(item[1] if isinstance(item[1], TensorSpec) else None)
 
 
@@ -190,27 +212,34 @@ def parse_spec(items: Any, cls: type[TensorSpec] = TensorSpec) -> TensorSpec:
     return cls(tuple(dims), dtype)
 
 
+def evaluator(fn: Any) -> Callable[[str], Any]:
+    """What evaluates the text of an annotation as fn, a function or a class, would."""
+    scope: dict[str, Any] = {}
+
+    def read(text: str) -> Any:
+        if not scope:
+            code = inspect.unwrap(fn)
+            module = sys.modules.get(getattr(code, "__module__", ""), None)
+            scope.update({**vars(module or types), **getattr(code, "__globals__", {})})
+            names = getattr(getattr(code, "__code__", None), "co_freevars", ())
+            for name, cell in zip(names, getattr(code, "__closure__", None) or (), strict=False):
+                try:
+                    scope[name] = cell.cell_contents
+                except ValueError:
+                    continue
+        return eval(text, scope)
+
+    return read
+
+
 def hints_of(fn: Callable[..., Any]) -> dict[str, Any]:
     """The annotations of fn, evaluated where they are text."""
     found = dict(getattr(fn, "__annotations__", {}))
-    if not any(isinstance(v, str) for v in found.values()):
-        return found
-    code = inspect.unwrap(fn)
-    module = sys.modules.get(getattr(code, "__module__", ""), None)
-    scope = {**vars(module or types), **getattr(code, "__globals__", {})}
-    for name, cell in zip(
-        getattr(getattr(code, "__code__", None), "co_freevars", ()),
-        getattr(code, "__closure__", None) or (),
-        strict=False,
-    ):
-        try:
-            scope[name] = cell.cell_contents
-        except ValueError:
-            continue
+    read = evaluator(fn)
     for name, text in found.items():
         if isinstance(text, str):
             try:
-                found[name] = eval(text, scope)
+                found[name] = read(text)
             except Exception as e:
                 raise GraphTypeError(
                     f"{getattr(fn, '__name__', 'function')}: the annotation of {name!r}, {text!r}, cannot be"

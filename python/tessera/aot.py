@@ -186,12 +186,7 @@ def _function(fn: Any) -> tuple[Any, tuple[Any, ...]]:
     if isinstance(fn, (Module, CompiledModule)):
         module = fn if isinstance(fn, Module) else fn.module
         own = None if isinstance(fn, Module) else fn.function
-        forward = Function(
-            type(module).forward,
-            policy=own.policy if own else None,
-            options=own.options if own else (),
-            name=type(module).__name__,
-        )
+        forward = module._compiling(own.policy if own else None, own.options if own else (), plain=True)
         return forward, (module,)
     if isinstance(fn, Function):
         return fn, ()

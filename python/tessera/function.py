@@ -21,7 +21,9 @@ from typing import Any
 
 from . import _core, trace
 from ._apply import Symbolic, tracing
-from .annot import DictSpec, TensorSpec, hints_of
+from ._hints import MaybeSpec, TupleSpec, inside, mapped, meanings_of, takes_numbers
+from ._hints import spec_text as _spec_text
+from .annot import DictSpec, TensorSpec
 from .dtypes import DType, as_dtype
 from .eager import Hidden, InsideJax, same_device, tensor_of
 from .errors import ArgumentTypeError, ArgumentValueError, GraphTypeError, GraphValueError, TesseraError
@@ -173,7 +175,7 @@ class Function:
         if self._plan is None:
             with self._lock:
                 signature = inspect.signature(self.fn)
-                hints = hints_of(self.fn)
+                hints = meanings_of(self.fn)
                 plan = [(name, hints.get(name), p) for name, p in signature.parameters.items()]
                 self._returns = hints.get("return")
                 self._signature = signature
@@ -182,7 +184,7 @@ class Function:
                     self._order = tuple([(name, p.default, p.kind is not p.POSITIONAL_ONLY) for name, _, p in plan])
                     self._positional = sum(p.kind is not p.KEYWORD_ONLY for _, _, p in plan)
                 self._plan = plan
-                self._takes_numbers = [hints.get(n) is float or _has_sizes(hints.get(n)) for n, _, _ in self._order]
+                self._takes_numbers = [takes_numbers(hints.get(n)) for n, _, _ in self._order]
                 if self._ordered:
                     self._fast = _core.Dispatcher(self._miss, self._takes_numbers)
         return self._plan
@@ -306,7 +308,10 @@ class Function:
         return compiled.way(leaves)
 
     def _takes_value(self, i: int) -> bool:
-        return self._plan is not None and self._plan[i][1] in (float, *_CONSTANTS)
+        if self._plan is None:
+            return False
+        hint = self._plan[i][1]
+        return (hint.value if isinstance(hint, MaybeSpec) else hint) in (float, *_CONSTANTS)
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         for name in kwargs:
@@ -364,6 +369,10 @@ class Function:
 
     def _argument(self, name: str, hint: Any, value: Any, leaves: list[Leaf], tensors: list[Any]) -> Any:
         """The structure of one argument; its tensors are appended."""
+        if isinstance(hint, MaybeSpec):
+            if value is None:
+                return ("static", type(None), None)
+            hint = hint.value
         if isinstance(hint, TensorSpec) and hint.dims is not None:
             return self._annotated(name, hint, value, leaves, tensors)
         if hint is float and is_numpy_number(value):
@@ -385,6 +394,10 @@ class Function:
                     f"argument {name!r}: wanted a number, found {type(value).__name__}", "E_ARGUMENTS"
                 )
             return self._annotated(name, TensorSpec((), as_dtype("f32")), value, leaves, tensors)
+        each = None if isinstance(hint, DictSpec) else inside(hint, value, _unlike(f"argument {name!r}"))
+        if each is not None:
+            parts = [self._argument(f"{name}.{k}", h, x, leaves, tensors) for k, h, x in each]
+            return ("list", type(value), tuple(parts))
         inner = hint.value if isinstance(hint, DictSpec) else None
         if isinstance(hint, DictSpec) and not isinstance(value, dict):
             raise ArgumentTypeError(
@@ -536,21 +549,20 @@ class Function:
 
     def _result(self, context: trace.Context, out: Any) -> Any:
         """The result as the annotation says: float types are converted, anything else that differs is an error."""
-        hint = self._returns
         known = dict(context.sizes), dict(context.wholes)
-        if isinstance(hint, TensorSpec) and is_tensor(out):
-            return self._checked(context, out, hint, "result", *known)
-        if isinstance(hint, DictSpec) and not isinstance(out, dict):
-            raise GraphTypeError(f"{self.__name__} is to give {hint!r}, and gives {type(out).__name__}")
-        parts = getattr(hint, "__args__", None)
-        if isinstance(out, tuple) and getattr(hint, "__origin__", None) is tuple and parts and len(parts) == len(out):
-            return tuple(
-                self._checked(context, x, h, f"result {i}", *known) if isinstance(h, TensorSpec) and is_tensor(x) else x
-                for i, (x, h) in enumerate(zip(out, parts, strict=True))
+
+        def part(what: str, spec: TensorSpec, x: Any) -> Any:
+            if not is_tensor(x):
+                raise wrong(what)(_spec_text(spec), type(x).__name__)
+            return self._checked(context, x, spec, what, *known)
+
+        def wrong(what: str) -> Callable[[str, str], GraphTypeError]:
+            which = "" if what == "result" else f" as {what.replace('.', ' ', 1)}"
+            return lambda wanted, found: GraphTypeError(
+                f"{self.__name__} is to give {wanted}{which}, and gives {found}", "E_ARGUMENTS"
             )
-        if isinstance(hint, TensorSpec) and not is_tensor(out):
-            raise GraphTypeError(f"{self.__name__} is to give {_spec_text(hint)}, and gives {type(out).__name__}")
-        return out
+
+        return mapped(self._returns, out, "result", part, wrong)
 
     def _checked(
         self,
@@ -561,21 +573,21 @@ class Function:
         sizes: dict[str, Any],
         wholes: dict[str, Any],
     ) -> Any:
-        v = context.use(out, "f32")
+        v, said = context.use(out, "f32"), what.replace(".", " ", 1)
         if spec.dims is not None and Ellipsis not in spec.dims:
             found = None
             if len(spec.dims) == len(v.shape):
                 found = self._reshaped(context, v, match(spec.dims, v.shape, sizes, wholes, _differ))
             if found is None:
                 raise GraphValueError(
-                    f"{self.__name__}: the {what} is {v._text()}, and its annotation says {_spec_text(spec)}",
+                    f"{self.__name__}: the {said} is {v._text()}, and its annotation says {_spec_text(spec)}",
                     "E_SHAPE_MISMATCH",
                 )
             v = found
         if spec.dtype is not None and spec.dtype.name != v.dtype.name:
             if not (spec.dtype.is_float and v.dtype.is_float):
                 raise GraphTypeError(
-                    f"{self.__name__}: the {what} is {v._text()}, and its annotation says {_spec_text(spec)}",
+                    f"{self.__name__}: the {said} is {v._text()}, and its annotation says {_spec_text(spec)}",
                     "E_TYPE_MISMATCH",
                 )
             v = context.op("cast", (v,), (("dtype", spec.dtype.name),))
@@ -592,22 +604,32 @@ class Function:
         sizes: dict[str, Any] = {}
         wholes: dict[str, Any] = {}
         bound = self._bind(args, kwargs)
-        annotated = [
-            (n, h)
-            for n, h, p in plan
-            if isinstance(h, TensorSpec)
-            and h.dims is not None
-            and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-            and not (bound[n] is None and p.default is None)
-        ]
-        for name, hint in annotated:
-            dims = hint.dims or ()
-            if is_tensor(bound[name]) and Ellipsis not in dims and len(bound[name].shape) == len(dims):
-                learn(dims, bound[name].shape, sizes)
-        for name, hint in annotated:
-            bound[name] = self._matched(context, name, hint, bound[name], sizes, wholes)
+
+        def learned(name: str, spec: TensorSpec, x: Any) -> Any:
+            dims = spec.dims or ()
+            if is_tensor(x) and Ellipsis not in dims and len(x.shape) == len(dims):
+                learn(dims, x.shape, sizes)
+            return x
+
+        def matched(name: str, spec: TensorSpec, x: Any) -> Any:
+            return x if spec.dims is None else self._matched(context, name, spec, x, sizes, wholes)
+
+        def wrong(name: str) -> Callable[[str, str], ArgumentTypeError]:
+            return _unlike(f"{self.__name__}: argument {name!r}")
+
+        for leaf in learned, matched:
+            for name, hint, p in plan:
+                x = bound[name]
+                if p.kind is p.VAR_POSITIONAL:  # what is annotated is each of them
+                    bound[name] = tuple(mapped(hint, v, f"{name}.{k}", leaf, wrong) for k, v in enumerate(x))
+                elif p.kind is p.VAR_KEYWORD:
+                    bound[name] = {k: mapped(hint, v, f"{name}.{k}", leaf, wrong) for k, v in x.items()}
+                elif x is not None or p.default is not None:
+                    bound[name] = mapped(hint, x, name, leaf, wrong)
         for name, hint, p in plan:
             absent = p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or (bound[name] is None and p.default is None)
+            if isinstance(hint, MaybeSpec):
+                hint, absent = hint.value, absent or bound[name] is None
             if hint in _CONSTANTS and not absent:
                 bound[name] = _constant(name, hint, bound[name])
         positional: list[Any] = []
@@ -671,24 +693,17 @@ class Function:
         plan = self._prepare()
         if args or kwargs or not plan or self._first:
             return self._resolve(self._bind((*self._first, *args), kwargs))[0]
-        leaves, parts = [], []
+        leaves: list[Leaf] = []
+        parts = []
         for name, hint, _ in plan:
-            if hint is float:
-                leaves.append(Leaf(name, as_dtype("f32"), ()))
-            elif (
-                isinstance(hint, TensorSpec)
-                and hint.dims is not None
-                and hint.dtype is not None
-                and Ellipsis not in hint.dims
-            ):
-                leaves.append(Leaf(name, hint.dtype, hint.dims))
-            else:
+            part = _annotated_alone(name, hint, leaves)
+            if part is None:
                 raise ArgumentTypeError(
                     f"{self.__name__}: parameter {name!r} has no annotation that says its sizes and type; give example"
                     " arguments",
                     "E_ARGUMENTS",
                 )
-            parts.append((name, ("leaf",)))
+            parts.append((name, part))
         tree = tuple(parts)
         key = (tree, tuple([leaf.key() for leaf in leaves]), trace.numerics_key())
         with self._lock:
@@ -744,6 +759,26 @@ def _again(cls: type[Function], module: str, name: str, policy: Any, options: tu
     return cls(getattr(there, "fn", there), policy=policy, options=options)
 
 
+def _annotated_alone(name: str, hint: Any, leaves: list[Leaf]) -> Any:
+    """The structure of an argument as far as its annotation says it; None where that is not all."""
+    if isinstance(hint, MaybeSpec):
+        return _annotated_alone(name, hint.value, leaves)
+    if isinstance(hint, TupleSpec):
+        parts = [_annotated_alone(f"{name}.{i}", h, leaves) for i, h in enumerate(hint.parts)]
+        return None if None in parts else ("list", hint.kind, tuple(parts))
+    if hint is float:
+        leaves.append(Leaf(name, as_dtype("f32"), ()))
+        return ("leaf",)
+    if not isinstance(hint, TensorSpec) or hint.dims is None or hint.dtype is None or Ellipsis in hint.dims:
+        return None
+    leaves.append(Leaf(name, hint.dtype, hint.dims))
+    return ("leaf",)
+
+
+def _unlike(what: str) -> Callable[[str, str], ArgumentTypeError]:
+    return lambda wanted, found: ArgumentTypeError(f"{what}: wanted {wanted}, found {found}", "E_ARGUMENTS")
+
+
 _CONSTANTS = (int, bool, str)  # annotations of arguments that are constants of the compilation
 
 
@@ -768,10 +803,6 @@ def _symbolic(x: Any) -> bool:
     return isinstance(x, Symbolic)
 
 
-def _has_sizes(hint: Any) -> bool:
-    return isinstance(hint, TensorSpec) and hint.dims is not None
-
-
 def _leaves(x: Any) -> Iterator[Any]:
     if isinstance(x, (list, tuple)):
         for v in x:
@@ -793,11 +824,6 @@ def _differ(a: Any, b: Any) -> bool:
 
 def _type_text(t: Any) -> str:
     return f"{t.dtype}[{', '.join(map(str, t.shape))}]"
-
-
-def _spec_text(spec: TensorSpec) -> str:
-    dims = (Ellipsis,) if spec.dims is None else spec.dims
-    return f"{spec.dtype or 'any'}[{', '.join('...' if d is Ellipsis else str(d) for d in dims)}]"
 
 
 def function(

@@ -33,6 +33,7 @@ from .dtypes import as_dtype
 from .eager import Pattern
 from .errors import ArgumentTypeError, GraphTypeError, GraphValueError, NotInRelease, TesseraError
 from .missing import GRAD
+from .module import CompiledModule, Module
 from .tree import flatten, is_tensor, unflatten
 
 try:
@@ -347,6 +348,8 @@ def wrap(fn: Callable[..., Any]) -> Callable[..., Any]:
     """
     if not callable(fn):
         raise GraphTypeError(f"wrap: wanted a function, found {type(fn).__name__}", "E_ARGUMENTS")
+    if isinstance(fn, (Module, CompiledModule)):
+        return _wrapped_module(fn if isinstance(fn, CompiledModule) else fn.__tessera_jit__())
     name = str(getattr(fn, "__name__", type(fn).__name__))
     signature = inspect.signature(fn)
     traced: dict[Any, Traced] = {}
@@ -372,6 +375,18 @@ def wrap(fn: Callable[..., Any]) -> Callable[..., Any]:
         made = _call_for(of, specs)
         return unflatten(made.out_tree, iter(made.run(*arrays)))
 
+    return call
+
+
+def _wrapped_module(model: CompiledModule) -> Callable[..., Any]:
+    """A module, whose parameters are arguments too: they may change."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if tracing.depth or has_symbolic(args) or has_symbolic(kwargs.values()):
+            return model(*args, **kwargs)
+        return model.function._inside_jax(model.module, *args, **kwargs)
+
+    call.__name__ = type(model.module).__name__
     return call
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from . import _core
+from ._constants import Constant, watch
+from .annot import hints_of
 from .dtypes import DType
 from .errors import ArgumentTypeError, ArgumentValueError, GraphValueError
 from .interop import kind_of
@@ -44,16 +46,21 @@ _core.add_constant_type(Mark)
 def parts_of(module: Module) -> tuple[Any, ...]:
     """The module's mark and its tensors, as an argument for dispatchers."""
     parts: tuple[Any, ...]
-    seen, parts, held = module.__dict__.get("_parts", (-1, (), ()))
-    if seen != changes[0] or not all(_is_still(c, kept) for c, kept in held):
-        seen = changes[0]
-        leaves: list[tuple[Any, Any]] = []
-        tree = flatten(module, None, leaves)
-        marks = module.__dict__.setdefault("_marks", {})
-        mark = marks.get(tree) or marks.setdefault(tree, Mark(module))
-        parts = (mark, *[x for _, x in leaves])
-        held = [(c, _content(c)) for m in module.modules() for c in _containers_of(m)]
-        module.__dict__["_parts"] = seen, parts, held
+    seen, parts, watched = module.__dict__.get("_parts", (-1, (), ()))
+    if seen == changes[0]:
+        for x, now, then in watched:
+            at = x if now is None else now(x)
+            if len(at) != len(then) or not all(map(operator.is_, at, then)):
+                break
+        else:
+            return parts
+    seen = changes[0]
+    leaves: list[tuple[Any, Any]] = []
+    tree = flatten(module, None, leaves)
+    marks = module.__dict__.setdefault("_marks", {})
+    mark = marks.get(tree) or marks.setdefault(tree, Mark(module))
+    parts = (mark, *[x for _, x in leaves])
+    module.__dict__["_parts"] = seen, parts, watch(v for m in module.modules() for v in m._attributes().values())
     return parts
 
 
@@ -66,19 +73,6 @@ def _holds(x: Any) -> bool:
 
 def _content(x: Any) -> tuple[Any, ...]:
     return tuple(x.values()) if isinstance(x, dict) else tuple(x)
-
-
-def _is_still(x: Any, content: tuple[Any, ...]) -> bool:
-    now = _content(x)
-    return len(now) == len(content) and all(map(operator.is_, now, content))
-
-
-def _containers_of(module: Module) -> Iterator[Any]:
-    """The lists and dicts of tensors and modules among the attributes, and those in them."""
-    todo = [v for _, v in module._held()]
-    for x in todo:
-        yield x
-        todo += [v for v in _content(x) if isinstance(v, (list, tuple, dict))]
 
 
 def _members(x: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -276,28 +270,70 @@ class Module:
 
     # ---- as an argument of compiled functions ----
 
+    def _attributes(self) -> dict[str, Any]:
+        """What is no parameter and no child."""
+        return {k: v for k, v in self.__dict__.items() if k not in _OWN}
+
     def __tessera_flatten__(self) -> dict[str, Any]:
-        plain = {k: v for k, v in self.__dict__.items() if isinstance(v, (bool, int, float, str, DType))}
-        return {**plain, **self.__dict__["_parameters"], **self.__dict__["_children"], **dict(self._held())}
+        held = dict(self._held())
+        rest = {k: _as_part(v) for k, v in self._attributes().items() if k not in held}
+        return {**rest, **self.__dict__["_parameters"], **self.__dict__["_children"], **held}
 
     def __tessera_unflatten__(self, parts: dict[str, Any]) -> Module:
         copy = object.__new__(type(self))
-        copy.__dict__.update(self.__getstate__())
-        copy.__dict__["_parameters"] = {k: parts[k] for k in self.__dict__["_parameters"]}
-        copy.__dict__["_children"] = {k: parts[k] for k in self.__dict__["_children"]}
-        copy.__dict__.update({k: parts[k] for k, _ in self._held()})
+        own = {k: {name: parts[name] for name in self.__dict__[k]} for k in ("_parameters", "_children")}
+        rest = {k: v for k, v in parts.items() if not any(k in d for d in own.values())}
+        copy.__dict__.update(own)
+        copy.__dict__.update({k: v.made(self, copy) if type(v) is Constant else v for k, v in rest.items()})
         return copy
 
     def __tessera_jit__(self, policy: Any = None, options: Any = ()) -> Any:
+        return CompiledModule(self, self._compiling(policy, options))
+
+    def _compiling(self, policy: Any = None, options: Any = (), plain: bool = False) -> Any:
+        """``forward`` as a function that is compiled, of the module and the arguments."""
         from .function import Function, JitFunction
 
-        forward: Any = inspect.getattr_static(type(self), "forward")
+        own = self.__dict__.get("forward")
+        forward: Any = inspect.getattr_static(type(self), "forward") if own is None else own
         if isinstance(forward, Function):
-            forward, policy, options = forward.fn, policy or forward.policy, options or forward.options
-        if not isinstance(forward, types.FunctionType) or "forward" in self.__dict__:
+            policy, options = policy or forward.policy, options or forward.options
+            forward = forward.fn if own is None else forward
+        if own is not None:
+            forward = _forward_of_its_own(own)
+        elif not isinstance(forward, types.FunctionType):
             forward = _call_forward
         name = type(self).__name__
-        return CompiledModule(self, JitFunction(forward, policy=policy, options=options, name=name, first=(self,)))
+        if plain:
+            return Function(forward, policy=policy, options=options, name=name)
+        return JitFunction(forward, policy=policy, options=options, name=name, first=(self,))
+
+
+_OWN = ("_parameters", "_children", "_parts", "_marks")
+
+
+def _as_part(x: Any) -> Any:
+    return x if isinstance(x, (bool, int, float, str, DType)) else Constant(x)
+
+
+def _forward_of_its_own(own: Any) -> Any:
+    """A function of the module and the arguments for a ``forward`` among the attributes, with its signature."""
+
+    def forward(module: Any, *args: Any, **kwargs: Any) -> Any:
+        return module.forward(*args, **kwargs)
+
+    try:
+        signature = inspect.signature(own)
+    except (TypeError, ValueError):
+        return _call_forward
+    first = "module"
+    while first in signature.parameters:
+        first += "_"
+    module = inspect.Parameter(first, inspect.Parameter.POSITIONAL_ONLY)
+    made: Any = forward
+    made.__signature__ = signature.replace(parameters=[module, *signature.parameters.values()])
+    made.__annotations__ = hints_of(getattr(own, "__func__", own))
+    return made
 
 
 def _call_forward(module: Any, *args: Any, **kwargs: Any) -> Any:
@@ -312,10 +348,20 @@ class CompiledModule:
     """A module whose ``forward`` is compiled; attributes are those of the module, which may change as before."""
 
     module: Module
-    function: Any
 
     def __init__(self, module: Module, function: Any) -> None:
-        self.__dict__.update(module=module, function=function)
+        self.__dict__.update(module=module, _function=function, _own=module.__dict__.get("forward"))
+
+    @property
+    def function(self) -> Any:
+        """What is called: ``forward`` as it is now."""
+        known = self.__dict__
+        own = self.module.__dict__.get("forward")
+        if own is not known["_own"]:
+            old = known["_function"]
+            known["_function"] = self.module._compiling(old.policy, old.options)
+            known["_own"] = own
+        return known["_function"]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)

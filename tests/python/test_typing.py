@@ -51,6 +51,13 @@ def two(x: "ts.Tensor['N', 3]", weights: ts.Dict[str, ts.Tensor[3, "M"]]) -> dic
     return {"y": ts.nn.gelu(x @ weights["w"]) * 2.0 + 1.0}
 
 
+@ts.function
+def maybe(x: ts.Tensor["B", 4, ts.f32], b: "ts.Tensor['B', 4, ts.f32] | None" = None, *xs: tuple[ts.Tensor["3*B", 4], ...]) -> ts.Tensor["B", 4] | None:
+    reveal_type(b)  # is: tessera.tensor.Tensor | None
+    reveal_type(xs)  # is: tuple[tuple[tessera.tensor.Tensor, ...], ...]
+    return x if b is None else x + b
+
+
 @ts.jit(policy=op.numeric(accum="f32"))
 def three(x: tessera.Tensor["N"]) -> tuple[ts.Tensor["N"], ts.Tensor["N"]]:
     return x, -x
@@ -127,6 +134,7 @@ reveal_type(attention(z, k=z))  # is: tessera.tensor.Tensor
 reveal_type(attention(a, a))  # is: Any
 reveal_type(ts.jit(attention)(z, z, False))  # is: tessera.tensor.Tensor
 reveal_type(attention.tg())  # is: str
+reveal_type(maybe(z, None))  # is: tessera.tensor.Tensor | None
 reveal_type(two(z, {"w": z}))  # is: dict[str, tessera.tensor.Tensor]
 reveal_type(three(z))  # is: tuple[tessera.tensor.Tensor, tessera.tensor.Tensor]
 reveal_type(ts.jit(lambda x: x @ z)(z))  # is: Any
