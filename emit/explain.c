@@ -13,6 +13,17 @@ static bool value(Explain *x, uint32_t e, const char *step, const char *what, in
 	return false;
 }
 
+/* what `prepare` would refuse; the walk goes on */
+static void refuse(Explain *x, const char *step, const char *why)
+{
+	const TsPlanDim *d = TS_PLAN_TABLE(x->p, TsPlanDim, dims);
+	TsBuf b = { 0 };
+	for (uint32_t i = 0; i < x->p->dims.n; i++)
+		if (x->v.dims[i] >= 0) ts_buf_fmt(&b, "%s%s = %" PRId64, b.n ? ", " : " for ", ts_plan_str(x->p, d[i].name), x->v.dims[i]);
+	ts_error(x->cx, (TsSpan){ 0 }, "E_SIZE", "step '%s': %s%s", step, why, b.n ? b.p : "");
+	ts_buf_free(&b);
+}
+
 static bool launch(Explain *x, const TsPlanStep *st)
 {
 	const TsPlanHeader *p = x->p;
@@ -31,7 +42,12 @@ static bool launch(Explain *x, const TsPlanStep *st)
 		fprintf(x->to, ", %u threads", k->threads);
 		if (k->shared_bytes) fprintf(x->to, ", %u bytes shared", k->shared_bytes);
 		fputc('\n', x->to);
+		if (k->cluster && cells > INT32_MAX / (int64_t)k->cluster) refuse(x, step, ts_printf(ts_arena(x->cx), "its grid is %" PRId64 ", a GPU's has at most %d cells,", cells, INT32_MAX));
 		return ++x->lines < MOST_LINES;
+	}
+	if (!(st->flags & TS_STEP_OPTIONAL)) {
+		const char *last = st->n_choices ? ts_plan_str(p, c[-1].label) : "";
+		refuse(x, step, *last ? ts_printf(ts_arena(x->cx), "no variant but '%s'", last) : "no variant");
 	}
 	fprintf(x->to, "%s: %s\n", step, st->flags & TS_STEP_OPTIONAL ? "not run" : "no variant serves these sizes");
 	return ++x->lines < MOST_LINES;

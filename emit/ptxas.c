@@ -232,11 +232,15 @@ bool ts_ptxas(TsCtx *cx, const TsPtxasOptions *o, TsPtxModule *modules, uint32_t
 const char *ts_ptxas_version(TsCtx *cx, const char *path)
 {
 	const char *argv[] = { path, "--version", NULL };
-	TsChild c = { .argv = argv, .seconds = 20 };
+	enum { PATIENCE = 20 };
+	TsChild c = { .argv = argv, .seconds = PATIENCE };
 	ts_children_run(&c, 1, 1);
 	const char *release = c.end == TS_CHILD_EXITED && !c.code && c.said.p && strstr(c.said.p, "ptxas") ? strstr(c.said.p, "release ") : NULL;
 	const char *version = release ? ts_strndup(ts_arena(cx), release + 8, strcspn(release + 8, ",\n ")) : NULL;
 	ts_buf_free(&c.said);
 	ts_buf_free(&c.out);
-	return version && *version ? version : NULL;
+	if (version && *version) return version;
+	if (c.end == TS_CHILD_TOO_LONG) ts_env_error(cx, "E_PTXAS", "'%s --version' gave no answer within %d s: it hangs", path, PATIENCE);
+	else ts_env_error(cx, "E_PTXAS", "'%s' is no working ptxas", path);
+	return NULL;
 }

@@ -35,7 +35,7 @@ typedef struct {
 
 /* Every module to a cubin. False after reporting. */
 bool ts_ptxas(TsCtx *cx, const TsPtxasOptions *o, TsPtxModule *modules, uint32_t n);
-/* "13.0", or NULL when this is no ptxas (nothing is reported). Arena. */
+/* "13.0", or NULL after reporting: this is no ptxas, or it gives no answer. Arena. */
 const char *ts_ptxas_version(TsCtx *cx, const char *path);
 /* What ptxas -v says, as records; for tests. */
 void ts_ptxas_read(TsCtx *cx, const char *said, TsPtxModule *m);

@@ -77,6 +77,7 @@ static int32_t load_ptx(TsCudaModel *c, Opening *o, TesseraContext *cx, uint32_t
 	const int32_t options[2] = { TS_CU_JIT_ERROR_LOG, TS_CU_JIT_ERROR_LOG_BYTES };
 	void *values[2] = { log, (void *)(uintptr_t)(LOG - 1) };
 	uint8_t *text = cx->api->alloc(cx, k->ptx_text, 64);
+	o->refused = false; /* by now it is about the PTX */
 	if (!text)
 		return ts_fail(e, TESSERA_NO_MEMORY, "no %u bytes for the PTX of module '%s'", k->ptx_text, name);
 	bool whole = ts_lz4_unpack(code_at(o->m, k->ptx), k->ptx_bytes, text, k->ptx_text) && !text[k->ptx_text - 1];

@@ -4,6 +4,7 @@
 #include "ir/tile.h"
 #include "tsc/find_tool.h"
 #include "tsc/progress.h"
+#include <inttypes.h>
 #include <lz4hc.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,67 @@ static bool is_exact(const TsDevice *v) { return v->code->name[strlen(v->code->n
 
 /* ---- schedules and kernels ---- */
 
+/* Does no variant of the step serve the sizes, whatever the dims are? The last one needs least. */
+static bool is_unserved(const TsDims *d, const TsStep *s)
+{
+	bool any = !s->choices.n || s->kind != TS_SCHED_LAUNCH;
+	for (uint32_t i = 0; i < s->choices.n && !any; i++) {
+		const TsChoice *c = &s->choices.p[i];
+		int64_t least, most, l, r;
+		ts_dim_range(d, c->guard_lhs, &least, &most);
+		ts_dim_range(d, c->guard_rhs, &l, &r);
+		any = (!c->guard_lhs && !c->guard_rhs) || most <= l || (i + 1 == s->choices.n && least <= r);
+	}
+	return !any;
+}
+
+static bool is_unserved_by(const TsDevice *v, const TsModule *m, uint32_t entry, TsSym what)
+{
+	const TsEntry *en = &v->sched->entries.p[entry];
+	for (uint32_t i = 0; i < en->steps.n; i++)
+		if (en->steps.p[i].what == what && is_unserved(m->dims, &en->steps.p[i])) return true;
+	return false;
+}
+
+/* "head dim 300": the larger of an attention's, if both are known */
+static const char *head_dim(TsCtx *cx, const TsModule *m, const TsEntry *en, const TsStep *s)
+{
+	const TsNode *n = s->root ? ts_val(en->graph, s->root)->def : NULL;
+	int64_t most = 0;
+	for (int j = 0; n && n->op == TS_OP_attention && j < 3; j += 2) {
+		const TsType *ty = &ts_val(en->graph, n->in[j])->type;
+		int64_t lo, hi;
+		ts_dim_range(m->dims, ty->dim[ty->rank - 1], &lo, &hi);
+		most = lo > most ? lo : most;
+	}
+	return most ? ts_printf(ts_arena(cx), "head dim %" PRId64, most) : "these sizes";
+}
+
+/* Known sizes without a variant on a GPU: the file's code for it could only fail. Said once for all architectures. */
+static void warn_unserved(const TsDevices *d, const TsModule *m, uint32_t entry, const TsStep *s)
+{
+	TsBuf b = { 0 };
+	const char *label = s->choices.p[s->choices.n - 1].label; /* "head dim <= 256, wide" */
+	for (uint32_t i = 0; i < d->n; i++)
+		if (is_unserved_by(&d->p[i], m, entry, s->what)) ts_buf_fmt(&b, "%s%s", b.n ? ", " : "", d->p[i].code->name);
+	ts_warn(d->cx, s->at, "W_NO_VARIANT", "'%s' has no code for %s on %s, where it takes %.*s: this graph fails there when it is prepared", s->what,
+	        head_dim(d->cx, m, &d->p[0].sched->entries.p[entry], s), b.p, (int)strcspn(label, ","), label);
+	ts_buf_free(&b);
+}
+
+static void check_served(const TsDevices *d, const TsModule *m)
+{
+	for (uint32_t i = 0; i < d->n; i++)
+		for (uint32_t e = 0; e < d->p[i].sched->entries.n; e++) {
+			const TsEntry *en = &d->p[i].sched->entries.p[e];
+			for (uint32_t k = 0; k < en->steps.n; k++) {
+				bool said = !is_unserved(m->dims, &en->steps.p[k]);
+				for (uint32_t j = 0; j < i && !said; j++) said = is_unserved_by(&d->p[j], m, e, en->steps.p[k].what);
+				if (!said) warn_unserved(d, m, e, &en->steps.p[k]);
+			}
+		}
+}
+
 bool ts_devices_schedule(TsDevices *d, TsCtx *cx, const TsOptions *o, TsModule *m)
 {
 	*d = (TsDevices){ .cx = cx, .o = o, .n = o->n_gpus, .p = TS_NEW_N(ts_arena(cx), TsDevice, o->n_gpus + 1) };
@@ -19,6 +81,7 @@ bool ts_devices_schedule(TsDevices *d, TsCtx *cx, const TsOptions *o, TsModule *
 		d->p[i].code = ts_target_find(o->gpus[i]);
 		if (!(d->p[i].sched = ts_schedule(m, ts_sched_target(o->gpus[i])))) return false;
 	}
+	check_served(d, m);
 	return true;
 }
 
@@ -114,10 +177,7 @@ static void tell_assembled(void *user, uint32_t done, uint32_t of) { ts_progress
 static bool look_for_ptxas(TsDevices *d)
 {
 	if (!ts_find_ptxas(d->cx, d->o, &d->ptxas)) return false;
-	if (d->ptxas && !(d->ptxas_version = ts_ptxas_version(d->cx, d->ptxas))) {
-		ts_env_error(d->cx, "E_PTXAS", "'%s' is no working ptxas", d->ptxas);
-		return false;
-	}
+	if (d->ptxas && !(d->ptxas_version = ts_ptxas_version(d->cx, d->ptxas))) return false;
 	if (!d->ptxas && !d->o->ptxas) {
 		ts_warn(d->cx, (TsSpan){ 0 }, "W_NO_PTXAS", "there is no ptxas: the file gets PTX alone, which the GPU's driver compiles when the model is loaded");
 		ts_hint(d->cx, "give it with --ptxas PATH; --ptxas none says that none is wanted");

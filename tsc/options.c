@@ -293,6 +293,8 @@ bool ts_options_parse(TsCtx *cx, const TsArgList *args, TsOptions *o, TsAsk *ask
 	if (o->only && o->n_skip) return ts_usage_error(cx, "--only and --skip contradict each other"), false;
 	if (!choose_kind(cx, o)) return false;
 	if (shows_one_target(o->emit) && o->n_gpus + o->cpu_named > 1) return ts_usage_error(cx, "--emit %s shows the code of one target, and --arch names several", emit_name[o->emit]), false;
+	if ((o->emit == TS_EMIT_PTX || o->emit == TS_EMIT_CUBIN) && o->n_gpus != 1 && strcmp(ending_of(o->input), ".tile") != 0) /* kernels say themselves what they are for */
+		return ts_usage_error(cx, "--emit %s is for one GPU architecture, as --arch sm_80 names it", emit_name[o->emit]), false;
 	if (o->emit == TS_EMIT_FATBIN && !o->n_gpus) return ts_usage_error(cx, "--emit fatbin needs GPU architectures: --arch sm_80,sm_90"), false;
 	choose_output(cx, o);
 	return output_is_no_input(cx, o);

@@ -184,6 +184,36 @@ def compiled(ctx, with_gpu):
     yield "compiled/cpu", host.code == 0 and "CTAs" not in host.out, host.err
 
 
+WIDE = """tessera 1
+dims B, S, D
+graph f(q: f32[B, 4, S, 300], k: f32[B, 4, S, 300], v: f32[B, 4, S, 300]) -> (o: f32[B, 4, S, 300]) {
+  o = attention(q, k, v, causal = true)
+}
+graph g(q: f32[B, 4, S, D], k: f32[B, 4, S, D], v: f32[B, 4, S, D], x: f32[B, S]) -> (p: f32[B, 4, S, D], e: f32[B, S]) {
+  p = attention(q, k, v, causal = true)
+  e = exp(x)
+}
+"""
+
+
+def unserved(ctx, with_gpu):
+    """Sizes without a variant: said when they are known to be such, and by explain; a grid that no GPU has likewise."""
+    model, so = ctx.tmp / "wide.tg", ctx.tmp / "wide.so"
+    model.write_text(WIDE)
+    made = ctx.run([ctx.tsc, model, "-o", so, "--arch", "sm_80,sm_90", "--ptxas", "none"], timeout=120)
+    want = "wide.tg:4:7: warning[W_NO_VARIANT]: 'o' has no code for head dim 300 on sm_80, sm_90a, where it takes head dim <= 256: this graph fails there when it is prepared"
+    yield "unserved/warning", made.code == 0 and made.err.count("W_NO_VARIANT") == 1 and want in made.err, made.err
+    quiet = ctx.run([ctx.tsc, model, "-o", ctx.tmp / "quiet.so", "--graph", "g", "--arch", "sm_90", "--ptxas", "none"], timeout=120)
+    yield "unserved/open-sizes-are-quiet", quiet.code == 0 and quiet.err == "", quiet.err
+    for name, graph, dims, code, text in (("known", "f", "B=1,S=8", 1, "step 'o': no variant but 'head dim <= 256, wide' for B = 1, S = 8"),
+                                          ("open", "g", "B=1,S=8,D=300", 1, "step 'p': no variant but 'head dim <= 256' for B = 1, S = 8, D = 300"),
+                                          ("grid", "g", "B=3000000000,S=64,D=4", 1, "a GPU's has at most 2147483647 cells, for B = 3000000000, S = 64, D = 4"), ("served", "g", "B=1,S=8,D=256", 0, "")):
+        for target in (["--arch", "sm_80"], ["--arch", "sm_90"], ["--device", "cuda:0"]):
+            shown = ctx.run([ctx.tsc, "explain", so, "--graph", graph, "--dims", dims] + target, env=with_gpu)
+            good = shown.code == code and (text in shown.err or (target[0] == "--device" and name == "grid" and "at most 2147483647 cells" in shown.err))
+            yield "unserved/explain-%s-%s" % (name, target[1]), good and (code or not shown.err), "%d %s" % (shown.code, shown.err)
+
+
 WEIGHTS = {"up": (37, 130), "mid": (130, 130), "qkv": (130, 90), "bias": (130,)}
 LAYERS = """tessera 1
 dims B
@@ -271,5 +301,6 @@ def run(ctx):
     yield from words(ctx, with_gpu)
     yield from linked(ctx, with_gpu)
     yield from compiled(ctx, with_gpu)
+    yield from unserved(ctx, with_gpu)
     yield from uploads(ctx, with_gpu)
     yield from large_uploads(ctx, with_gpu)

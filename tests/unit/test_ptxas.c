@@ -87,6 +87,21 @@ static void bad_ones(const char *dir)
 	check("reproducer", !unlink(kept), "the text that was not taken is not kept");
 }
 
+/* a program that never says its version is named for that, not as another program */
+static void hangs(const char *dir)
+{
+	static const Case c = { "hangs", "exec sleep 100", 3, "--version' gave no answer within 20 s: it hangs" };
+	TsCtx *cx = ts_ctx_new();
+	TsBuf text = { 0 };
+	const char *path = fake(cx, dir, &c);
+	bool none = !ts_ptxas_version(cx, path);
+	ts_diag_text(cx, &text);
+	check(c.name, none && ts_exit_code(cx) == c.code && text.p && strstr(text.p, c.in_text), "exit code %d: %s", ts_exit_code(cx), text.p ? text.p : "nothing");
+	unlink(path);
+	ts_buf_free(&text);
+	ts_ctx_free(cx);
+}
+
 int main(void)
 {
 	char dir[] = "/tmp/tessera-ptxas-XXXXXX";
@@ -96,6 +111,7 @@ int main(void)
 	ts_ctx_free(cx);
 	if (!mkdtemp(dir)) return 1;
 	bad_ones(dir);
+	hangs(dir);
 	rmdir(dir);
 	return check_failed;
 }
