@@ -27,11 +27,18 @@ static bool is_unserved(const TsDims *d, const TsStep *s)
 	return !any;
 }
 
+/* Step i, or the one behind it whose work it does a part of. */
+static const TsStep *whole_of(const TsEntry *en, uint32_t i)
+{
+	while (i + 1 < en->steps.n && !en->steps.p[i].root) i++;
+	return &en->steps.p[i];
+}
+
 static bool is_unserved_by(const TsDevice *v, const TsModule *m, uint32_t entry, TsSym what)
 {
 	const TsEntry *en = &v->sched->entries.p[entry];
 	for (uint32_t i = 0; i < en->steps.n; i++)
-		if (en->steps.p[i].what == what && is_unserved(m->dims, &en->steps.p[i])) return true;
+		if (is_unserved(m->dims, &en->steps.p[i]) && whole_of(en, i)->what == what) return true;
 	return false;
 }
 
@@ -50,10 +57,11 @@ static const char *head_dim(TsCtx *cx, const TsModule *m, const TsEntry *en, con
 }
 
 /* Known sizes without a variant on a GPU: the file's code for it could only fail. Said once for all architectures. */
-static void warn_unserved(const TsDevices *d, const TsModule *m, uint32_t entry, const TsStep *s)
+static void warn_unserved(const TsDevices *d, const TsModule *m, uint32_t entry, const TsStep *part, const TsStep *s)
 {
 	TsBuf b = { 0 };
-	const char *label = s->choices.p[s->choices.n - 1].label; /* "head dim <= 256, wide" */
+	const char *label = part->choices.p[part->choices.n - 1].label, *head = strstr(label, "head dim"); /* "head dim <= 256, wide", "one query, head dim <= 256" */
+	if (head) label = head;
 	for (uint32_t i = 0; i < d->n; i++)
 		if (is_unserved_by(&d->p[i], m, entry, s->what)) ts_buf_fmt(&b, "%s%s", b.n ? ", " : "", d->p[i].code->name);
 	ts_warn(d->cx, s->at, "W_NO_VARIANT", "'%s' has no code for %s on %s, where it takes %.*s: this graph fails there when it is prepared", s->what,
@@ -68,8 +76,8 @@ static void check_served(const TsDevices *d, const TsModule *m)
 			const TsEntry *en = &d->p[i].sched->entries.p[e];
 			for (uint32_t k = 0; k < en->steps.n; k++) {
 				bool said = !is_unserved(m->dims, &en->steps.p[k]);
-				for (uint32_t j = 0; j < i && !said; j++) said = is_unserved_by(&d->p[j], m, e, en->steps.p[k].what);
-				if (!said) warn_unserved(d, m, e, &en->steps.p[k]);
+				for (uint32_t j = 0; j < i && !said; j++) said = is_unserved_by(&d->p[j], m, e, whole_of(en, k)->what);
+				if (!said) warn_unserved(d, m, e, &en->steps.p[k], whole_of(en, k));
 			}
 		}
 }

@@ -1,4 +1,4 @@
-# Planted faults, one at a time, that the tests must notice: about a quarter of an hour. MUTANT=name for one of them.
+# Planted faults, one at a time, that the tests must notice: hours on two cores. MUTANT=name for one of them.
 .PHONY: mutants
 mutants: $(BUILD)/tsc
 	@scripts/setup.sh test

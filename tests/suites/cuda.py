@@ -203,6 +203,11 @@ def unserved(ctx, with_gpu):
     made = ctx.run([ctx.tsc, model, "-o", so, "--arch", "sm_80,sm_90", "--ptxas", "none"], timeout=120)
     want = "wide.tg:4:7: warning[W_NO_VARIANT]: 'o' has no code for head dim 300 on sm_80, sm_90a, where it takes head dim <= 256: this graph fails there when it is prepared"
     yield "unserved/warning", made.code == 0 and made.err.count("W_NO_VARIANT") == 1 and want in made.err, made.err
+    one = ctx.tmp / "one.tg"  # one query is read in spans, by a step that does a part of the work
+    one.write_text("tessera 1\ngraph f(q: bf16[2, 4, 1, 300], k: bf16[2, 4, 257, 300]) -> (o: bf16[2, 4, 1, 300]) {\n  o = attention(q, k, k)\n}\n")
+    made = ctx.run([ctx.tsc, one, "-o", ctx.tmp / "one.so", "--arch", "sm_80,sm_90", "--ptxas", "none"], timeout=120)
+    want = want.replace("wide.tg:4", "one.tg:3")
+    yield "unserved/warning-of-one-query", made.code == 0 and made.err.count("W_NO_VARIANT") == 1 and want in made.err, made.err
     quiet = ctx.run([ctx.tsc, model, "-o", ctx.tmp / "quiet.so", "--graph", "g", "--arch", "sm_90", "--ptxas", "none"], timeout=120)
     yield "unserved/open-sizes-are-quiet", quiet.code == 0 and quiet.err == "", quiet.err
     for name, graph, dims, code, text in (("known", "f", "B=1,S=8", 1, "step 'o': no variant but 'head dim <= 256, wide' for B = 1, S = 8"),
