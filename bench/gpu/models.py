@@ -185,6 +185,29 @@ def decode():
                    4e-6 * b * h * t * d)
 
 
+def kernel():
+    """Attention as kernels of one's own (examples/kernels/attention.tg) over cuDNN's, the scale a number of the text or an input."""
+    kernels = (HOME / "examples/kernels/attention.tg").read_text().partition("\ngraph ")[0].removeprefix("tessera 1\n")
+    graph = """
+graph f(q: bf16[B, H, S, D], k: bf16[B, H, S, D], v: bf16[B, H, S, D]%s) -> (o: bf16[B, H, S, D]) {
+  %s = %s(q.reshape([B*H, S, D]), k.reshape([B*H, S, D]), v.reshape([B*H, S, D]), %s)
+  o = r.reshape([B, H, S, D])
+}
+"""
+    for d in (64, 128):
+        q, k, v = (rand(4, 16, 4096, d) for _ in range(3))
+        number, scale = repr(d ** -0.5), torch.full((), d ** -0.5, device="cuda")
+        for name, results in (("attention_tiles", "r"), ("causal_tiles", "r, _")):
+            causal = name == "causal_tiles"
+            got, want = exact_attention(q, k, v, causal)
+            for scaled, text, inputs in (("number", graph % ("", results, name, number), [q, k, v]), ("input", graph % (", scale: f32[]", results, name, "scale"), [q, k, v, scale])):
+                o = torch.full_like(q, float("nan"))
+                run = compiled("%s_%d_%s" % (name, d, scaled), kernels + text).bind(inputs, [o])
+                run()
+                report("kernel", "%s D%d, scale a%s %s" % (name, d, "n" * (scaled == "input"), scaled), got(o), want, 1e-2, alternate(run, attend("cudnn", q, k, v, causal), SECONDS),
+                       "TFLOP/s", (2e-9 if causal else 4e-9) * q.shape[0] * q.shape[1] * q.shape[2] ** 2 * d)
+
+
 LONG_ROWS = [(2 ** 28 // n, n) for n in (256, 1024, 4096, 8192, 16384, 32768, 65536)]
 OTHER_ROWS = [(65536, 777), (4096, 4097), (2048, 50257), (1024, 131072), (512, 262144), (1000, 777), (512, 1024), (16, 768), (1, 4096)]
 
@@ -361,7 +384,7 @@ def python(part=None):
     python.run(TSC, FOLDER, SECONDS, [part] if part else python.PARTS)
 
 
-ALL = ("matmul", "matmul20", "gelu", "attention", "decode", "norm", "softmax", "chain", "sums", "layer", "block", "types", "invariance", "python")
+ALL = ("matmul", "matmul20", "gelu", "attention", "kernel", "decode", "norm", "softmax", "chain", "sums", "layer", "block", "types", "invariance", "python")
 PARTS = ("python/call", "python/start")
 unknown = set(CLASSES or ()) - {*ALL, *PARTS}
 if unknown:

@@ -60,6 +60,7 @@ void ts_at_key_range(TsAt *w)
 }
 
 bool ts_at_is_exp2(const TsAt *w) { return w->now->form != TS_AT_FMA; }
+bool ts_at_has_sign(const TsAt *w) { return w->fold && w->j->at.ft; }
 bool ts_at_is_log2(const TsAt *w) { return ts_at_is_exp2(w) && !w->j->at.bt; }
 
 void ts_at_scale(TsAt *w)
@@ -78,7 +79,11 @@ void ts_at_scale(TsAt *w)
 		ts_buf_free(&b);
 	}
 	if (j->at.ft) ts_attention_factor(k, "sc", own, &j->at.factor, j->at.ft, j->at.ct);
-	if (ts_at_is_log2(w)) ts_kb_line(k, "sl: f32[] = mul(sc, 1.4426950408889634)");
+	if (ts_at_has_sign(w)) {
+		const char *size = ts_at_line(w, "f32[]", "mul(%s, 1.4426950408889634)", ts_at_line(w, "f32[]", "abs(sc)"));
+		ts_kb_line(k, "sl: f32[] = where(%s, 1.401298464324817e-45, %s)", ts_at_line(w, "bool[]", "eq(%s, 0.0)", size), size); /* 0 times the -inf of what is hidden would be NaN */
+		ts_kb_line(k, "si: idx = cast(%s)", ts_at_line(w, "int64[]", "where(%s, 1, 0)", ts_at_line(w, "bool[]", "lt(sc, 0.0)")));
+	} else if (ts_at_is_log2(w)) ts_kb_line(k, "sl: f32[] = mul(sc, 1.4426950408889634)");
 }
 
 void ts_at_grid(TsAt *w, TsDim *cells)
@@ -425,7 +430,7 @@ void ts_at_begin(TsAt *w, TsKb *k, const TsAtVariant *v)
 	w->down = w->top = false;
 	const TsAttr *scale = ts_attr(k->t->m, w->j->n, "scale");
 	w->j0 = "j";
-	w->fold = v->form != TS_AT_FMA && !w->j->at.bt && !w->j->at.ft && (scale->none || scale->f > 0);
+	w->fold = v->form != TS_AT_FMA && !w->j->at.bt && (w->j->at.ft || scale->none || scale->f > 0);
 }
 
 static void write(void *user, TsKb *k, int i, TsChoice *c)

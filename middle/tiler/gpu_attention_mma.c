@@ -41,6 +41,26 @@ static void bring(TsAt *w, const Block *b, const char *stage, const char *r, con
 	ts_kb_close(k, "");
 }
 
+/* Rows of queries that the threads have 16 bytes each of. */
+static int turned_rows(const TsAt *w) { return w->now->warps * TS_LANES * 8 / w->now->cap; }
+
+/* The first block of keys is here, and with it the queries: they take the sign of the scale. */
+static void turn_queries(TsAt *w)
+{
+	TsKb *k = w->k;
+	int rows = turned_rows(w), cap = w->now->cap;
+	const char *Q = ts_kb_fmt(k, "%s[%d, %d] @Q", ts_dtype_name(w->j->at.qt->elem), rows, cap);
+	ts_kb_open(k, "if si > 0 and j == jlo");
+	ts_kb_open(k, "for i in 0..%d", w->now->bm / rows);
+	ts_kb_line(k, "r: idx = %d * i", rows);
+	ts_kb_line(k, "qp: %s = get(sq[r:r + %d, 0:%d])", Q, rows, cap);
+	ts_kb_line(k, "qn: %s = neg(qp)", Q);
+	ts_kb_line(k, "put(sq[r:r + %d, 0:%d], qn)", rows, cap);
+	ts_kb_close(k, "");
+	ts_kb_line(k, "sync(\"cta\")");
+	ts_kb_close(k, "");
+}
+
 static void layouts(TsAt *w)
 {
 	TsKb *k = w->k;
@@ -64,6 +84,10 @@ static void layouts(TsAt *w)
 	ts_gl_put(&a, 'l', 4, 2, 1), ts_gl_put(&a, 'l', 8, 1, 0);
 	ts_gl_put(&a, 'r', 2, 1, 1), ts_gl_put(&a, 'r', 2, 8, 0), ts_gl_put(&a, 'r', 2, 8, 1), ts_gl_put(&a, 'w', W, 16, 0);
 	ts_gl_print(k, &a, "FQ", 3);
+	if (ts_at_has_sign(w)) {
+		TsGLayout q = ts_gl_tile(2, 1, (int[2]){ turned_rows(w), w->now->cap }, 8, W, 0);
+		ts_gl_print(k, &q, "Q", 3);
+	}
 	TsGLayout p = { .rank = 2 }; /* what a lane has of a row's sum */
 	ts_gl_put(&p, 'l', 4, 1, 1), ts_gl_put(&p, 'l', 8, 1, 0), ts_gl_put(&p, 'r', 2, 8, 0), ts_gl_put(&p, 'w', W, 16, 0);
 	ts_gl_print(k, &p, "Xp", 3);
@@ -146,6 +170,7 @@ void ts_at_mma(TsAt *w, TsChoice *c)
 		bring(w, &v, "", "j", "tl");
 		ts_kb_line(k, "sync(\"cta\")");
 	}
+	if (ts_at_has_sign(w)) turn_queries(w);
 	write_scores(w, stage);
 	TsAtSoft soft = ts_at_softmax(w, ts_at_scores(w, "s0"), "m0", "l0");
 	write_output(w, &soft, stage);

@@ -146,11 +146,26 @@ static const char *late(TsAt *w)
 	return j->at.bt || j->at.mt || n.loads ? ", late = true" : "";
 }
 
+/* The queries of this group take the sign of the scale, which is known at run time alone: in place, exactly. */
+static void turn_queries(TsAt *w)
+{
+	TsKb *k = w->k;
+	const char *Q = ts_kb_fmt(k, "%s[%d, %d] @Q", ts_dtype_name(w->j->at.qt->elem), w->now->bm, w->now->cap), *part = ts_kb_fmt(k, "RQ[pq].x[0:%d, 0:%d]", w->now->bm, w->now->cap);
+	ts_kb_open(k, "if si > 0");
+	ts_kb_line(k, "qx: %s = get(%s)", Q, part);
+	ts_kb_line(k, "qn: %s = neg(qx)", Q);
+	ts_kb_line(k, "put(%s, qn)", part);
+	ts_kb_line(k, "fence_async()");
+	ts_kb_line(k, "sync(\"role\")");
+	ts_kb_close(k, "");
+}
+
 /* The last block's scores and weights: nothing to overlap with yet. */
 static TsAtSoft top_block(TsAt *w)
 {
 	TsKb *k = w->k;
 	ts_kb_line(k, "wait(RQ[pq])");
+	if (ts_at_has_sign(w)) turn_queries(w);
 	ts_kb_line(k, "wait(RK[pk])");
 	ts_kb_line(k, "fence_mma()");
 	ts_kb_line(k, "sf: f32[%d, %d]! @X = mma(zs, RQ[pq].x, RK[pk].x.T, atom = \"wgmma\", zero_if = true%s)", w->now->bm, w->now->bn, late(w));
@@ -274,6 +289,15 @@ static void layout(TsAt *w, const char *name, int cols, TsPlace *p)
 	else ts_gl_print(w->k, &d, name, 3);
 }
 
+/* Queries of a group, 16 bytes of a row to a lane. */
+static void layout_of_queries(TsAt *w)
+{
+	TsGLayout d = { .rank = 2 };
+	ts_gl_put(&d, 'r', 8, 1, 1), ts_gl_put(&d, 'l', 8, 8, 1), ts_gl_put(&d, 'l', 4, 1, 0), ts_gl_put(&d, 'w', 4, 4, 0), ts_gl_put(&d, 'g', GROUPS, 64, 0);
+	ts_gl_put(&d, 'r', 4, 16, 0), ts_gl_put(&d, 'r', w->now->cap / 64, 64, 1);
+	ts_gl_print(w->k, &d, "Q", 3);
+}
+
 /* What a lane has of a row's sum. */
 static void layout_of_sums(TsAt *w)
 {
@@ -330,6 +354,7 @@ void ts_at_wgmma(TsAt *w, TsChoice *c)
 	layout(w, "Y", w->now->cap, NULL);
 	layout(w, "Z", cols, &w->p);
 	layout_of_sums(w);
+	if (ts_at_has_sign(w)) layout_of_queries(w);
 	Ring q = ring(w, "RQ", &j->at.q, j->at.qt, false, bm, w->now->cap > 128 ? 1 : AHEAD, 4 * GROUPS), key = ring(w, "RK", &j->at.key, j->at.kt, true, bn, AHEAD, 4 * GROUPS);
 	Ring v = ring(w, "RV", &j->at.v, j->at.vt, true, bn, AHEAD, 4 * GROUPS);
 	const char *out = result(w, &at);
