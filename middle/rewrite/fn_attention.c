@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_PEEL = 24 };
+enum { MAX_PEEL = 24, MAX_NUMBERS = 4 };
 
 /* A mask or a bias on the scores: where(v, s, x), flipped: where(v, x, s); or s + v, flipped: s - v. */
 typedef struct {
@@ -20,7 +20,8 @@ typedef struct {
 	TsMatch *m;
 	TsVal q, k, v, bias;
 	double scale;
-	TsVal factor;              /* a number known at run time alone, beside the scale; 0: none */
+	struct { TsVal v; bool under; } number[MAX_NUMBERS]; /* known at run time alone: beside the scale, times it or (under) dividing it */
+	int nnumbers;
 	TsDtype compute;           /* of the scores inside attention */
 	double low, largest;       /* a finite fill lies between -largest and low, scaled */
 	Layer layer[MAX_PEEL];     /* the outermost first */
@@ -29,6 +30,13 @@ typedef struct {
 } Attention;
 
 static bool is_one(const TsMatch *m, TsDim d) { int64_t v; return ts_dim_is_const(m->rw->m->dims, d, &v) && v == 1; }
+static bool is_number(const TsMatch *m, TsVal v)
+{
+	const TsType *t = ts_rw_type(m, v);
+	for (uint32_t i = 0; i < t->rank; i++)
+		if (!is_one(m, t->dim[i])) return false;
+	return true;
+}
 static bool is_float(const TsMatch *m, TsVal v) { return ts_dtype_is_float(ts_rw_type(m, v)->elem); }
 
 static TsVal strip_float_cast(TsMatch *m, TsVal v)
@@ -55,17 +63,18 @@ static bool peel_scale(TsMatch *m, TsVal *v, double *scale)
 	return true;
 }
 
-/* v = inner * c, c a number that is known at run time alone. */
-static bool peel_factor(Attention *a, TsVal *v)
+/* v = inner * c or inner / c, c a number that is known at run time alone. */
+static bool peel_number(Attention *a, TsVal *v)
 {
 	TsMatch *m = a->m;
 	TsNode *n = ts_rw_def(m, *v);
-	if (a->factor || !n || n->op != TS_OP_mul) return false;
-	for (uint32_t at = 0; at < 2; at++) {
+	if (a->nnumbers == MAX_NUMBERS || !n || (n->op != TS_OP_mul && n->op != TS_OP_div)) return false;
+	for (uint32_t at = n->op == TS_OP_div; at < 2; at++) {
 		TsVal c = ts_rw_in(m, n, at), inner = ts_rw_in(m, n, !at);
 		double known;
-		if (ts_rw_type(m, c)->rank || ts_rw_uniform(m, c, &known) || !ts_type_eq(ts_rw_type(m, inner), ts_rw_type(m, *v))) continue;
-		a->factor = c;
+		if (!is_number(m, c) || ts_rw_uniform(m, c, &known) || !ts_type_eq(ts_rw_type(m, inner), ts_rw_type(m, *v))) continue;
+		a->number[a->nnumbers].v = c;
+		a->number[a->nnumbers++].under = n->op == TS_OP_div;
 		*v = inner;
 		return true;
 	}
@@ -101,7 +110,7 @@ static bool is_low(const Attention *a, double x) { return x == -INFINITY || (x *
 
 static bool push(Attention *a, Layer l)
 {
-	if (a->nlayers == MAX_PEEL || a->factor) return false; /* what lies further in would be multiplied with the factor */
+	if (a->nlayers == MAX_PEEL || a->nnumbers) return false; /* what lies further in would be multiplied with the factor */
 	l.scale = a->scale;
 	a->layer[a->nlayers++] = l;
 	return true;
@@ -126,7 +135,7 @@ static bool peel(Attention *a, TsVal *s)
 	TsMatch *m = a->m;
 	TsNode *n = ts_rw_def(m, *s);
 	a->largest = fmin(a->largest, largest_of(ts_rw_type(m, *s)->elem) * a->scale);
-	if (peel_scale(m, s, &a->scale) || peel_factor(a, s)) return true;
+	if (peel_scale(m, s, &a->scale) || peel_number(a, s)) return true;
 	switch ((int)n->op) {
 	case TS_OP_cast:
 		if (!is_float(m, ts_rw_in(m, n, 0))) return false;
@@ -161,7 +170,7 @@ static TsVal untransposed(Attention *a, TsVal kt)
 	if (ts_rw_is(m, kt, TS_OP_transpose, &n)) {
 		x = ts_rw_in(m, n, 0);
 		ts_rw_perm(m, n, perm);
-		while (peel_scale(m, &x, &a->scale)) {}
+		while (peel_scale(m, &x, &a->scale) || peel_number(a, &x)) {}
 	}
 	int64_t last = perm[rank - 1];
 	perm[rank - 1] = perm[rank - 2];
@@ -188,8 +197,8 @@ static bool read_scores(Attention *a, TsVal p)
 	a->band.cols = shape.dim[shape.rank - 1];
 	TsVal kt = ts_rw_in(m, n, 1);
 	a->q = ts_rw_in(m, n, 0);
-	while (peel_scale(m, &a->q, &a->scale)) {}
-	while (peel_scale(m, &kt, &a->scale)) {}
+	while (peel_scale(m, &a->q, &a->scale) || peel_number(a, &a->q)) {}
+	while (peel_scale(m, &kt, &a->scale) || peel_number(a, &kt)) {}
 	a->k = untransposed(a, kt);
 	return true;
 }
@@ -385,6 +394,22 @@ static void set_scale(Attention *a, TsAttr *at, TsVal q)
 	ts_rw_attr_of(a->m, TS_OP_attention, at, "scale")->f = t->elem == TS_F64 ? a->scale : ts_rw_snap(TS_F32, rounded);
 }
 
+/* The numbers as one without axes, of q's type or the type attention computes in; 0: there are none. */
+static TsVal factor(Attention *a, TsDtype q)
+{
+	TsMatch *m = a->m;
+	TsVal f = 0;
+	for (int i = 0; i < a->nnumbers; i++) {
+		TsVal c = a->number[i].v;
+		bool alone = a->nnumbers == 1 && !a->number[i].under;
+		if (ts_rw_type(m, c)->rank) c = ts_rw_reshape(m, c, 0, (TsDim[]){ 0 });
+		if (!alone || ts_rw_type(m, c)->elem != q) c = as_type(m, c, a->compute);
+		if (a->number[i].under) c = ts_rw_op(m, TS_OP_div, 2, (TsVal[]){ ts_rw_scalar(m, a->compute, 1), c }, NULL);
+		f = f ? ts_rw_op(m, TS_OP_mul, 2, (TsVal[]){ f, c }, NULL) : c;
+	}
+	return f;
+}
+
 static TsVal build(Attention *a)
 {
 	TsMatch *m = a->m;
@@ -407,8 +432,7 @@ static TsVal build(Attention *a)
 	if (!fits(m, q, k, v)) return 0;
 	if (a->bias && ts_rw_type(m, a->bias)->elem != ts_rw_type(m, q)->elem && ts_rw_type(m, a->bias)->elem != TS_F32) return 0;
 	set_scale(a, at, q);
-	if (a->factor && ts_rw_type(m, a->factor)->elem != ts_rw_type(m, q)->elem) a->factor = as_type(m, a->factor, TS_F32);
-	TsVal y = ts_rw_op(m, TS_OP_attention, 7, (TsVal[]){ q, k, v, mask, a->bias, offset, a->factor }, at);
+	TsVal y = ts_rw_op(m, TS_OP_attention, 7, (TsVal[]){ q, k, v, mask, a->bias, offset, factor(a, ts_rw_type(m, q)->elem) }, at);
 	const TsType t = *ts_rw_type(m, m->root->out[0]);
 	return rank == 4 ? y : ts_rw_reshape(m, y, t.rank, t.dim);
 }
