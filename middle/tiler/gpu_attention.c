@@ -3,6 +3,9 @@
 #include "middle/tiler/gpu_attention.h"
 #include <string.h>
 
+/* The largest score times log2(e) times the scale is taken off rounded, so what is left of it is no 0: for a scale that is known at run time alone
+ * this is safe up to scores of 2^19. A 0, NaN or infinite one has its say before what is hidden is -inf. */
+static const double LEAST_FOLDED = 1e-30, MOST_FOLDED = 256;
 enum { FEW = 64 /* rows for which a smaller block is enough */, FAR = 1 << 20 /* beyond every distance within a tile */ };
 
 TsOperand ts_at_operand(TsAt *w, const TsReal *r, const TsType *ty, bool kv, bool turn)
@@ -80,9 +83,13 @@ void ts_at_scale(TsAt *w)
 	}
 	if (j->at.ft) ts_attention_factor(k, "sc", own, &j->at.factor, j->at.ft, j->at.ct);
 	if (ts_at_has_sign(w)) {
-		const char *size = ts_at_line(w, "f32[]", "mul(%s, 1.4426950408889634)", ts_at_line(w, "f32[]", "abs(sc)"));
-		ts_kb_line(k, "sl: f32[] = where(%s, 1.401298464324817e-45, %s)", ts_at_line(w, "bool[]", "eq(%s, 0.0)", size), size); /* 0 times the -inf of what is hidden would be NaN */
-		ts_kb_line(k, "si: idx = cast(%s)", ts_at_line(w, "int64[]", "where(%s, 1, 0)", ts_at_line(w, "bool[]", "lt(sc, 0.0)")));
+		const char *all = ts_at_line(w, "f32[]", "mul(sc, 1.4426950408889634)"), *size = ts_at_line(w, "f32[]", "abs(%s)", all);
+		const char *least = ts_at_line(w, "bool[]", "ge(%s, %g)", size, LEAST_FOLDED), *most = ts_at_line(w, "bool[]", "le(%s, %g)", size, MOST_FOLDED);
+		const char *tame = ts_at_line(w, "bool[]", "`and`(%s, %s)", least, most), *minus = ts_at_line(w, "bool[]", "lt(%s, 0.0)", all);
+		ts_kb_line(k, "sl: f32[] = where(%s, %s, 1.0)", tame, size);
+		ts_kb_line(k, "sw: f32[] = where(%s, 1.0, %s)", tame, all);
+		ts_kb_line(k, "wild: idx = cast(%s)", ts_at_line(w, "int64[]", "where(%s, 0, 1)", tame));
+		ts_kb_line(k, "turn: idx = cast(%s)", ts_at_line(w, "int64[]", "where(%s, 1, 0)", ts_at_line(w, "bool[]", "`and`(%s, %s)", tame, minus)));
 	} else if (ts_at_is_log2(w)) ts_kb_line(k, "sl: f32[] = mul(sc, 1.4426950408889634)");
 }
 
@@ -195,6 +202,20 @@ static const char *hide(TsAt *w, const char *s, const Edges *e)
 	return ts_at_line(w, w->X, "where(%s, %s, -inf)", in, s);
 }
 
+/* A scale that does not go into the argument of exp. */
+static const char *times_wild(TsAt *w, const char *s)
+{
+	TsKb *k = w->k;
+	const char *out = ts_kb_tmp(k);
+	ts_kb_open(k, "%s: %s = if wild > 0", out, w->X);
+	ts_kb_line(k, "yield %s", ts_at_line(w, w->X, "mul(%s, sw)", s));
+	ts_kb_close(k, " else {");
+	k->depth++;
+	ts_kb_line(k, "yield %s", s);
+	ts_kb_close(k, "");
+	return out;
+}
+
 const char *ts_at_scores(TsAt *w, const char *s)
 {
 	TsKb *k = w->k;
@@ -204,6 +225,7 @@ const char *ts_at_scores(TsAt *w, const char *s)
 	w->kl = ts_at_line(w, "idx", "%s - %s", T, w->j0);
 	if (j->at.bt) s = ts_at_line(w, w->X, "fma(%s, sc, %s)", s, under(w, &j->at.bias, j->at.bt, j->at.ct));
 	else if (!w->fold) s = ts_at_line(w, w->X, "mul(%s, %s)", s, ts_at_is_exp2(w) ? "sl" : "sc");
+	else if (ts_at_has_sign(w)) s = times_wild(w, s);
 	if (j->at.mt) s = ts_at_line(w, w->X, "where(%s, %s, -inf)", under(w, &j->at.mask, j->at.mt, TS_BOOL), s);
 	Edges e = edges_of(w);
 	if (!e.keys && !e.diagonal && !e.window) return s;
@@ -430,7 +452,7 @@ void ts_at_begin(TsAt *w, TsKb *k, const TsAtVariant *v)
 	w->down = w->top = false;
 	const TsAttr *scale = ts_attr(k->t->m, w->j->n, "scale");
 	w->j0 = "j";
-	w->fold = v->form != TS_AT_FMA && !w->j->at.bt && (w->j->at.ft || scale->none || scale->f > 0);
+	w->fold = v->form != TS_AT_FMA && !w->j->at.bt && (w->j->at.ft ? !w->j->at.mt : scale->none || scale->f > 0);
 }
 
 static void write(void *user, TsKb *k, int i, TsChoice *c)

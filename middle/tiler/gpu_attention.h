@@ -17,7 +17,8 @@ typedef struct {
 	TsPlace parts;              /* layouts of a part of the output's columns, where they go through the region in parts */
 	const char *j0, *kl;        /* the key block at hand: its first key, how many keys are left */
 	bool down, top;             /* blocks are walked from the last to the first; it is that last one */
-	bool fold;                  /* nothing is added to the scores, and the scale is positive or the queries take its sign: it goes into the argument of exp */
+	bool fold;                  /* nothing is added to the scores, and the scale is positive or the queries take its sign: it goes into the argument of exp;
+	                               not where it is known at run time alone and a mask takes the registers */
 	TsWide wide;
 	struct TsAtSpans *spans;    /* of one query row, or NULL */
 	TsAtVariant v[TS_VARIANTS];
@@ -47,7 +48,7 @@ void ts_at_offset(TsAt *w);                       /* off: where row 0 stands amo
 void ts_at_key_range(TsAt *w);                    /* keys that some row at qb may see: jlo..jhi, whole blocks counted from 0 */
 bool ts_at_window(const TsAt *w, long long *n);   /* is there a window? its width */
 void ts_at_scale(TsAt *w);
-bool ts_at_has_sign(const TsAt *w);               /* do queries take the sign of the scale, which is known at run time alone? (`si`: 1 where it is negative, else 0) */
+bool ts_at_has_sign(const TsAt *w);               /* do queries take the sign of the scale, which is known at run time alone? (`turn`: 1 where it is negative and goes into the argument of exp, else 0) */
 bool ts_at_is_exp2(const TsAt *w);                /* forms on matrix instructions */
 bool ts_at_is_log2(const TsAt *w);                /* and of these, those whose scores are in units of log 2: nothing is added to them */
 /* Statements on tile `s`, scores of the rows at qb and the keys at j: scale, bias, masks; the name of the result. */

@@ -50,7 +50,7 @@ static void turn_queries(TsAt *w)
 	TsKb *k = w->k;
 	int rows = turned_rows(w), cap = w->now->cap;
 	const char *Q = ts_kb_fmt(k, "%s[%d, %d] @Q", ts_dtype_name(w->j->at.qt->elem), rows, cap);
-	ts_kb_open(k, "if si > 0 and j == jlo");
+	ts_kb_open(k, "if turn > 0 and j == jlo");
 	ts_kb_open(k, "for i in 0..%d", w->now->bm / rows);
 	ts_kb_line(k, "r: idx = %d * i", rows);
 	ts_kb_line(k, "qp: %s = get(sq[r:r + %d, 0:%d])", Q, rows, cap);

@@ -151,7 +151,7 @@ static void turn_queries(TsAt *w)
 {
 	TsKb *k = w->k;
 	const char *Q = ts_kb_fmt(k, "%s[%d, %d] @Q", ts_dtype_name(w->j->at.qt->elem), w->now->bm, w->now->cap), *part = ts_kb_fmt(k, "RQ[pq].x[0:%d, 0:%d]", w->now->bm, w->now->cap);
-	ts_kb_open(k, "if si > 0");
+	ts_kb_open(k, "if turn > 0");
 	ts_kb_line(k, "qx: %s = get(%s)", Q, part);
 	ts_kb_line(k, "qn: %s = neg(qx)", Q);
 	ts_kb_line(k, "put(%s, qn)", part);

@@ -611,8 +611,8 @@ def attention(q, k, v, mask=None, bias=None, q_offset=None, factor=None, scale=N
     multiple of G and head h reads h // (H // G); scale is 1/sqrt(D) if none; factor is one number (1 if absent), of
     q's type or f32; column j counts for row i where mask (bool) holds, with causal where j <= i + q_offset, with a
     window where j > i + q_offset - window; mask and bias broadcast to [B, H, S, T]; a row in which nothing counts,
-    or only -inf, is 0; where a column that does not count has a NaN or an infinity in v, what it meets in the row
-    is either NaN or what the other columns give.
+    or only -inf, is 0 (or NaN where q and k alone make every score -inf); where a column that does not count has a
+    NaN or an infinity in v, what it meets in the row is either NaN or what the other columns give.
 
     The result is [B, H, S, E], of q's type. Element types: f32 f64 f16 bf16. Error of compiled code: row.
 

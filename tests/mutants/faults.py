@@ -118,7 +118,8 @@ FAULTS = [
     ("attention-factor-lost", ATTENTION, 'if (w->ft) ts_attention_factor(k, "sc", own, &w->factor, w->ft, w->ct);', 'if (w->ft) ts_kb_line(k, "sc: %s[] = cast(%s, %s)", w->cname, own, w->cname);', [diff("attention")]),
     ("attention-factor-under-the-bias", "middle/rewrite/fn_attention.c", "if (a->nlayers == MAX_PEEL || a->nnumbers) return false;", "if (a->nlayers == MAX_PEEL) return false;", ["test_rewrite_values"]),
     ("gpu-factor-always-positive", GPU["attention"], "return w->fold && w->j->at.ft;", "return false;", [SM80 + " attention"]),
-    ("gpu-factor-of-nothing", GPU["attention"], "where(%s, 1.401298464324817e-45, %s)", "where(%s, 0.0, %s)", [SM80 + " attention"]),
+    ("gpu-factor-of-nothing-folded", GPU["attention"], "LEAST_FOLDED = 1e-30", "LEAST_FOLDED = 0", [SM80 + " attention"]),
+    ("gpu-huge-factor-folded", GPU["attention"], "MOST_FOLDED = 256", "MOST_FOLDED = 1e38", [SM80 + " attention"]),
     ("gpu-queries-turned-alone", GPU["attention_mma"], 'put(sq[r:r + %d, 0:%d], qn)", rows, cap);\n\tts_kb_close(k, "");\n\tts_kb_line(k, "sync(\\"cta\\")");', 'put(sq[r:r + %d, 0:%d], qn)", rows, cap);\n\tts_kb_close(k, "");', [SM80 + " attention"]),
     ("gpu-queries-turned-unfenced", GPU["attention_wgmma"], 'ts_kb_line(k, "put(%s, qn)", part);\n\tts_kb_line(k, "fence_async()");', 'ts_kb_line(k, "put(%s, qn)", part);', [SM90 + " attention"]),
     # the runtime

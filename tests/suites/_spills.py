@@ -26,6 +26,7 @@ UNDER = {
     "wide_bias": ("b: f32[B, H, S, T]", "bias = b"),
     "both": ("b: {e}[H, S, T], m: bool[B, 1, S, T]", "bias = b, mask = m"),
     "factor": ("c: f32[]", "factor = c"),
+    "factor_keys": ("m: bool[B, 1, 1, T], c: f32[]", "mask = m, factor = c"),
     "factor_bias": ("b: {e}[H, S, T], c: f32[]", "bias = b, factor = c"),
 }
 # how q, k, v and the result lie: heads outside, heads inside, cut from one tensor

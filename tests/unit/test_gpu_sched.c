@@ -157,7 +157,7 @@ static TsVal build_long(Build *b, Case *c, const int64_t *s, int how, bool sym)
 	return z;
 }
 
-/* how: 1 causal, 2 a window, 4 heads in groups, 8 an offset, 16 a bias, 32 a factor, 64 that is 0 */
+/* how: 1 causal, 2 a window, 4 heads in groups, 8 an offset, 16 a bias, 32 a factor, 64 that is 0, 128 that is huge, 192 that is NaN */
 static TsVal build_attention(Build *b, Case *c, const int64_t *s, int how, bool sym)
 {
 	TsDims *d = b->m->dims;
@@ -167,7 +167,16 @@ static TsVal build_attention(Build *b, Case *c, const int64_t *s, int how, bool 
 	if (how & 16) in[4] = build_param(b, c->elem, 4, bias);
 	if (how & 8) in[5] = build_param(b, TS_INT64, 0, NULL);
 	if (how & 32) in[6] = build_param(b, c->elem == TS_F64 ? TS_F64 : TS_F32, 0, NULL);
-	if (how & 64) in[6] = build_op(b, TS_OP_sub, NULL, 2, (TsVal[]){ in[6], in[6] });
+	if ((how & 192) == 64) in[6] = build_op(b, TS_OP_sub, NULL, 2, (TsVal[]){ in[6], in[6] });
+	if ((how & 192) == 128) { /* by 1e13, the square of exp(exp(exp(1))) */
+		TsVal x = build_op(b, TS_OP_div, NULL, 2, (TsVal[]){ in[6], in[6] });
+		for (int i = 0; i < 3; i++) x = build_op(b, TS_OP_exp, NULL, 1, &x);
+		for (int i = 0; i < 2; i++) in[6] = build_op(b, TS_OP_mul, NULL, 2, (TsVal[]){ in[6], x });
+	}
+	if ((how & 192) == 192) {
+		TsVal zero = build_op(b, TS_OP_sub, NULL, 2, (TsVal[]){ in[6], in[6] });
+		in[6] = build_op(b, TS_OP_div, NULL, 2, (TsVal[]){ zero, zero });
+	}
 	TsAttr *a = build_attrs(b, TS_OP_attention);
 	build_attr(b, a, TS_OP_attention, "causal")->i = how & 1;
 	if (how & 2) build_attr(b, a, TS_OP_attention, "window")->i = 37;
@@ -271,7 +280,8 @@ static void shapes(TsCtx *names, const char *target, uint64_t seed)
 	static const int64_t many[][4] = { { 270, 270, 64, 0 }, { 270, 270, 64, 1 }, { 140, 260, 128, 0 }, { 140, 260, 72, 1 }, { 270, 140, 96, 3 }, { 130, 140, 128, 5 }, { 140, 330, 64, 9 }, { 140, 150, 256, 1 }, { 140, 150, 200, 0 },
 		{ 150, 140, 40, 17 }, { 140, 140, 256, 16 }, { 1, 600, 64, 4 }, { 1, 1100, 128, 0 }, { 1, 600, 256, 13 }, { 1, 1030, 72, 20 }, { 1, 1700, 64, 7 }, { 1, 600, 35, 4 }, { 1, 8400, 64, 0 },
 		{ 270, 270, 64, 32 }, { 270, 270, 128, 33 }, { 140, 330, 256, 33 }, { 140, 260, 40, 34 }, { 65, 130, 128, 48 }, { 1, 600, 64, 36 }, { 1, 1100, 128, 52 }, { 70, 70, 200, 33 }, { 130, 140, 64, 97 },
-		{ 40, 70, 128, 98 }, { 1, 600, 64, 97 } };
+		{ 40, 70, 128, 98 }, { 1, 600, 64, 97 },
+		{ 130, 140, 64, 160 }, { 140, 260, 128, 161 }, { 1, 600, 64, 164 }, { 70, 40, 72, 160 }, { 130, 140, 64, 225 }, { 70, 70, 200, 233 }, { 1, 600, 64, 233 }, { 40, 70, 64, 234 } };
 	for (size_t i = 0; i < sizeof many / sizeof *many; i++) shape("attention", build_attention, TS_OP_attention, i % 2 ? TS_F16 : TS_BF16, many[i], (int)many[i][3], target, seed);
 	static const TsOp ops[] = { TS_OP_softmax, TS_OP_layer_norm, TS_OP_rms_norm, TS_OP_sum, TS_OP_max, TS_OP_argmax };
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
